@@ -1,0 +1,1 @@
+"""Pure values: no clock, environment, disk or network."""

@@ -1,0 +1,155 @@
+"""Every error of nanoos_lab, sorted by what the caller can do next.
+
+::
+
+    NanoosError
+    ├── SettingsError            set an environment variable or a file right
+    ├── InputError               change the arguments of the call (also a ValueError)
+    │   ├── UnknownNameError     a name that does not exist; carries the nearest one
+    │   ├── ParameterError       a parameter with a wrong value; carries field, value and what is allowed
+    │   └── StructureError       a structure that no engine can run
+    ├── JobNotFoundError         no job of that id in this store (also a KeyError)
+    ├── TransitionError          the job is no longer in the status that was expected
+    ├── JobError                 the job has ended without a result
+    │   ├── JobFailedError       its engine, worker or limits ended it; carries the reason and a remedy
+    │   └── JobCancelledError    somebody cancelled it (also a concurrent.futures.CancelledError)
+    ├── ServiceError             a service does not answer
+    │   ├── StoreError           the database
+    │   │   └── SchemaError      the database belongs to another version of nanoos_lab
+    │   └── BrokerError          the Redis-compatible server
+    └── EngineError              raised by engines inside a worker; becomes a JobFailedError for the user
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nanoos_lab.core.status import Reason
+
+
+class NanoosError(Exception):
+    """Base of every error that nanoos_lab raises on purpose."""
+
+
+class SettingsError(NanoosError):
+    """A setting is missing or contradicts another one."""
+
+
+class InputError(NanoosError, ValueError):
+    """The call cannot be carried out as it was written; nothing was stored or queued."""
+
+
+class UnknownNameError(InputError):
+    """A name that is not among the allowed ones."""
+
+    def __init__(self, field: str, value: object, allowed: Iterable[str]) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = tuple(sorted(allowed))
+        self.nearest = nearest(str(value), self.allowed)
+        hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        choice = ", ".join(self.allowed) if self.allowed else "none"
+        super().__init__(f"unknown {field} {value!r}.{hint} Allowed: {choice}.")
+
+
+class ParameterError(InputError):
+    """A parameter has a value that is not allowed."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{field}={value!r} is not allowed: {allowed}.")
+
+
+class StructureError(InputError):
+    """The structure cannot be simulated."""
+
+
+class JobNotFoundError(NanoosError, KeyError):
+    """There is no such job in this store."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(job_id)
+
+    def __str__(self) -> str:
+        """Say it in words: KeyError would show the bare id."""
+        return f"there is no job {self.job_id!r} in this store; nanoos_lab.jobs() lists those that exist"
+
+
+class TransitionError(NanoosError):
+    """The job was not in the expected status and attempt, so nothing was changed."""
+
+
+class JobError(NanoosError):
+    """The job has ended without a result."""
+
+    def __init__(self, message: str, *, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(message)
+
+
+class JobFailedError(JobError):
+    """The job failed; `reason` says in which class of failure, `remedy` what to do next."""
+
+    def __init__(self, message: str, *, job_id: str, reason: Reason, remedy: str = "") -> None:
+        self.reason = reason
+        self.remedy = remedy
+        text = f"job {job_id} failed ({reason}): {message}"
+        super().__init__(f"{text}\n{remedy}" if remedy else text, job_id=job_id)
+
+
+class JobCancelledError(JobError, CancelledError):
+    """The job was cancelled."""
+
+    def __init__(self, *, job_id: str) -> None:
+        super().__init__(f"job {job_id} was cancelled", job_id=job_id)
+
+
+class ServiceError(NanoosError):
+    """A service that nanoos_lab needs does not answer."""
+
+
+class StoreError(ServiceError):
+    """The database does not answer."""
+
+
+class SchemaError(StoreError):
+    """The database was made by another version of nanoos_lab."""
+
+
+class BrokerError(ServiceError):
+    """The Redis-compatible server does not answer."""
+
+
+class EngineError(NanoosError):
+    """An engine could not finish its run.
+
+    Parameters
+    ----------
+    message
+        What failed and why, with the program's own words.
+    reason
+        The class of the failure; decides whether another attempt makes sense.
+    remedy
+        One sentence: what the user can do next.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, remedy: str = "") -> None:
+        self.message = message
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(message)
+
+
+def nearest(value: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name that is most like `value`, or None when none is near."""
+    names = {name.lower(): name for name in allowed}
+    found = get_close_matches(value.lower(), names, n=1, cutoff=0.6)
+    return names[found[0]] if found else None

@@ -1,0 +1,149 @@
+"""What the store knows: frozen snapshots of jobs, attempts and events. All times are timezone-aware UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.status import Reason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt ended without results."""
+
+    #: The class of the failure.
+    reason: Reason
+    #: What failed and why, with the program's own words.
+    message: str
+    #: What to do next; may be empty.
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """What the store knows of one job at one moment."""
+
+    #: Time-ordered unique name (UUID version 7, 32 hexadecimal digits).
+    id: str
+    #: Content key of the request.
+    key: str
+    #: Name for people.
+    name: str
+    #: Chemical formula; empty when the task brings its own structure.
+    formula: str
+    #: Number of atoms.
+    atoms: int
+    #: Name of the engine.
+    engine: str
+    #: Kind of calculation.
+    task: str
+    #: Where the job stands.
+    status: Status
+    #: Why it failed, if it did.
+    failure: Failure | None
+    #: Queue that it is or was offered in.
+    queue: str
+    #: Priority inside the queue, 0–20.
+    priority: int
+    #: Number of the current attempt, from 1; the fencing token.
+    attempt: int
+    #: Attempts in all, the first included.
+    max_attempts: int
+    #: Steps done.
+    step: int
+    #: Steps in all; None if the engine does not know.
+    total: int | None
+    #: Name of the worker that holds or held the current attempt.
+    worker: str | None
+    #: When it was submitted.
+    created: datetime
+    #: When the current attempt was claimed.
+    started: datetime | None
+    #: When it ended.
+    ended: datetime | None
+    #: When a cancel was asked for.
+    cancel_requested: datetime | None
+    #: Until when the current attempt is its worker's.
+    lease_until: datetime | None
+    #: Scalar results of the successful attempt, by property name.
+    scalars: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> float:
+        """Fraction done, 0–1; 0 while the number of steps is unknown, 1 when it has succeeded."""
+        if self.status is Status.SUCCEEDED:
+            return 1.0
+        return min(self.step / self.total, 1.0) if self.total else 0.0
+
+    @property
+    def reason(self) -> Reason | None:
+        """The class of the failure, if it failed."""
+        return self.failure.reason if self.failure else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; times as ISO 8601."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "failure"}
+        plain = {name: _plain(value) for name, value in values.items()}
+        failure = self.failure
+        plain["reason"] = str(failure.reason) if failure else None
+        plain["message"] = failure.message if failure else None
+        plain["remedy"] = failure.remedy if failure else None
+        plain["progress"] = self.progress
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try at a job by one worker."""
+
+    #: Id of the job.
+    job_id: str
+    #: Number of the attempt, from 1.
+    number: int
+    #: Name of the worker.
+    worker: str
+    #: Host that it ran on.
+    host: str
+    #: Process id of the work-horse there.
+    pid: int
+    #: When it was claimed.
+    started: datetime
+    #: When it ended; None while it runs.
+    ended: datetime | None
+    #: How it ended: a final status, or "lost".
+    outcome: str | None
+    #: Why, if it ended without results.
+    failure: Failure | None
+    #: Engine version, potential files by digest, host, library versions: what made the result.
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One line of a job's history."""
+
+    #: Number of the event, growing over the whole store.
+    number: int
+    #: Id of the job.
+    job_id: str
+    #: Attempt that it belongs to; 0 before the first.
+    attempt: int
+    #: When it happened.
+    time: datetime
+    #: "status", "warning", "engine", …
+    kind: str
+    #: One line of text.
+    text: str
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Status):
+        return str(value)
+    return dict(value) if hasattr(value, "items") else value

@@ -1,0 +1,129 @@
+"""What is wanted: an immutable request with a content key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from nanoos_lab.core.resources import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nanoos_lab.core.structures import Structure
+
+#: The queues, in the order in which workers serve them.
+QUEUES = ("high_priority", "simulations", "default")
+#: Lowest, normal, high and urgent priority inside a queue.
+PRIORITIES = range(21)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRef:
+    """An input file, named by its content."""
+
+    #: Its name in the engine's working directory.
+    name: str
+    #: SHA-256 of its content.
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JobRequest:
+    """What is wanted; immutable, and equal to another request when the content is equal."""
+
+    #: The structure to start from; None only for a task that brings its own.
+    structure: Structure | None
+    #: Name of the engine.
+    engine: str
+    #: Kind of calculation.
+    task: str
+    #: The task's validated parameters, defaults included, as plain JSON values.
+    parameters: Mapping[str, Any]
+    #: Input files by their role, such as "potential".
+    files: Mapping[str, FileRef] = field(default_factory=dict)
+    #: What one attempt may use.
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of everything that decides the result; resources do not."""
+        content = {name: value for name, value in self.to_json().items() if name != "resources"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; the structure is named by its digest and travels beside them."""
+        return {
+            "structure": self.structure.digest if self.structure else None,
+            "engine": self.engine,
+            "task": self.task,
+            "parameters": dict(self.parameters),
+            "files": {role: {"name": ref.name, "sha256": ref.sha256} for role, ref in self.files.items()},
+            "resources": self.resources.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], structure: Structure | None) -> Self:
+        """Rebuild a request from its plain values and the structure that they name."""
+        return cls(
+            structure=structure,
+            engine=data["engine"],
+            task=data["task"],
+            parameters=data["parameters"],
+            files={role: FileRef(**ref) for role, ref in data["files"].items()},
+            resources=Resources(**data["resources"]),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JobRequest):
+            return NotImplemented
+        return self.key == other.key and self.resources == other.resources
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A request and how it is to be delivered."""
+
+    #: What is wanted.
+    request: JobRequest
+    #: A name for people; need not be unique.
+    name: str
+    #: One of `QUEUES`.
+    queue: str = "simulations"
+    #: 0 lowest, 5 normal, 10 high, 20 urgent.
+    priority: int = 5
+    #: Attempts in all, the first included.
+    attempts: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """The hint that a job's attempt waits for a worker; all that travels through a queue."""
+
+    #: Id of the job.
+    job_id: str
+    #: Number of the attempt that is offered.
+    attempt: int
+    #: One of `QUEUES`.
+    queue: str
+    #: 0–20 inside the queue.
+    priority: int
+    #: Engine, formula and task, for people who look at the queue.
+    description: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """Name of the message, and of the job in rq-dashboard: ``<job id>_<attempt>``."""
+        return f"{self.job_id}_{self.attempt}"

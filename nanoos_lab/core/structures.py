@@ -1,0 +1,168 @@
+"""A structure as an immutable value: canonical bytes, digest, formula, and back to `ase.Atoms`.
+
+The bytes are a JSON head line followed by the raw little-endian arrays in the order of their names, so that equal
+structures have equal bytes, and nothing needs unpickling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from nanoos_lab.core.errors import StructureError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_MAGIC = b"nanoos-structure-1\n"
+#: Per-atom arrays that are part of a structure besides numbers and positions, and their dtype.
+_ARRAYS = {
+    "momenta": "<f8",
+    "masses": "<f8",
+    "tags": "<i8",
+    "initial_magmoms": "<f8",
+    "initial_charges": "<f8",
+}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A structure that no one can change any more; compares by content.
+
+    Parameters
+    ----------
+    data
+        The canonical bytes, as `Structure.encode` makes them.
+    """
+
+    #: The canonical bytes.
+    data: bytes
+
+    @classmethod
+    def encode(cls, atoms: Atoms) -> Self:
+        """Freeze an `ase.Atoms`.
+
+        Parameters
+        ----------
+        atoms
+            Positions in Å, cell in Å, momenta in ASE's units.
+
+        Raises
+        ------
+        StructureError
+            If it is no `ase.Atoms`, has no atoms, or has positions or a cell that are not finite.
+        """
+        check(atoms)
+        arrays: dict[str, np.ndarray[Any, Any]] = {
+            "numbers": np.ascontiguousarray(atoms.numbers, dtype="<i8"),
+            "positions": np.ascontiguousarray(atoms.positions, dtype="<f8"),
+            "cell": np.ascontiguousarray(atoms.cell.array, dtype="<f8"),
+        }
+        for name, dtype in _ARRAYS.items():
+            if name in atoms.arrays:
+                arrays[name] = np.ascontiguousarray(atoms.arrays[name], dtype=dtype)
+        head = {
+            "arrays": {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()},
+            "constraints": [_plain(constraint.todict()) for constraint in atoms.constraints],
+            "formula": atoms.get_chemical_formula(),
+            "pbc": [bool(flag) for flag in atoms.pbc],
+        }
+        text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
+        return cls(b"".join([_MAGIC, text, b"\n", *(arrays[name].tobytes() for name in sorted(arrays))]))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def formula(self) -> str:
+        """Chemical formula in Hill notation."""
+        return str(self._head["formula"])
+
+    @property
+    def natoms(self) -> int:
+        """Number of atoms."""
+        return int(self._head["arrays"]["numbers"][1][0])
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Chemical symbols that occur."""
+        from ase.data import chemical_symbols
+
+        return frozenset(chemical_symbols[number] for number in np.unique(self.arrays()["numbers"]))
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return read-only views of the arrays, by name."""
+        found: dict[str, np.ndarray[Any, Any]] = {}
+        start = self.data.index(b"\n", len(_MAGIC)) + 1
+        for name, (dtype, shape) in self._head["arrays"].items():
+            count = int(np.prod(shape))
+            found[name] = np.frombuffer(self.data, dtype=dtype, count=count, offset=start).reshape(shape)
+            start += found[name].nbytes
+        return found
+
+    def atoms(self) -> Atoms:
+        """Return a new `ase.Atoms` equal to the one that was frozen, without its calculator."""
+        from ase import Atoms
+        from ase.constraints import dict2constraint
+
+        arrays = {name: array.copy() for name, array in self.arrays().items()}
+        atoms = Atoms(
+            numbers=arrays.pop("numbers"),
+            positions=arrays.pop("positions"),
+            cell=arrays.pop("cell"),
+            pbc=self._head["pbc"],
+            constraint=[dict2constraint(data) for data in self._head["constraints"]],
+        )
+        for name, array in arrays.items():
+            atoms.set_array(name, array)
+        return atoms
+
+    @cached_property
+    def _head(self) -> dict[str, Any]:
+        if not self.data.startswith(_MAGIC):
+            raise StructureError("these bytes are not a stored structure")
+        head: dict[str, Any] = json.loads(self.data[len(_MAGIC) : self.data.index(b"\n", len(_MAGIC))])
+        return head
+
+
+def check(atoms: object) -> None:
+    """Raise a StructureError if no engine could run this structure."""
+    from ase import Atoms
+
+    if not isinstance(atoms, Atoms):
+        kind = f"{type(atoms).__module__}.{type(atoms).__qualname__}"
+        raise StructureError(f"structure must be an ase.Atoms, not {kind}; ase.io.read() makes one from a file")
+    if len(atoms) == 0:
+        raise StructureError("structure has no atoms")
+    bad = ~np.isfinite(atoms.positions).all(axis=1)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise StructureError(
+            f"positions of {int(bad.sum())} atom(s) are not finite numbers, the first is atom {first}: "
+            f"{atoms.positions[first].tolist()}"
+        )
+    if not np.isfinite(atoms.cell.array).all():
+        raise StructureError(f"cell is not finite: {atoms.cell.array.tolist()}")
+    if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-8:
+        raise StructureError("the cell of a periodic structure has no volume; set atoms.cell or atoms.pbc = False")
+    for axis in np.flatnonzero(atoms.pbc):
+        if np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
+            raise StructureError(f"structure is periodic along axis {axis}, but its cell vector there has no length")
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars and arrays inside a constraint's dictionary into plain values."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value

@@ -1,0 +1,1 @@
+"""Adapters that run programs. An engine knows core and its context, and has never heard of SQL or Redis."""
