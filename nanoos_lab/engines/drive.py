@@ -1,0 +1,96 @@
+"""Advance a simulation along its sampling grid, with live samples, progress and stops in between."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from nanoos_lab.engines.cadence import Cadence
+
+if TYPE_CHECKING:
+    from nanoos_lab.core.frames import Sample
+    from nanoos_lab.engines.base import RunContext
+
+
+class Stepper(Protocol):
+    """A simulation that can be advanced."""
+
+    def advance(self, steps: int) -> None:
+        """Advance by so many steps; by fewer only if an interrupt named with `on_stop` ended it early."""
+
+    def sample(self, step: int) -> Sample:
+        """Return thermo row and frame at the current step, which is `step` of the task."""
+
+
+def drive(run: Stepper, *, steps: int, every: int, context: RunContext, first: int = 0) -> int:
+    """Advance a simulation to its last step, or until the context asks it to stop.
+
+    Parameters
+    ----------
+    run
+        The simulation, which stands at step `first`.
+    steps
+        The last step.
+    every
+        Samples to be kept are made at the multiples of this from `first` to `steps`, both included.
+    context
+        Takes samples and progress; asked for stops.
+    first
+        The step at which the simulation stands; sampled too if it is a multiple of `every`.
+
+    Returns
+    -------
+    int
+        The last step that was reached for certain: `steps`, or less if the context asked to stop.
+    """
+    cadence = Cadence()
+    step = first
+    _keep(run, step, every, context)
+    while step < steps and not _asked_to_stop(context):
+        target = min(steps, step - step % every + every)
+        step = _advance(run, step, target, cadence, context)
+        if not _asked_to_stop(context):
+            _keep(run, step, every, context)
+    return step
+
+
+def _asked_to_stop(context: RunContext) -> bool:
+    return context.stop is not None
+
+
+def _keep(run: Stepper, step: int, every: int, context: RunContext) -> None:
+    if step % every == 0:
+        context.sample(run.sample(step))
+    context.progress(step)
+
+
+def _advance(run: Stepper, step: int, target: int, cadence: Cadence, context: RunContext) -> int:
+    """Advance from `step` to `target` in chunks; return the last step that was reached for certain."""
+    while step < target:
+        plan = cadence.plan(watched=context.watched)
+        chunk = _even_part(target - step, plan.steps)
+        cpu, wall = time.process_time(), time.perf_counter()
+        run.advance(chunk)
+        if _asked_to_stop(context):
+            return step
+        step += chunk
+        cadence.ran(
+            chunk, cpu=time.process_time() - cpu, wall=time.perf_counter() - wall, extra=step < target
+        )
+        if step < target:
+            context.progress(step)
+            if plan.show and context.watched:
+                _show(run, step, cadence, context)
+    return step
+
+
+def _even_part(left: int, wanted: int) -> int:
+    """Return the length of the next of equal parts of `left` that are `wanted` long or longer."""
+    parts = left // wanted
+    return -(-left // parts) if parts > 1 else left
+
+
+def _show(run: Stepper, step: int, cadence: Cadence, context: RunContext) -> None:
+    cpu = time.process_time()
+    context.live(run.sample(step))
+    cadence.showed(time.process_time() - cpu + context.live_cost)

@@ -1,0 +1,95 @@
+"""A run context that keeps in memory what an engine hands over, for tests without store and broker."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.engines.base import EnginePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from nanoos_lab.core.frames import RunHead, Sample
+    from nanoos_lab.engines.base import StopReason
+
+
+@dataclass
+class RecordingContext:
+    """Implements `RunContext`; what the engine said is in its public attributes."""
+
+    workdir: Path
+    resources: Resources = field(default_factory=Resources)
+    policy: EnginePolicy = field(default_factory=EnginePolicy)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    watched: bool = False
+    live_cost: float = 0.0
+    #: Asked for by the context itself once this many samples have come.
+    stop_after_samples: int | None = None
+    #: Asked for by the context itself once this step is reported.
+    stop_at_step: int | None = None
+    stop: StopReason | None = None
+
+    head: RunHead | None = None
+    samples: list[Sample] = field(default_factory=list)
+    live_samples: list[Sample] = field(default_factory=list)
+    progress_steps: list[int] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
+    interrupts: list[Callable[[], None]] = field(default_factory=list)
+    #: Set when the first sample has come.
+    begun: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self, head: RunHead) -> None:
+        assert self.head is None, "a run has one head"
+        assert not self.samples, "the head comes before the first sample"
+        self.head = head
+
+    def sample(self, sample: Sample) -> None:
+        assert self.head is not None, "the head comes before the first sample"
+        assert len(sample.row) == len(self.head.columns)
+        self.samples.append(sample)
+        self.begun.set()
+        if self.stop_after_samples is not None and len(self.samples) >= self.stop_after_samples:
+            self.ask_to_stop()
+
+    def live(self, sample: Sample) -> None:
+        assert self.head is not None, "the head comes before the first sample"
+        self.live_samples.append(sample)
+
+    def progress(self, step: int) -> None:
+        self.progress_steps.append(step)
+        if self.stop_at_step is not None and step >= self.stop_at_step:
+            self.ask_to_stop()
+
+    def log(self, text: str) -> None:
+        self.logged.append(text)
+
+    def on_stop(self, interrupt: Callable[[], None]) -> None:
+        self.interrupts.append(interrupt)
+
+    def ask_to_stop(self, reason: StopReason = "cancel") -> None:
+        """Ask for a stop, as the worker does from another thread."""
+        self.stop = reason
+        for interrupt in self.interrupts:
+            interrupt()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of thermo."""
+        assert self.head is not None
+        return [column.name for column in self.head.columns]
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the kept samples."""
+        return [sample.step for sample in self.samples]
+
+    def series(self, column: str) -> np.ndarray[Any, Any]:
+        """Return the kept values of one column of thermo."""
+        index = self.columns.index(column)
+        return np.array([sample.row[index] for sample in self.samples])

@@ -1,0 +1,109 @@
+"""The loop that advances every step-wise engine, on a simulation that only counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoos_lab.core.frames import RunHead, Sample
+from nanoos_lab.core.units import Column
+from nanoos_lab.engines.drive import drive
+from tests.engines.context import RecordingContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass
+class Counter:
+    """A simulation whose state is the number of steps made."""
+
+    at: int = 0
+    chunks: list[int] = field(default_factory=list)
+    after: Callable[[], None] = lambda: None
+
+    def advance(self, steps: int) -> None:
+        assert steps >= 1
+        self.chunks.append(steps)
+        self.at += steps
+        self.after()
+
+    def sample(self, step: int) -> Sample:
+        return Sample(step=step, row=(float(self.at),), frame=None)
+
+
+class Busy(Counter):
+    """One whose steps take 0.1 ms of CPU time each."""
+
+    def advance(self, steps: int) -> None:
+        super().advance(steps)
+        end = time.process_time() + 1e-4 * steps
+        while time.process_time() < end:
+            pass
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RecordingContext:
+    return begun(RecordingContext(workdir=tmp_path))
+
+
+def begun(context: RecordingContext) -> RecordingContext:
+    columns = (Column(name="at", unit="1"),)
+    context.begin(RunHead(total=None, columns=columns, numbers=np.array([29]), pbc=(True, True, True)))
+    return context
+
+
+@given(steps=st.integers(0, 300), every=st.integers(1, 120), watched=st.booleans())
+def test_samples_lie_on_the_grid_of_every_from_the_first_step(steps: int, every: int, watched: bool) -> None:
+    context = begun(RecordingContext(workdir=None, watched=watched))
+    run = Counter()
+    assert drive(run, steps=steps, every=every, context=context) == steps
+    assert context.steps == list(range(0, steps + 1, every))
+    assert len(context.steps) == steps // every + 1
+    assert list(context.series("at")) == context.steps
+    assert run.at == sum(run.chunks) == steps
+
+
+def test_live_samples_come_only_while_somebody_watches_and_never_on_the_grid(
+    context: RecordingContext,
+) -> None:
+    drive(Busy(), steps=2000, every=1000, context=context)
+    assert context.live_samples == []
+    context.watched = True
+    drive(Busy(), steps=6000, every=3000, context=context)
+    live = [sample.step for sample in context.live_samples]
+    assert live
+    assert not {0, 3000, 6000} & set(live)
+    assert live == sorted(live)
+
+
+def test_progress_ends_at_the_last_step_and_never_goes_back(context: RecordingContext) -> None:
+    drive(Counter(), steps=1050, every=100, context=context)
+    assert context.progress_steps[0] == 0
+    assert context.progress_steps[-1] == 1050
+    assert context.progress_steps == sorted(context.progress_steps)
+
+
+def test_a_stop_ends_the_run_before_the_next_sample(context: RecordingContext) -> None:
+    context.stop_after_samples = 3
+    assert drive(Counter(), steps=1000, every=10, context=context) == 20
+    assert context.steps == [0, 10, 20]
+
+
+def test_a_stop_inside_a_chunk_does_not_count_the_chunk(context: RecordingContext) -> None:
+    run = Counter(after=lambda: context.ask_to_stop() if run.at >= 25 else None)
+    last = drive(run, steps=1000, every=10, context=context)
+    assert last < 30
+    assert context.steps == [0, 10, 20]
+
+
+def test_a_run_goes_on_from_the_step_where_it_stands(context: RecordingContext) -> None:
+    assert drive(Counter(at=15), steps=40, every=10, context=context, first=15) == 40
+    assert context.steps == [20, 30, 40]
