@@ -1,0 +1,1 @@
+"""What a compute node runs: attempts at jobs, and the processes around them."""

@@ -1,0 +1,244 @@
+"""The live handle that a person holds, shaped like a `concurrent.futures.Future`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.core.status import Reason, Status
+from nanoos_lab.lab.results import ResultsView
+from nanoos_lab.store.segments import read_results, read_thermo
+from nanoos_lab.store.trajectory import TrajectoryReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+    from ase import Atoms
+
+    from nanoos_lab.core.record import Event, JobRecord
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.lab.lab import Lab
+    from nanoos_lab.lab.watch import Change
+
+
+class Job:
+    """One job; get it from `nanoos_lab.submit` or `nanoos_lab.load`.
+
+    Evaluate it in a notebook cell to see its live card. Two handles of the same job are equal.
+    """
+
+    __slots__ = ("_request", "id", "lab")
+
+    def __init__(self, lab: Lab, job_id: str) -> None:
+        self.lab = lab
+        self.id = job_id
+        self._request: JobRequest | None = None
+
+    @property
+    def record(self) -> JobRecord:
+        """What the store knows of the job now."""
+        return self.lab.services.store.get(self.id)
+
+    @property
+    def request(self) -> JobRequest:
+        """What was asked for."""
+        if self._request is None:
+            self._request = self.lab.services.store.request(self.id)
+        return self._request
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return self.record.name
+
+    @property
+    def status(self) -> Status:
+        """Where it stands; equal to its word."""
+        return self.record.status
+
+    @property
+    def progress(self) -> float:
+        """Fraction done, 0–1."""
+        return self.record.progress
+
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.status.finished
+
+    def running(self) -> bool:
+        """Whether a worker runs it now."""
+        return self.status is Status.RUNNING
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self.status is Status.CANCELLED
+
+    def wait(self, timeout: float | None = None) -> Job:
+        """Block until the job has ended; in a notebook cell, ``await job`` leaves the kernel free.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits as long as it takes.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not ended by then; it goes on.
+        """
+        ended = threading.Event()
+
+        def hear(change: Change) -> None:
+            if change.record is not None and change.record.status.finished:
+                ended.set()
+
+        subscription = self.lab.watch.subscribe(self.id, hear)
+        try:
+            if not ended.wait(timeout):
+                raise TimeoutError(f"job {self.id} has not ended within {timeout} s; it goes on")
+        finally:
+            subscription.close()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Job]:
+        return asyncio.to_thread(self.wait).__await__()
+
+    def result(self, timeout: float | None = None) -> Mapping[str, Any]:
+        """Wait for the end and return the results.
+
+        Raises
+        ------
+        JobFailedError
+            If it failed; carries the reason, the engine's own message and a remedy.
+        JobCancelledError
+            If it was cancelled.
+        TimeoutError
+            If it has not ended within `timeout` seconds.
+        """
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self.results
+
+    def exception(self, timeout: float | None = None) -> JobError | None:
+        """Wait for the end and return the error, or None if it succeeded."""
+        record = self.wait(timeout).record
+        if record.status is Status.CANCELLED:
+            return JobCancelledError(job_id=self.id)
+        failure = record.failure
+        if record.status is Status.FAILED:
+            reason, message, remedy = (
+                (failure.reason, failure.message, failure.remedy) if failure else (Reason.BUG, "no reason was stored", "")
+            )
+            return JobFailedError(message, job_id=self.id, reason=reason, remedy=remedy)
+        return None
+
+    def cancel(self) -> bool:
+        """End the job: a queued one at once, a running one within seconds; what it has produced so far is kept.
+
+        Returns
+        -------
+        bool
+            False if it had ended before.
+        """
+        return self.lab.cancel(self.id)
+
+    @property
+    def thermo(self) -> pd.DataFrame:
+        """Scalar time series, one row per sample, indexed by step; ``attrs["units"]`` has the unit of every column."""
+        from nanoos_lab.lab.tables import thermo_frame
+
+        return thermo_frame(read_thermo(self._directories()))
+
+    @property
+    def trajectory(self) -> TrajectoryReader:
+        """The frames so far: a sequence of `ase.Atoms` with lazy `positions` (frames, atoms, 3), `cells`, `steps`, `times`."""
+        return TrajectoryReader(self._directories())
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """Final properties by ASE's names, in ASE's units; ``.units`` names them.
+
+        Raises
+        ------
+        JobError
+            If the job has ended without results, or has not ended.
+        """
+        return ResultsView(self._results().properties)
+
+    @property
+    def structure(self) -> Atoms:
+        """The final structure.
+
+        Raises
+        ------
+        JobError
+            If the job has not succeeded.
+        """
+        structure = self._results().structure
+        if structure is None:
+            raise JobError(f"job {self.id} has no final structure", job_id=self.id)
+        return structure.atoms()
+
+    @property
+    def log(self) -> str:
+        """What the engine printed, over all attempts."""
+        logs = [directory / "log.txt" for directory in self._directories()]
+        return "".join(path.read_text(errors="replace") for path in logs if path.exists())
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the last attempt's engine left, by name."""
+        return self.lab.services.artifacts.files(self.id, self.record.attempt)
+
+    @property
+    def events(self) -> list[Event]:
+        """The job's history."""
+        return self.lab.services.store.events(self.id)
+
+    @property
+    def warning(self) -> str | None:
+        """Why the job does not move, if it waits for something that a person must do."""
+        return self.lab.warning(self.record)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        return _view()(self)
+
+    def _directories(self) -> list[Path]:
+        artifacts = self.lab.services.artifacts
+        return [artifacts.attempt_dir(self.id, number) for number in range(1, self.record.attempt + 1)]
+
+    def _results(self) -> Results:
+        record = self.record
+        if record.status is not Status.SUCCEEDED:
+            error = self.exception(0) if record.status.finished else None
+            if error is not None:
+                raise error
+            raise JobError(f"job {self.id} is {record.status}: no results yet; job.wait() waits", job_id=self.id)
+        return read_results(self.lab.services.artifacts.attempt_dir(self.id, record.attempt))
+
+
+@cache
+def _view() -> Callable[[Job], Any]:
+    """Return what shows a job in a notebook: a plug-in of a higher floor, or its plain name."""
+    found = entry_points(group="nanoos_lab.views", name="job")
+    for point in found:
+        view: Callable[[Job], Any] = point.load()
+        return view
+    return lambda job: {"text/plain": repr(job)}

@@ -1,0 +1,249 @@
+"""A person's open connection to store, broker and artifacts."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+from nanoos_lab.core.errors import NanoosError, UnknownNameError
+from nanoos_lab.core.request import QUEUES, Submission
+from nanoos_lab.core.status import Status
+from nanoos_lab.lab import local
+from nanoos_lab.lab.job import Job
+from nanoos_lab.lab.prepare import prepare
+from nanoos_lab.lab.watch import Watch
+from nanoos_lab.store.queries import JobQuery
+from nanoos_lab.worker.services import Services
+from nanoos_lab.worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from ase import Atoms
+
+    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.core.request import Delivery
+    from nanoos_lab.core.resources import Resources, RetryPolicy
+
+
+class Lab:
+    """Submit, find and follow jobs.
+
+    Parameters
+    ----------
+    settings
+        Which store, broker and artifacts; None reads the environment, whose default is the embedded lab of this
+        computer: a server and workers that start with the first job and stop by themselves.
+
+    Examples
+    --------
+    >>> with Lab() as lab:  # doctest: +SKIP
+    ...     job = lab.submit(atoms, engine="lammps", task="md", potential="Cu_u3.eam", steps=1000)
+    ...     job.wait().thermo
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        self.services = Services(self.settings)
+        self.watch = Watch(self.services)
+
+    def submit(
+        self,
+        structure: Atoms | None,
+        *,
+        engine: str,
+        task: str,
+        name: str | None = None,
+        queue: str = "simulations",
+        priority: int = 5,
+        resources: Resources | dict[str, Any] | None = None,
+        retries: RetryPolicy | dict[str, Any] | int | None = None,
+        **parameters: Any,
+    ) -> Job:
+        """Check a request, store it, and offer it to the workers; returns at once.
+
+        Parameters
+        ----------
+        structure
+            What to simulate; it is copied, so later changes do not matter.
+        engine, task
+            What runs it, and the kind of calculation; ``nanoos_lab.engines()`` lists them.
+        name
+            A name for people; the formula and the task unless given.
+        queue
+            "high_priority", "simulations" or "default", in the order in which workers serve them.
+        priority
+            0 lowest, 5 normal, 10 high, 20 urgent, inside the queue.
+        resources
+            Ranks, threads and GPUs of one attempt.
+        retries
+            Attempts in all if a worker is lost; 3 unless given.
+        **parameters
+            The task's own, such as ``steps``, ``timestep`` (fs), ``temperature`` (K), ``potential``; and ``calculator``
+            for engine "ase".
+
+        Returns
+        -------
+        Job
+            The live handle; evaluate it in a cell to watch the run.
+
+        Raises
+        ------
+        InputError
+            If the request cannot be carried out; nothing was stored or queued.
+        ServiceError
+            If the store or the broker do not answer; nothing was stored or queued.
+        """
+        delivery = {"name": name, "queue": queue, "priority": priority, "retries": retries}
+        submission = prepare(
+            self.services, structure, engine=engine, task=task, resources=resources, parameters=parameters, **delivery
+        )
+        return self._submit([submission])[0]
+
+    def _submit(self, submissions: Sequence[Submission]) -> list[Job]:
+        self.start()
+        self.services.queue.ping()
+        records = self.services.store.add(submissions)
+        self._deliver([_delivery(record) for record in records])
+        return [Job(self, record.id) for record in records]
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Offer what is stored; if that fails now, the reconciler does it later."""
+        try:
+            self.services.queue.put(deliveries)
+        except NanoosError:
+            return
+        self.services.store.mark_sent(deliveries)
+
+    def start(self) -> None:
+        """Start what the embedded lab lacks; a cluster's services are other people's."""
+        if self.settings.embedded:
+            local.start(self.settings)
+
+    def load(self, job_id: str) -> Job:
+        """Return the handle of a job of any notebook or process.
+
+        Parameters
+        ----------
+        job_id
+            Its id, or the beginning of it if that is unique.
+
+        Raises
+        ------
+        JobNotFoundError
+            If there is none.
+        """
+        return Job(self, self.services.store.resolve(job_id))
+
+    def jobs(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        engine: str | None = None,
+        task: str | None = None,
+        queue: str | None = None,
+        name: str | None = None,
+        formula: str | None = None,
+        limit: int | None = 1000,
+        results: Sequence[str] = (),
+    ) -> pd.DataFrame:
+        """Return jobs as a DataFrame, newest first, indexed by id.
+
+        Parameters
+        ----------
+        status, engine, task, queue, name, formula
+            Only jobs that have this; `status` may be several.
+        limit
+            Most rows; None for all.
+        results
+            Scalar results to add as columns, such as ``["energy"]``.
+
+        Raises
+        ------
+        UnknownNameError
+            For a status or queue that does not exist.
+        """
+        from nanoos_lab.lab.tables import jobs_frame
+
+        if queue is not None and queue not in QUEUES:
+            raise UnknownNameError("queue", queue, QUEUES)
+        query = JobQuery(
+            statuses=_statuses(status),
+            engine=engine,
+            task=task,
+            queue=queue,
+            name=name,
+            formula=formula,
+            limit=limit,
+        )
+        return jobs_frame(self.services.store.find(query), results)
+
+    def cancel(self, job_id: str) -> bool:
+        """End a job; see `Job.cancel`."""
+        record = self.services.store.cancel(job_id)
+        if record.status.finished and record.status is not Status.CANCELLED:
+            return False
+        try:
+            if record.status is Status.CANCELLED:
+                self.services.queue.drop([_delivery(record)])
+            self.services.queue.order_cancel(job_id)
+        except NanoosError:
+            # Only speed is lost: the worker asks the store every second.
+            return True
+        return True
+
+    def warning(self, record: JobRecord) -> str | None:
+        """Say why a job waits, if a person must do something."""
+        if record.status is not Status.QUEUED:
+            return None
+        if self.settings.embedded:
+            complete = local.state(self.settings).complete
+            return None if complete else "the embedded lab does not run; `nanoos-lab up` starts it"
+        try:
+            served = {queue for worker in self.services.queue.workers() for queue in worker.queues}
+        except NanoosError as error:
+            return str(error)
+        if record.queue in served:
+            return None
+        return f"no worker listens on queue {record.queue!r}; `nanoos-lab worker` on a compute node starts one"
+
+    def close(self) -> None:
+        """End the listener and close the connections; jobs go on."""
+        self.watch.close()
+        self.services.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@cache
+def default_lab() -> Lab:
+    """Return this process's lab with the settings of its environment; made on first use."""
+    return Lab()
+
+
+def _statuses(status: str | Sequence[str] | None) -> tuple[Status, ...] | None:
+    if status is None:
+        return None
+    words = [status] if isinstance(status, str) else list(status)
+    for word in words:
+        if word not in set(Status):
+            raise UnknownNameError("status", word, [str(one) for one in Status])
+    return tuple(Status(word) for word in words)
+
+
+def _delivery(record: JobRecord) -> Delivery:
+    from nanoos_lab.core.request import Delivery
+
+    return Delivery(
+        job_id=record.id,
+        attempt=record.attempt,
+        queue=record.queue,
+        priority=record.priority,
+        description=f"{record.engine} {record.task} {record.formula}".strip(),
+    )

@@ -1,0 +1,66 @@
+"""Records and tables → pandas; units in ``attrs["units"]``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nanoos_lab.core.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.store.segments import ThermoTable
+
+#: Columns of the table of jobs, in order, after the index.
+JOB_COLUMNS = (
+    "name",
+    "formula",
+    "atoms",
+    "engine",
+    "task",
+    "status",
+    "reason",
+    "progress",
+    "queue",
+    "priority",
+    "attempt",
+    "worker",
+    "created",
+    "started",
+    "ended",
+)
+_TIMES = ("created", "started", "ended")
+
+
+def jobs_frame(records: Sequence[JobRecord], scalars: Sequence[str] = ()) -> pd.DataFrame:
+    """Return one row per job, indexed by id, with the scalar results asked for as further columns."""
+    columns: dict[str, Any] = {name: [getattr(record, name) for record in records] for name in JOB_COLUMNS}
+    for name in ("status", "reason"):
+        columns[name] = [None if value is None else str(value) for value in columns[name]]
+    for name in _TIMES:
+        columns[name] = pd.to_datetime(pd.Series(columns[name], dtype=object), utc=True)
+    for name in scalars:
+        columns[name] = [record.scalars.get(name) for record in records]
+    frame = pd.DataFrame(columns)
+    frame.index = pd.Index([record.id for record in records], name="id", dtype="str")
+    frame.attrs["units"] = {"progress": "1", **{name: unit_of(name) for name in scalars}}
+    return frame
+
+
+def thermo_frame(table: ThermoTable | None) -> pd.DataFrame:
+    """Return one row per sample, indexed by step; the values stay on disk until they are used."""
+    if table is None:
+        empty = pd.DataFrame(index=pd.Index([], name="step", dtype="int64"))
+        empty.attrs["units"] = {}
+        return empty
+    frame = pd.DataFrame(
+        table.values,
+        index=pd.Index(table.steps, name="step"),
+        columns=[column.name for column in table.columns],
+        copy=False,
+    )
+    frame.attrs["units"] = {column.name: column.unit for column in table.columns}
+    return frame

@@ -1,0 +1,261 @@
+"""One attempt at a job, as the work-horse sees it: claim, follow the engine, keep what it produces, finish."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.broker.live import LiveWriter
+from nanoos_lab.core.errors import StoreError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.core.record import Failure
+from nanoos_lab.core.status import Reason, Status
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.store.jobs import Holder
+from nanoos_lab.store.segments import write_results
+from nanoos_lab.worker import pipe
+from nanoos_lab.worker.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from nanoos_lab.worker.child import EngineProcess
+    from nanoos_lab.worker.services import Services
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two signs of life, and between two flushes of what the engine produced.
+BEAT = 1.0
+#: Seconds that an engine has to stop by itself before it is killed.
+GRACE = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How the attempt ended; no status if it was never ours or is ours no longer."""
+
+    #: Final status, or None.
+    status: Status | None
+    #: Why, if it failed.
+    failure: Failure | None = None
+
+
+class AttemptRun:
+    """One attempt at a job.
+
+    Parameters
+    ----------
+    services
+        The lab's services.
+    engine
+        The engine process, forked already.
+    job_id, attempt
+        What to claim.
+    """
+
+    def __init__(self, services: Services, engine: EngineProcess, job_id: str, attempt: int) -> None:
+        self._services = services
+        self._engine = engine
+        self._id = job_id
+        self._number = attempt
+        self._ended: pipe.Message | None = None
+        self._current = True
+        self._kill_at: float | None = None
+        self._cancelled = False
+
+    def run(self) -> Outcome:
+        """Claim the attempt and see it through."""
+        store = self._services.store
+        holder = Holder(worker=_worker_name(), host=socket.gethostname(), pid=os.getpid())
+        if store.claim(self._id, self._number, holder) is None:
+            log.info("job %s attempt %d: stale message, nothing to do", self._id, self._number)
+            return Outcome(status=None)
+        live = LiveWriter(self._services.connection, self._id, self._number)
+        live.event({"kind": "status", "status": Status.RUNNING, "attempt": self._number})
+        try:
+            outcome = self._follow(live)
+            if outcome.status is not None:
+                live.event({"kind": "status", "status": outcome.status, "attempt": self._number})
+            return outcome
+        finally:
+            live.close()
+
+    def _follow(self, live: LiveWriter) -> Outcome:
+        directory = self._services.artifacts.attempt_dir(self._id, self._number)
+        recorder = Recorder(directory, live)
+        try:
+            self._start(directory)
+        except OSError as error:
+            return self._fail(Failure(reason=Reason.RESOURCE, message=f"the run could not be started: {error}"), {})
+        try:
+            self._loop(recorder, live)
+        finally:
+            recorder.close()
+        return self._finish(directory, recorder)
+
+    def _start(self, directory: Path) -> None:
+        request = self._services.store.request(self._id)
+        files = {role: self._services.artifacts.path(ref) for role, ref in request.files.items()}
+        self._engine.start(request, directory=directory, files=files, policy=self._services.settings.policy)
+
+    def _loop(self, recorder: Recorder, live: LiveWriter) -> None:
+        """Follow the engine until it has ended, its process is gone, or the attempt is no longer ours."""
+        next_beat = time.monotonic() + BEAT
+        while self._ended is None and self._current:
+            orders = live.fileno()
+            sources: list[Any] = [self._engine.pipe] if orders is None else [self._engine.pipe, orders]
+            ready = wait(sources, timeout=max(0.0, next_beat - time.monotonic()))
+            if orders in ready:
+                self._obey(recorder, live)
+            if self._engine.pipe in ready:
+                self._read(recorder)
+            if time.monotonic() >= next_beat:
+                self._beat(recorder)
+                next_beat = time.monotonic() + BEAT
+
+    def _read(self, recorder: Recorder) -> None:
+        try:
+            message = pipe.receive(self._engine.pipe)
+        except (EOFError, OSError):
+            self._ended = pipe.Message(kind="gone", fields={})
+            return
+        if message.kind in ("done", "failed"):
+            self._ended = message
+        else:
+            recorder.take(message)
+
+    def _obey(self, recorder: Recorder, live: LiveWriter) -> None:
+        for order in live.orders():
+            if order.get("order") == "cancel":
+                # Only a hint: the store decides, now instead of at the next beat.
+                self._beat(recorder)
+            elif order.get("order") == "look":
+                recorder.look(float(order.get("seconds", 0)))
+                self._engine.order("look", watched=True, cost=recorder.live_cost)
+
+    def _beat(self, recorder: Recorder) -> None:
+        recorder.flush()
+        if recorder.left():
+            self._engine.order("look", watched=False, cost=recorder.live_cost)
+        try:
+            orders = self._services.store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
+        except StoreError as error:
+            log.warning("job %s attempt %d: no beat: %s", self._id, self._number, error)
+            return
+        if not orders.current:
+            log.warning("job %s attempt %d is no longer ours; its engine is ended", self._id, self._number)
+            self._current = False
+            self._engine.kill()
+        elif orders.cancel and not self._cancelled:
+            self._cancelled = True
+            self._kill_at = time.monotonic() + GRACE
+            self._engine.order("stop", reason="cancel")
+        elif self._kill_at is not None and time.monotonic() > self._kill_at:
+            self._engine.kill()
+
+    def _finish(self, directory: Path, recorder: Recorder) -> Outcome:
+        message = self._ended
+        if not self._current or message is None:
+            return Outcome(status=None)
+        if self._cancelled:
+            if message.kind == "done":
+                write_results(directory, _results(message))
+            self._beat_last(recorder)
+            return self._settle(Status.CANCELLED, lambda: self._services.store.end_cancelled(self._id, self._number))
+        if message.kind == "done":
+            return self._succeed(directory, recorder, message)
+        if message.kind == "failed":
+            self._beat_last(recorder)
+            failure = Failure(
+                reason=Reason(message.fields["reason"]),
+                message=message.fields["message"],
+                remedy=message.fields["remedy"],
+            )
+            return self._fail(failure, {})
+        return self._fail(_death(self._engine.join()), {})
+
+    def _beat_last(self, recorder: Recorder) -> None:
+        """Store how far it got; the outcome matters more, so a store that is away is left to the outcome's retries."""
+        try:
+            self._services.store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
+        except StoreError as error:
+            log.warning("job %s attempt %d: no last beat: %s", self._id, self._number, error)
+
+    def _succeed(self, directory: Path, recorder: Recorder, message: pipe.Message) -> Outcome:
+        results = _results(message)
+        write_results(directory, results)
+        scalars = {name: value for name, value in results.properties.items() if isinstance(value, (int, float, str))}
+        return self._settle(
+            Status.SUCCEEDED,
+            lambda: self._services.store.succeed(
+                self._id, self._number, step=recorder.step, scalars=scalars, provenance=results.provenance
+            ),
+        )
+
+    def _fail(self, failure: Failure, provenance: Mapping[str, Any]) -> Outcome:
+        outcome = self._settle(
+            Status.FAILED,
+            lambda: self._services.store.fail(self._id, self._number, failure, provenance=provenance),
+        )
+        return Outcome(status=outcome.status, failure=failure if outcome.status is not None else None)
+
+    def _settle(self, status: Status, commit: Callable[[], bool]) -> Outcome:
+        """Commit the outcome; while the store is away, try again for as long as the lease lasts."""
+        deadline = time.monotonic() + self._services.settings.lease
+        pause = 0.1
+        while True:
+            try:
+                return Outcome(status=status if commit() else None)
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+
+
+def _results(message: pipe.Message) -> Results:
+    arrays: dict[str, np.ndarray[Any, Any]] = dict(message.arrays)
+    data = arrays.pop("$structure").tobytes()
+    return Results(
+        properties={**message.fields["scalars"], **arrays},
+        structure=Structure(data) if message.fields["has_structure"] else None,
+        provenance=message.fields["provenance"],
+        stopped=message.fields["stopped"],
+    )
+
+
+def _death(code: int) -> Failure:
+    """Say how an engine process died that did not say it itself."""
+    if code == -signal.SIGKILL:
+        return Failure(
+            reason=Reason.MEMORY,
+            message="the engine process was killed by the system (signal 9), most often because memory ran out",
+            remedy="Use a smaller structure or a host with more memory; `dmesg` on the worker's host tells more.",
+        )
+    if code < 0:
+        name = signal.Signals(-code).name
+        return Failure(
+            reason=Reason.ENGINE,
+            message=f"the engine process crashed ({name})",
+            remedy="The log of the job (job.log) has its last words.",
+        )
+    return Failure(
+        reason=Reason.ENGINE,
+        message=f"the engine process ended without a result (exit code {code})",
+        remedy="The log of the job (job.log) has its last words.",
+    )
+
+
+def _worker_name() -> str:
+    from nanoos_lab.broker.queue import current_worker
+
+    return current_worker() or f"{socket.gethostname()}-{os.getpid()}"

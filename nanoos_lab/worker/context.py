@@ -1,0 +1,120 @@
+"""The engine's context inside the engine process: everything goes to the work-horse over the pipe."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from nanoos_lab.worker import pipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from nanoos_lab.core.frames import RunHead, Sample
+    from nanoos_lab.core.resources import Resources
+    from nanoos_lab.engines.base import EnginePolicy, StopReason
+
+
+class PipeContext:
+    """`RunContext` over a pipe.
+
+    Parameters
+    ----------
+    connection
+        The pipe to the work-horse.
+    workdir
+        Scratch directory of the attempt.
+    files
+        Input files by role.
+    resources
+        What the run may use.
+    policy
+        What the lab's settings allow.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        workdir: Path,
+        files: Mapping[str, Path],
+        resources: Resources,
+        policy: EnginePolicy,
+    ) -> None:
+        self.workdir = workdir
+        self.files = files
+        self.resources = resources
+        self.policy = policy
+        self.watched = False
+        self.live_cost = 0.0
+        self.stop: StopReason | None = None
+        self._pipe = connection
+        self._interrupt: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def listen(self) -> None:
+        """Follow the work-horse's orders in a thread, so that they arrive during a long native call."""
+        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                order = pipe.receive(self._pipe)
+            except (EOFError, OSError):
+                return
+            if order.kind == "look":
+                self.watched = order.fields["watched"]
+                self.live_cost = order.fields["cost"]
+            elif order.kind == "stop":
+                with self._lock:
+                    self.stop = cast("StopReason", order.fields["reason"])
+                    interrupt = self._interrupt
+                if interrupt is not None:
+                    interrupt()
+
+    def on_stop(self, interrupt: Callable[[], None]) -> None:
+        """Name the function that ends a long native call early."""
+        with self._lock:
+            self._interrupt = interrupt
+            late = self.stop is not None
+        if late:
+            interrupt()
+
+    def begin(self, head: RunHead) -> None:
+        """Say what stays the same in the run."""
+        fields = {"total": head.total, "columns": [asdict(column) for column in head.columns], "pbc": list(head.pbc)}
+        pipe.send(self._pipe, "begin", fields, {"numbers": np.asarray(head.numbers, dtype="<i8")})
+
+    def sample(self, sample: Sample) -> None:
+        """Hand over a sample that must be kept."""
+        self._send_sample("sample", sample, "<f8")
+
+    def live(self, sample: Sample) -> None:
+        """Hand over a sample for those who watch."""
+        self._send_sample("live", sample, "<f4")
+
+    def progress(self, step: int) -> None:
+        """Say how far the run is."""
+        pipe.send(self._pipe, "progress", {"step": step})
+
+    def log(self, text: str) -> None:
+        """Append text to the job's log, where the engine's own output goes too."""
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+    def _send_sample(self, kind: str, sample: Sample, dtype: str) -> None:
+        fields: dict[str, Any] = {"step": sample.step, "row": list(sample.row)}
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        frame = sample.frame
+        if frame is not None:
+            fields["time"] = frame.time
+            arrays = {"positions": np.asarray(frame.positions, dtype=dtype), "cell": np.asarray(frame.cell, dtype="<f8")}
+            if frame.velocities is not None and kind == "sample":
+                arrays["velocities"] = np.asarray(frame.velocities, dtype="<f8")
+        pipe.send(self._pipe, kind, fields, arrays)

@@ -1,0 +1,215 @@
+"""The supervisor of the embedded lab: forks the workers from one preloaded process, and stops when nobody needs it.
+
+Three kinds of process: the supervisor (imports everything, opens nothing, only forks and waits), its workers, and one
+keeper that reconciles and watches for idleness. When the supervisor dies, however it dies, its workers finish what they
+run and leave, and the next call of any user process starts a new supervisor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, NoReturn
+
+from nanoos_lab.broker import embedded
+from nanoos_lab.core.errors import ServiceError
+from nanoos_lab.core.status import Status
+from nanoos_lab.worker.reaper import reconcile
+from nanoos_lab.worker.services import Services
+from nanoos_lab.worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two passes of the reconciler.
+RECONCILE = 5.0
+#: A worker that dies younger than this is replaced only after the same time.
+YOUNG = 2.0
+#: Exit code of the keeper that asks the supervisor to stop.
+IDLE = 3
+_PR_SET_PDEATHSIG = 1
+
+
+def lock_path(settings: Settings) -> Path:
+    """Return the file that the running supervisor holds locked; it contains its process id."""
+    return settings.home / "pool.lock"
+
+
+def running(settings: Settings) -> int | None:
+    """Return the process id of the running supervisor, or None."""
+    path = lock_path(settings)
+    if not path.exists():
+        return None
+    with path.open("r+") as file:
+        if _try_lock(file):
+            return None
+        text = file.read().strip()
+        return int(text) if text else 0
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """Take the lock if it is free; a record lock, since a fork does not inherit it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+class Supervisor:
+    """Keeps `concurrency` workers and one keeper alive until it is told to stop or nobody needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._children: dict[int, tuple[str, float]] = {}
+        self._wanted: dict[str, Callable[[], None]] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run until stopped."""
+        embedded.start(self._settings.home, embedded.runtime_directory())
+        _preload()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._wanted = {f"worker-{index}": self._worker for index in range(1, self._settings.concurrency + 1)}
+        self._wanted["keeper"] = self._keeper
+        for name in self._wanted:
+            self._fork(name)
+        while self._children:
+            self._reap()
+        server = embedded.find(self._settings.home, embedded.runtime_directory())
+        if server is not None:
+            embedded.stop(server)
+        log.info("stopped")
+
+    def _fork(self, name: str) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._child(name, parent)
+        self._children[pid] = (name, time.monotonic())
+        log.info("%s started, pid %d", name, pid)
+
+    def _child(self, name: str, parent: int) -> NoReturn:
+        code = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            # A warm shutdown: the job that runs is finished first.
+            _signal_at_death_of(parent, signal.SIGTERM)
+            self._wanted[name]()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            log.exception("%s ended by an error", name)
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        try:
+            pid, status = os.wait()
+        except InterruptedError:
+            return
+        name, born = self._children.pop(pid, ("a stranger", 0.0))
+        code = os.waitstatus_to_exitcode(status)
+        log.info("%s ended, pid %d, code %d", name, pid, code)
+        if name == "keeper" and code == IDLE:
+            log.info("nobody needs this lab; stopping")
+            self._stop()
+        if not self._stopping and name in self._wanted:
+            time.sleep(max(0.0, YOUNG - (time.monotonic() - born)))
+            if not self._stopping:
+                self._fork(name)
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        # Passed on each time: at the second signal RQ's workers no longer wait for their work-horse.
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for pid in self._children:
+            os.kill(pid, signal.SIGTERM)
+
+    def _worker(self) -> None:
+        from nanoos_lab.worker.rq_worker import work
+
+        work(Services(self._settings).connection)
+
+    def _keeper(self) -> None:
+        Keeper(self._settings).run()
+
+
+class Keeper:
+    """Reconciles, and says when nobody needs the lab any more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def run(self) -> None:
+        """Run until idle; leave with the code that says so."""
+        services = Services(self._settings)
+        last_needed = time.monotonic()
+        while time.monotonic() - last_needed < self._settings.idle_timeout:
+            try:
+                embedded.start(self._settings.home, embedded.runtime_directory())
+                reconcile(services.store, services.queue)
+                if self._needed(services):
+                    last_needed = time.monotonic()
+            except ServiceError as error:
+                log.warning("no pass of the reconciler: %s", error)
+            time.sleep(min(RECONCILE, self._settings.idle_timeout / 4))
+        sys.exit(IDLE)
+
+    def _needed(self, services: Services) -> bool:
+        counts = services.store.count()
+        return any(counts.get(status, 0) for status in (Status.PENDING, Status.QUEUED, Status.RUNNING))
+
+
+def _preload() -> None:
+    from nanoos_lab.worker.rq_worker import preload
+
+    preload()
+
+
+def _signal_at_death_of(parent: int, number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the supervisor's lock; False if another one holds it."""
+    with path.open("a+") as file:
+        # One who only asks whether a supervisor runs holds the lock for a moment.
+        deadline = time.monotonic() + 1.0
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                yield False
+                return
+            time.sleep(0.02)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield True
+
+
+def main() -> None:
+    """Run the supervisor of the lab that the environment names."""
+    settings = Settings.load()
+    with _locked(lock_path(settings)) as mine:
+        if mine:
+            logging.basicConfig(level=settings.log_level, format="%(asctime)s %(process)d %(name)s %(message)s")
+            Supervisor(settings).run()

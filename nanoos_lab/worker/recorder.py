@@ -1,0 +1,160 @@
+"""What the work-horse does with what the engine produces: keep it, and show it to those who look."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.frames import Frame, RunHead, Sample
+from nanoos_lab.core.units import Column
+from nanoos_lab.store.segments import SegmentWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nanoos_lab.broker.live import LiveWriter
+    from nanoos_lab.worker.pipe import Message
+
+#: Shortest time in seconds between two frames on the live channel.
+FRAME_INTERVAL = 0.05
+#: Shortest time in seconds between two progress events, while somebody looks and while nobody does.
+PROGRESS_INTERVAL = 0.1
+UNWATCHED_INTERVAL = 1.0
+
+
+class Recorder:
+    """Durable and live side of one attempt's output.
+
+    Parameters
+    ----------
+    directory
+        Directory of the attempt.
+    live
+        The live channel.
+    """
+
+    def __init__(self, directory: Path, live: LiveWriter) -> None:
+        self.step = 0
+        self.total: int | None = None
+        #: CPU seconds that one live frame costs here, as a running mean.
+        self.live_cost = 0.0
+        self._directory = directory
+        self._live = live
+        self._head: RunHead | None = None
+        self._segment: SegmentWriter | None = None
+        self._watched_until = 0.0
+        self._watched = False
+        self._next_frame = 0.0
+        self._next_progress = 0.0
+        self._rate = _Rate()
+
+    def take(self, message: Message) -> None:
+        """Take one message of the engine."""
+        if message.kind == "progress":
+            self._progress(int(message.fields["step"]), None)
+        elif message.kind == "begin":
+            self._begin(message)
+        elif message.kind in ("sample", "live"):
+            sample = _sample(message)
+            if message.kind == "sample" and self._segment is not None:
+                self._segment.append(sample)
+            self._show(sample)
+
+    def look(self, seconds: float) -> None:
+        """Somebody looks for that long."""
+        self._watched_until = time.monotonic() + seconds
+        self._watched = True
+
+    def left(self) -> bool:
+        """Whether the last viewer has just gone."""
+        if self._watched and time.monotonic() > self._watched_until:
+            self._watched = False
+            return True
+        return False
+
+    def flush(self) -> None:
+        """Make what was taken durable."""
+        if self._segment is not None:
+            self._segment.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._segment is not None:
+            self._segment.close()
+
+    def _begin(self, message: Message) -> None:
+        self.total = message.fields["total"]
+        first, second, third = message.fields["pbc"]
+        self._head = RunHead(
+            total=self.total,
+            columns=tuple(Column(**column) for column in message.fields["columns"]),
+            numbers=message.arrays["numbers"],
+            pbc=(first, second, third),
+        )
+        self._segment = SegmentWriter(self._directory, self._head)
+
+    def _show(self, sample: Sample) -> None:
+        self._progress(sample.step, sample.row)
+        now = time.monotonic()
+        if sample.frame is None or not self._watched or now < self._next_frame:
+            return
+        self._next_frame = now + FRAME_INTERVAL
+        before = time.process_time()
+        self._live.frame(sample.frame.pack(), sample.step)
+        cost = time.process_time() - before
+        self.live_cost = cost if self.live_cost == 0.0 else 0.8 * self.live_cost + 0.2 * cost
+
+    def _progress(self, step: int, row: tuple[float, ...] | None) -> None:
+        self.step = step
+        now = time.monotonic()
+        self._rate.add(now, step)
+        if now < self._next_progress and step != self.total:
+            return
+        self._next_progress = now + (PROGRESS_INTERVAL if self._watched else UNWATCHED_INTERVAL)
+        event: dict[str, Any] = {
+            "kind": "progress",
+            "at": time.time(),
+            "step": step,
+            "total": self.total,
+            "rate": self._rate.value,
+        }
+        if row is not None and self._head is not None:
+            names = (column.name for column in self._head.columns)
+            event["row"] = dict(zip(names, row, strict=True))
+        self._live.event(event)
+
+
+class _Rate:
+    """Steps per second over the last seconds."""
+
+    def __init__(self, window: float = 5.0) -> None:
+        self._window = window
+        self._points: list[tuple[float, int]] = []
+
+    def add(self, now: float, step: int) -> None:
+        if self._points and now - self._points[-1][0] < 0.1:
+            return
+        self._points.append((now, step))
+        while len(self._points) > 2 and now - self._points[0][0] > self._window:
+            self._points.pop(0)
+
+    @property
+    def value(self) -> float | None:
+        if len(self._points) < 2:
+            return None
+        (t0, s0), (t1, s1) = self._points[0], self._points[-1]
+        return (s1 - s0) / (t1 - t0)
+
+
+def _sample(message: Message) -> Sample:
+    fields, arrays = message.fields, message.arrays
+    frame = None
+    if "positions" in arrays:
+        frame = Frame(
+            step=fields["step"],
+            time=fields["time"],
+            positions=arrays["positions"],
+            cell=arrays["cell"],
+            velocities=arrays.get("velocities"),
+        )
+    return Sample(step=fields["step"], row=tuple(fields["row"]), frame=frame)

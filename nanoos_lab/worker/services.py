@@ -1,0 +1,71 @@
+"""What an attempt or a lab works with, opened from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nanoos_lab.broker import embedded
+from nanoos_lab.broker.connection import connect
+from nanoos_lab.broker.queue import JobQueue
+from nanoos_lab.core.errors import BrokerError
+from nanoos_lab.store.artifacts import Artifacts
+from nanoos_lab.store.jobs import Store
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from nanoos_lab.worker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """Store, artifacts and broker of one lab; each is opened on first use."""
+
+    #: The lab's settings.
+    settings: Settings
+
+    @cached_property
+    def store(self) -> Store:
+        """The truth."""
+        return Store(self.settings.store_url, lease=self.settings.lease)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """What the jobs write."""
+        return Artifacts(self.settings.artifacts)
+
+    @cached_property
+    def connection(self) -> Redis:
+        """The broker's connection."""
+        return connect(broker_url(self.settings))
+
+    @cached_property
+    def queue(self) -> JobQueue:
+        """Delivery."""
+        return JobQueue(self.connection)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        opened = vars(self)
+        if "store" in opened:
+            self.store.close()
+        if "connection" in opened:
+            self.connection.close()
+
+
+def broker_url(settings: Settings) -> str:
+    """Return the URL of the broker.
+
+    Raises
+    ------
+    BrokerError
+        If the embedded server does not run.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    server = embedded.find(settings.home, embedded.runtime_directory())
+    if server is None:
+        raise BrokerError("the embedded server does not run; `nanoos-lab up` starts it")
+    return server.url

@@ -1,0 +1,145 @@
+"""The settings of a lab and of its workers, from arguments, then the environment, then defaults.
+
+They live on the worker floor, not in `lab`, because a plain ``rq worker`` on a compute node needs them too.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nanoos_lab.core.errors import SettingsError
+from nanoos_lab.engines.base import EnginePolicy
+
+
+class Settings(BaseSettings):
+    """What a lab and its workers need to know; reading the environment is this object's construction.
+
+    Use `Settings.load`, which raises our own error.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    #: Redis-compatible server of a cluster; None: the embedded one.
+    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+    #: PostgreSQL (or SQLite) database of a cluster; None: SQLite in `home`.
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    #: Directory that every node sees, as a path or file:// URL; None: inside `home`, for the embedded lab only.
+    artifacts_url: str | None = Field(None, validation_alias="NANOOS_ARTIFACTS_URL")
+    #: Directory of the embedded lab: one host's and one person's.
+    home: Path = Field(default_factory=lambda: _default_home(), validation_alias="NANOOS_HOME")
+    #: What is logged.
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", validation_alias="LOG_LEVEL"
+    )
+    #: Workers of the embedded lab; as many as cores.
+    concurrency: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024, validation_alias="WORKER_CONCURRENCY"
+    )
+    #: Seconds without a job after which the embedded lab stops by itself.
+    idle_timeout: float = Field(1800.0, gt=0, validation_alias="NANOOS_IDLE_TIMEOUT")
+    #: Seconds for which an attempt is its worker's without a sign of life.
+    lease: float = Field(60.0, ge=1, le=3600, validation_alias="NANOOS_LEASE")
+    #: Whether a LAMMPS script may run shell commands, Python and files that nobody checked.
+    allow_shell: bool = Field(False, validation_alias="NANOOS_ALLOW_SHELL")
+    #: ASE calculators that users may name as "module:Class", separated by commas; None allows any.
+    calculators: Annotated[tuple[str, ...] | None, NoDecode] = Field(None, validation_alias="NANOOS_CALCULATORS")
+
+    @classmethod
+    def load(cls, **values: Any) -> Self:
+        """Read the settings; `values` win over the environment.
+
+        Raises
+        ------
+        SettingsError
+            If a value is not allowed, or the settings of a cluster are incomplete.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"{name or 'settings'}: {first['msg']}") from None
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("calculators", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _cluster_is_complete(self) -> Self:
+        urls = {"REDIS_URL": self.redis_url, "DATABASE_URL": self.database_url}
+        missing = [name for name, url in urls.items() if url is None]
+        if len(missing) == 1:
+            raise ValueError(
+                f"{missing[0]} is not set, but the other one is; set both for a cluster, or neither for the lab of "
+                "this computer"
+            )
+        if not missing and self.artifacts_url is None:
+            raise ValueError(
+                "NANOOS_ARTIFACTS_URL is not set; with REDIS_URL and DATABASE_URL it must name a directory that every "
+                "node sees, such as /scratch/shared/nanoos_lab"
+            )
+        if self.artifacts_url is not None and "://" in self.artifacts_url.removeprefix("file://"):
+            raise ValueError(
+                f"NANOOS_ARTIFACTS_URL={self.artifacts_url!r}: only a directory, as a path or file:// URL, works so far"
+            )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether server, store and workers are this person's own, on this computer."""
+        return self.redis_url is None
+
+    @property
+    def store_url(self) -> str:
+        """URL of the database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'store.sqlite'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Directory of what the jobs write."""
+        if self.artifacts_url is None:
+            return self.home / "artifacts"
+        return Path(self.artifacts_url.removeprefix("file://"))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that make another process load the same settings."""
+        values: dict[str, str] = {}
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif isinstance(value, tuple):
+                value = ",".join(value)
+            values[str(info.validation_alias)] = str(value)
+        return values
+
+    @property
+    def policy(self) -> EnginePolicy:
+        """What engines may do."""
+        return EnginePolicy(allow_shell=self.allow_shell, calculators=self.calculators)
+
+
+def _default_home() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("nanoos_lab")
