@@ -1,7 +1,7 @@
 """A structure as an immutable value: canonical bytes, digest, formula, and back to `ase.Atoms`.
 
-The bytes are a JSON head line followed by the raw little-endian arrays in the order of their names, so that equal
-structures have equal bytes, and nothing needs unpickling.
+The bytes are a JSON head line followed by the raw little-endian arrays in the order of their names, so that
+equal structures have equal bytes, and nothing needs unpickling.
 """
 
 from __future__ import annotations
@@ -91,6 +91,12 @@ class Structure:
         return int(self._head["arrays"]["numbers"][1][0])
 
     @property
+    def pbc(self) -> tuple[bool, bool, bool]:
+        """Periodicity along the three cell vectors."""
+        first, second, third = self._head["pbc"]
+        return first, second, third
+
+    @property
     def elements(self) -> frozenset[str]:
         """Chemical symbols that occur."""
         from ase.data import chemical_symbols
@@ -138,7 +144,9 @@ def check(atoms: object) -> None:
 
     if not isinstance(atoms, Atoms):
         kind = f"{type(atoms).__module__}.{type(atoms).__qualname__}"
-        raise StructureError(f"structure must be an ase.Atoms, not {kind}; ase.io.read() makes one from a file")
+        raise StructureError(
+            f"structure must be an ase.Atoms, not {kind}; ase.io.read() makes one from a file"
+        )
     if len(atoms) == 0:
         raise StructureError("structure has no atoms")
     bad = ~np.isfinite(atoms.positions).all(axis=1)
@@ -151,10 +159,14 @@ def check(atoms: object) -> None:
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError(f"cell is not finite: {atoms.cell.array.tolist()}")
     if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-8:
-        raise StructureError("the cell of a periodic structure has no volume; set atoms.cell or atoms.pbc = False")
+        raise StructureError(
+            "the cell of a periodic structure has no volume; set atoms.cell or atoms.pbc = False"
+        )
     for axis in np.flatnonzero(atoms.pbc):
         if np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
-            raise StructureError(f"structure is periodic along axis {axis}, but its cell vector there has no length")
+            raise StructureError(
+                f"structure is periodic along axis {axis}, but its cell vector there has no length"
+            )
 
 
 def _plain(value: Any) -> Any:
