@@ -1,0 +1,1 @@
+"""Alembic's migrations; loaded only by `nanoos_lab.store.versions.migrate`."""

@@ -1,0 +1,1 @@
+"""One module a version; each says what it changed and never changes again."""

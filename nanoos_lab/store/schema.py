@@ -1,0 +1,197 @@
+"""The tables, and the database's own clock.
+
+The newest migration in `migrations/versions` makes exactly these tables; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    literal,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from nanoos_lab.core.status import Reason, Status
+
+#: The newest migration; the version that this code reads and writes.
+HEAD = "0001"
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A timezone-aware moment: ``timestamptz`` on PostgreSQL, sortable ISO text with milliseconds on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        """Return the column's type in this database."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> Any:
+        """Turn a moment into what the driver stores."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")[:23]
+
+    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
+        """Turn what the driver returns into a moment in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        moment: datetime = value.astimezone(UTC)
+        return moment
+
+
+class clock(FunctionElement[datetime]):  # noqa: N801 (an SQL function)
+    """The database's clock plus a number of seconds: the only clock that deadlines know.
+
+    Parameters
+    ----------
+    seconds
+        How far from now, in s; negative is the past.
+    """
+
+    type = UtcTime()
+    inherit_cache = True
+    name = "clock"
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(literal(float(seconds), Float()))
+
+
+@compiles(clock, "sqlite")
+def _clock_on_sqlite(element: clock, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', {seconds}))"
+
+
+@compiles(clock, "postgresql")
+def _clock_on_postgresql(element: clock, compiler: Any, **options: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+def _one_of(column: str, words: type[Status | Reason]) -> CheckConstraint:
+    allowed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+def _failure() -> tuple[Column[Any], ...]:
+    return Column("reason", String(16)), Column("message", Text), Column("remedy", Text)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+#: Structures by the digest of their canonical bytes; shared by all jobs that start from the same one.
+structures = Table(
+    "structures",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+#: One row a job: what tables show first, the big request last.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("formula", Text, nullable=False),
+    Column("atoms", Integer, nullable=False),
+    Column("engine", String(64), nullable=False),
+    Column("task", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    *_failure(),
+    Column("queue", String(64), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("worker", Text),
+    Column("created", UtcTime, nullable=False),
+    Column("started", UtcTime),
+    Column("ended", UtcTime),
+    Column("cancel_requested", UtcTime),
+    # While the job runs: until when the attempt is its worker's.
+    Column("lease_until", UtcTime),
+    # While the job is queued: from when its message is to be sent, or sent again.
+    Column("send_after", UtcTime),
+    # JSON: scalar results by name.
+    Column("scalars", Text),
+    Column("structure", String(64), ForeignKey("structures.digest")),
+    # JSON: JobRequest.to_json().
+    Column("request", Text, nullable=False),
+    _one_of("status", Status),
+    _one_of("reason", Reason),
+)
+Index(None, jobs.c.status, jobs.c.id)
+Index(None, jobs.c.key)
+Index(
+    None,
+    jobs.c.lease_until,
+    sqlite_where=jobs.c.status == literal("running", literal_execute=True),
+    postgresql_where=jobs.c.status == literal("running", literal_execute=True),
+)
+Index(
+    None,
+    jobs.c.send_after,
+    sqlite_where=jobs.c.status == literal("queued", literal_execute=True),
+    postgresql_where=jobs.c.status == literal("queued", literal_execute=True),
+)
+
+#: One row a try at a job.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("worker", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", UtcTime, nullable=False),
+    Column("ended", UtcTime),
+    Column("outcome", String(16)),
+    *_failure(),
+    # JSON: what made the result.
+    Column("provenance", Text),
+    _one_of("reason", Reason),
+)
+
+#: Append-only history.
+events = Table(
+    "events",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+)
+Index(None, events.c.job_id, events.c.number)
