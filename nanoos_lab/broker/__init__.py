@@ -1,0 +1,1 @@
+"""Delivery and the live channel: everything that talks to the Redis-compatible server."""
