@@ -1,8 +1,8 @@
 """The embedded server: a Valkey of this person's own, as a process of its own, reached by a Unix socket only.
 
 Everything about it is in its data directory: configuration and password, append-only file, process id, log.
-It holds a lock there as long as it lives, so that two servers can never write one append-only file, and a stale
-process id is never believed.
+It holds a lock there as long as it lives, so that two servers can never write one append-only file, and a
+stale process id is never believed.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _launch(place: _Place) -> Server:
     place.socket.unlink(missing_ok=True)
     _write_configuration(place, password)
     with _lock_file(place.directory).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         command = [program, str(place.configuration)]
         result = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, check=False, umask=0o077, pass_fds=[lock.fileno()]
@@ -255,7 +255,7 @@ def _alive(directory: Path) -> bool:
     """Say whether a server holds the lock of its directory."""
     with _lock_file(directory).open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         return False
