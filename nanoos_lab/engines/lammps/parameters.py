@@ -1,0 +1,85 @@
+"""Parameters of the tasks of engine ``lammps``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Len
+from pydantic import StringConstraints, model_validator
+
+from nanoos_lab.core.errors import ParameterError
+from nanoos_lab.core.parameters import (
+    MDParameters,
+    RelaxParameters,
+    StaticParameters,
+    TaskParameters,
+    field,
+)
+
+if TYPE_CHECKING:
+    from typing import Self
+
+#: The value of ``potential`` that needs no file.
+LENNARD_JONES = "lj"
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+Names = Annotated[tuple[Name, ...], Len(1)]
+
+
+class PotentialParameters(TaskParameters):
+    """Which forces act between the atoms."""
+
+    potential: Name | Names = field(
+        doc="name of a potential file that comes with LAMMPS, such as 'Cu_u3.eam', a path, or 'lj'; several "
+        "files for eam (one per element) and meam (library, parameters)"
+    )
+    pair_style: Name | None = field(
+        None, doc="LAMMPS pair style; from the file's ending unless given, such as 'eam/alloy'"
+    )
+    elements: Names | None = field(
+        None, doc="only meam: the library's names in the order in which the parameter file counts them"
+    )
+    epsilon: float | None = field(None, unit="eV", gt=0, le=1e3, doc="depth of the well, only potential='lj'")
+    sigma: float | None = field(None, unit="Å", gt=0, le=100, doc="diameter, only potential='lj'")
+    cutoff: float | None = field(
+        None, unit="Å", gt=0, le=1e3, doc="where forces end, only potential='lj'; 3 sigma unless given"
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The potential files as the user named them; empty for Lennard-Jones."""
+        if self.potential == LENNARD_JONES:
+            return ()
+        return (self.potential,) if isinstance(self.potential, str) else self.potential
+
+    @model_validator(mode="after")
+    def _lennard_jones_has_what_it_needs(self) -> Self:
+        for name in ("epsilon", "sigma", "cutoff"):
+            value = getattr(self, name)
+            if self.potential != LENNARD_JONES and value is not None:
+                raise ParameterError(name, value, "only with potential='lj'")
+            if self.potential == LENNARD_JONES and value is None and name != "cutoff":
+                raise ParameterError(name, None, "a number, which potential='lj' needs")
+        if self.potential == LENNARD_JONES and self.pair_style not in (None, "lj/cut"):
+            raise ParameterError("pair_style", self.pair_style, "potential='lj' is 'lj/cut'")
+        return self
+
+
+class LammpsStaticParameters(StaticParameters, PotentialParameters):
+    """Energy, forces and stress of the structure as it is."""
+
+
+class LammpsRelaxParameters(RelaxParameters, PotentialParameters):
+    """Move the atoms, and the cell if it is free, until the forces vanish.
+
+    With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's
+    `UnitCellFilter`.
+    """
+
+
+class LammpsMDParameters(MDParameters, PotentialParameters):
+    """Molecular dynamics: velocity Verlet, with a Nosé-Hoover thermostat and barostat.
+
+    Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`. Temperatures are
+    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed.
+    """

