@@ -246,6 +246,8 @@ def _ask(place: _Place) -> Server:
     url = place.url()
     client = connect(url)
     try:
+        # INFO alone is answered by a server that still loads its data, too.
+        client.ping()
         return Server(url=url, pid=int(client.info("server")["process_id"]), directory=place.directory)
     finally:
         client.close()

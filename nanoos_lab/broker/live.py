@@ -1,8 +1,8 @@
 """The live channel of a job: what its run tells those who look, and what they tell the run.
 
 Fast, and may lose messages; the store and the files lose none. Per job there is a capped stream of events, a
-note of the newest frame in a stream of length one, the newest frame itself, a channel for orders, and the lease
-of those who look.
+note of the newest frame in a stream of length one, the newest frame itself, a channel for orders, and the
+lease of those who look.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class LiveReader:
         Returns
         -------
         list
-            Events in the order of each job, and at most one note of kind "frame" per job, for its newest frame.
+            Events in the order of each job, and at most one of kind "frame" per job, for its newest frame.
 
         Raises
         ------
