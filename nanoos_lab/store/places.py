@@ -6,7 +6,7 @@ from pathlib import Path
 
 #: File systems shared between hosts, on which SQLite's shared memory and locks do not work.
 _NETWORK = frozenset(
-    "afs afpfs beegfs ceph cifs fhgfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs pvfs2 smb3 smbfs wekafs".split()
+    ["afs", "afpfs", "beegfs", "ceph", "cifs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs"]
 )
 
 

@@ -60,7 +60,7 @@ class UtcTime(TypeDecorator[datetime]):
         return moment
 
 
-class clock(FunctionElement[datetime]):  # noqa: N801 (an SQL function)
+class clock(FunctionElement[datetime]):
     """The database's clock plus a number of seconds: the only clock that deadlines know.
 
     Parameters
