@@ -50,7 +50,7 @@ class RetryPolicy:
 
     @classmethod
     def from_any(cls, value: Self | dict[str, Any] | int | None) -> Self:
-        """Accept what a user passes: None, a number of attempts, a mapping of the fields, or a ready value."""
+        """Accept what a user passes: None, a number of attempts, a mapping of fields, or a ready value."""
         if isinstance(value, int) and not isinstance(value, bool):
             return cls(attempts=value)
         return _from_any(cls, value, "retries")

@@ -144,9 +144,7 @@ def check(atoms: object) -> None:
 
     if not isinstance(atoms, Atoms):
         kind = f"{type(atoms).__module__}.{type(atoms).__qualname__}"
-        raise StructureError(
-            f"structure must be an ase.Atoms, not {kind}; ase.io.read() makes one from a file"
-        )
+        raise StructureError(f"structure must be an ase.Atoms, not {kind}; ase.io.read() makes one from a file")
     if len(atoms) == 0:
         raise StructureError("structure has no atoms")
     bad = ~np.isfinite(atoms.positions).all(axis=1)
@@ -159,14 +157,10 @@ def check(atoms: object) -> None:
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError(f"cell is not finite: {atoms.cell.array.tolist()}")
     if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-8:
-        raise StructureError(
-            "the cell of a periodic structure has no volume; set atoms.cell or atoms.pbc = False"
-        )
+        raise StructureError("the cell of a periodic structure has no volume; set atoms.cell or atoms.pbc = False")
     for axis in np.flatnonzero(atoms.pbc):
         if np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
-            raise StructureError(
-                f"structure is periodic along axis {axis}, but its cell vector there has no length"
-            )
+            raise StructureError(f"structure is periodic along axis {axis}, but its cell vector there has no length")
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The one table of units: ASE's, with stress and pressure in GPa in tables.
 
-Conversion factors are ASE's (CODATA 2014, as `ase.units` has them), so that numbers agree with ASE's to the last digit.
+Conversion factors are ASE's (CODATA 2014, as `ase.units` has them), so that numbers agree with ASE's to the last
+digit.
 """
 
 from __future__ import annotations

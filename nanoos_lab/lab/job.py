@@ -9,10 +9,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
-from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.lab.results import ResultsView
-from nanoos_lab.store.segments import read_results, read_thermo
+from nanoos_lab.store.results import read_results
+from nanoos_lab.store.thermo import read_thermo
 from nanoos_lab.store.trajectory import TrajectoryReader
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ase import Atoms
 
+    from nanoos_lab.core.frames import Results
     from nanoos_lab.core.record import Event, JobRecord
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.lab.lab import Lab
@@ -135,7 +136,9 @@ class Job:
         failure = record.failure
         if record.status is Status.FAILED:
             reason, message, remedy = (
-                (failure.reason, failure.message, failure.remedy) if failure else (Reason.BUG, "no reason was stored", "")
+                (failure.reason, failure.message, failure.remedy)
+                if failure
+                else (Reason.BUG, "no reason was stored", "")
             )
             return JobFailedError(message, job_id=self.id, reason=reason, remedy=remedy)
         return None
@@ -152,14 +155,17 @@ class Job:
 
     @property
     def thermo(self) -> pd.DataFrame:
-        """Scalar time series, one row per sample, indexed by step; ``attrs["units"]`` has the unit of every column."""
+        """Scalar time series, a row per sample, indexed by step; ``attrs["units"]`` has every column's unit."""
         from nanoos_lab.lab.tables import thermo_frame
 
         return thermo_frame(read_thermo(self._directories()))
 
     @property
     def trajectory(self) -> TrajectoryReader:
-        """The frames so far: a sequence of `ase.Atoms` with lazy `positions` (frames, atoms, 3), `cells`, `steps`, `times`."""
+        """The frames so far, as a sequence of `ase.Atoms`.
+
+        Its `positions` (frames, atoms, 3), `cells`, `steps` and `times` are array-like and stay on disk.
+        """
         return TrajectoryReader(self._directories())
 
     @property
@@ -221,8 +227,7 @@ class Job:
         return _view()(self)
 
     def _directories(self) -> list[Path]:
-        artifacts = self.lab.services.artifacts
-        return [artifacts.attempt_dir(self.id, number) for number in range(1, self.record.attempt + 1)]
+        return self.lab.services.artifacts.attempt_dirs(self.id, last=self.record.attempt)
 
     def _results(self) -> Results:
         record = self.record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,13 +33,13 @@ class Lab:
     Parameters
     ----------
     settings
-        Which store, broker and artifacts; None reads the environment, whose default is the embedded lab of this
-        computer: a server and workers that start with the first job and stop by themselves.
+        Which store, broker and artifacts; None reads the environment, whose default is the embedded lab of
+        this computer: a server and workers that start with the first job and stop by themselves.
 
     Examples
     --------
     >>> with Lab() as lab:  # doctest: +SKIP
-    ...     job = lab.submit(atoms, engine="lammps", task="md", potential="Cu_u3.eam", steps=1000)
+    ...     job = lab.submit(atoms, engine="lammps", task="md", potential="Cu_u3.eam", steps=100)
     ...     job.wait().thermo
     """
 
@@ -49,7 +48,7 @@ class Lab:
         self.services = Services(self.settings)
         self.watch = Watch(self.services)
 
-    def submit(
+    def submit(  # noqa: PLR0913 - these names are fixed for users
         self,
         structure: Atoms | None,
         *,
@@ -81,8 +80,8 @@ class Lab:
         retries
             Attempts in all if a worker is lost; 3 unless given.
         **parameters
-            The task's own, such as ``steps``, ``timestep`` (fs), ``temperature`` (K), ``potential``; and ``calculator``
-            for engine "ase".
+            The task's own, such as ``steps``, ``timestep`` (fs), ``temperature`` (K), ``potential``; and
+            ``calculator`` for engine "ase".
 
         Returns
         -------
@@ -98,7 +97,13 @@ class Lab:
         """
         delivery = {"name": name, "queue": queue, "priority": priority, "retries": retries}
         submission = prepare(
-            self.services, structure, engine=engine, task=task, resources=resources, parameters=parameters, **delivery
+            self.services,
+            structure,
+            engine=engine,
+            task=task,
+            resources=resources,
+            parameters=parameters,
+            **delivery,
         )
         return self._submit([submission])[0]
 
@@ -128,16 +133,16 @@ class Lab:
         Parameters
         ----------
         job_id
-            Its id, or the beginning of it if that is unique.
+            Its id, as `jobs` lists it.
 
         Raises
         ------
         JobNotFoundError
             If there is none.
         """
-        return Job(self, self.services.store.resolve(job_id))
+        return Job(self, self.services.store.get(job_id).id)
 
-    def jobs(
+    def jobs(  # noqa: PLR0913 - one filter per column
         self,
         *,
         status: str | Sequence[str] | None = None,
@@ -170,7 +175,7 @@ class Lab:
         if queue is not None and queue not in QUEUES:
             raise UnknownNameError("queue", queue, QUEUES)
         query = JobQuery(
-            statuses=_statuses(status),
+            status=_statuses(status),
             engine=engine,
             task=task,
             queue=queue,

@@ -1,4 +1,4 @@
-"""From what a user passes to a submission that is right: everything is checked here, before anything is stored."""
+"""From what a user passes to a submission that is right: all is checked here, before anything is stored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from nanoos_lab.engines import registry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ase import Atoms
+
     from nanoos_lab.worker.services import Services
 
 
 def prepare(
     services: Services,
-    structure: object,
+    structure: Atoms | None,
     *,
     engine: str,
     task: str,
@@ -65,4 +67,9 @@ def _delivery(
     if name is not None and (not isinstance(name, str) or not name.strip() or len(name) > 200):
         raise ParameterError("name", name, "a text of 1 to 200 characters")
     title = name or " ".join(part for part in (structure.formula if structure else "", task) if part)
-    return {"name": title, "queue": queue, "priority": priority, "attempts": RetryPolicy.from_any(retries).attempts}
+    return {
+        "name": title,
+        "queue": queue,
+        "priority": priority,
+        "attempts": RetryPolicy.from_any(retries).attempts,
+    }

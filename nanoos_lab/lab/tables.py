@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nanoos_lab.core.record import JobRecord
-    from nanoos_lab.store.segments import ThermoTable
+    from nanoos_lab.store.thermo import ThermoTable
 
 #: Columns of the table of jobs, in order, after the index.
 JOB_COLUMNS = (
@@ -58,7 +58,7 @@ def thermo_frame(table: ThermoTable | None) -> pd.DataFrame:
         return empty
     frame = pd.DataFrame(
         table.values,
-        index=pd.Index(table.steps, name="step"),
+        index=pd.Index(table.steps.astype("int64"), name="step"),
         columns=[column.name for column in table.columns],
         copy=False,
     )

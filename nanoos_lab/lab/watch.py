@@ -1,7 +1,7 @@
 """One change feed per lab: a single listener thread, whatever the number of jobs and views.
 
-A subscriber gets a snapshot first, then what changes. Live events come from the broker and may be lost; the truth comes
-from the store, which is asked at every status event and every few seconds.
+A subscriber gets a snapshot first, then what changes. Live events come from the broker and may be lost; the
+truth comes from the store, which is asked at every status event and every few seconds.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class _Listener(threading.Thread):
                 time.sleep(RECONNECT)
 
     def _follow(self, jobs: Mapping[str, list[Subscription]]) -> None:
-        """Take the place in each new job's stream before its snapshot, so that nothing falls between the two."""
+        """Take the place in each new job's stream before its snapshot: nothing falls between the two."""
         for job_id in jobs.keys() - self._cursors.keys():
             history = self._reader.history(job_id)
             self._cursors[job_id] = history[-1].cursor if history else "0"

@@ -1,4 +1,4 @@
-"""One attempt at a job, as the work-horse sees it: claim, follow the engine, keep what it produces, finish."""
+"""One attempt at a job, as the work-horse sees it: claim, follow the engine, keep its output, finish."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nanoos_lab.broker.live import LiveWriter
 from nanoos_lab.core.errors import StoreError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.store.jobs import Holder
-from nanoos_lab.store.segments import write_results
+from nanoos_lab.store.records import Holder
+from nanoos_lab.store.results import scalars, write_results
 from nanoos_lab.worker import pipe
 from nanoos_lab.worker.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import numpy as np
 
     from nanoos_lab.worker.child import EngineProcess
     from nanoos_lab.worker.services import Services
@@ -193,11 +193,14 @@ class AttemptRun:
     def _succeed(self, directory: Path, recorder: Recorder, message: pipe.Message) -> Outcome:
         results = _results(message)
         write_results(directory, results)
-        scalars = {name: value for name, value in results.properties.items() if isinstance(value, (int, float, str))}
         return self._settle(
             Status.SUCCEEDED,
             lambda: self._services.store.succeed(
-                self._id, self._number, step=recorder.step, scalars=scalars, provenance=results.provenance
+                self._id,
+                self._number,
+                step=recorder.step,
+                scalars=scalars(results),
+                provenance=results.provenance,
             ),
         )
 
@@ -238,8 +241,8 @@ def _death(code: int) -> Failure:
     if code == -signal.SIGKILL:
         return Failure(
             reason=Reason.MEMORY,
-            message="the engine process was killed by the system (signal 9), most often because memory ran out",
-            remedy="Use a smaller structure or a host with more memory; `dmesg` on the worker's host tells more.",
+            message="the engine process was killed by the system (signal 9), as a rule because memory ran out",
+            remedy="Use a smaller structure or a host with more memory; `dmesg` on that host tells more.",
         )
     if code < 0:
         name = signal.Signals(-code).name

@@ -42,7 +42,7 @@ class EngineProcess:
 
     @classmethod
     def fork(cls) -> EngineProcess:
-        """Fork the engine process; call it while this process has one thread and none of our sockets or handles."""
+        """Fork the engine process, while this process has one thread and none of our sockets or handles."""
         ours, theirs = socketpair()
         parent = os.getpid()
         pid = os.fork()
@@ -52,9 +52,7 @@ class EngineProcess:
         theirs.close()
         return cls(pid, Connection(ours.detach()))
 
-    def start(
-        self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy
-    ) -> None:
+    def start(self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy) -> None:
         """Send the request; the run begins."""
         data = request.structure.data if request.structure else b""
         fields = {

@@ -88,7 +88,11 @@ class PipeContext:
 
     def begin(self, head: RunHead) -> None:
         """Say what stays the same in the run."""
-        fields = {"total": head.total, "columns": [asdict(column) for column in head.columns], "pbc": list(head.pbc)}
+        fields = {
+            "total": head.total,
+            "columns": [asdict(column) for column in head.columns],
+            "pbc": list(head.pbc),
+        }
         pipe.send(self._pipe, "begin", fields, {"numbers": np.asarray(head.numbers, dtype="<i8")})
 
     def sample(self, sample: Sample) -> None:
@@ -114,7 +118,10 @@ class PipeContext:
         frame = sample.frame
         if frame is not None:
             fields["time"] = frame.time
-            arrays = {"positions": np.asarray(frame.positions, dtype=dtype), "cell": np.asarray(frame.cell, dtype="<f8")}
+            arrays = {
+                "positions": np.asarray(frame.positions, dtype=dtype),
+                "cell": np.asarray(frame.cell, dtype="<f8"),
+            }
             if frame.velocities is not None and kind == "sample":
                 arrays["velocities"] = np.asarray(frame.velocities, dtype="<f8")
         pipe.send(self._pipe, kind, fields, arrays)

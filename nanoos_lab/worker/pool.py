@@ -1,8 +1,8 @@
-"""The supervisor of the embedded lab: forks the workers from one preloaded process, and stops when nobody needs it.
+"""The supervisor of the embedded lab: forks its workers from one preloaded process, stops when nobody needs it.
 
-Three kinds of process: the supervisor (imports everything, opens nothing, only forks and waits), its workers, and one
-keeper that reconciles and watches for idleness. When the supervisor dies, however it dies, its workers finish what they
-run and leave, and the next call of any user process starts a new supervisor.
+Three kinds of process: the supervisor (imports everything, opens nothing, only forks and waits), its workers,
+and one keeper that reconciles and watches for idleness. When the supervisor dies, however it dies, its workers
+finish what they run and leave, and the next call of any user process starts a new supervisor.
 """
 
 from __future__ import annotations

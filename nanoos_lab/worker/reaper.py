@@ -1,4 +1,4 @@
-"""The reconciler: finds jobs whose message is lost or whose lease is over. Safe to run anywhere, any number of times."""
+"""The reconciler: finds jobs whose message is lost or whose lease is over. Safe to run anywhere, at any time."""
 
 from __future__ import annotations
 

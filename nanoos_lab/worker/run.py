@@ -21,7 +21,7 @@ def run_job(job_id: str, attempt: int) -> str:
     job_id
         Id of the job in the store.
     attempt
-        Number of the attempt that this message offers. A message that is late, doubled or foreign claims nothing.
+        Number of the attempt that this message offers; a late or doubled message claims nothing.
 
     Returns
     -------

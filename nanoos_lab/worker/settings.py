@@ -28,17 +28,18 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
     #: PostgreSQL (or SQLite) database of a cluster; None: SQLite in `home`.
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
-    #: Directory that every node sees, as a path or file:// URL; None: inside `home`, for the embedded lab only.
+    #: Directory that every node sees, as a path or file:// URL; None: inside `home`, embedded lab only.
     artifacts_url: str | None = Field(None, validation_alias="NANOOS_ARTIFACTS_URL")
     #: Directory of the embedded lab: one host's and one person's.
     home: Path = Field(default_factory=lambda: _default_home(), validation_alias="NANOOS_HOME")
     #: What is logged.
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", validation_alias="LOG_LEVEL"
-    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", validation_alias="LOG_LEVEL")
     #: Workers of the embedded lab; as many as cores.
     concurrency: int = Field(
-        default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024, validation_alias="WORKER_CONCURRENCY"
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=1,
+        le=1024,
+        validation_alias="WORKER_CONCURRENCY",
     )
     #: Seconds without a job after which the embedded lab stops by itself.
     idle_timeout: float = Field(1800.0, gt=0, validation_alias="NANOOS_IDLE_TIMEOUT")

@@ -1,0 +1,167 @@
+"""A job from the cell to its results, through a real worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from nanoos_lab.core.errors import (
+    InputError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    ParameterError,
+    StructureError,
+    UnknownNameError,
+)
+from nanoos_lab.core.status import Status
+from nanoos_lab.lab.lab import Lab
+from tests.waiting import until
+
+COPPER = bulk("Cu", cubic=True)
+
+
+def md(lab: Lab, **parameters):
+    wanted = {"engine": "mock", "task": "md", "steps": 100, "every": 10, **parameters}
+    return lab.submit(COPPER, **wanted)
+
+
+def test_a_job_gives_thermo_trajectory_results_and_structure(lab: Lab) -> None:
+    job = md(lab, name="first").wait(60)
+
+    assert job.status == "succeeded"
+    assert job.progress == 1.0
+    assert job.thermo.index.tolist() == list(range(0, 101, 10))
+    assert job.thermo.attrs["units"]["temperature"] == "K"
+    assert len(job.trajectory) == 11
+    assert job.trajectory.positions.shape == (11, 4, 3)
+    assert job.trajectory[-1].get_chemical_formula() == "Cu4"
+    assert np.isfinite(job.results["energy"])
+    assert job.structure.get_chemical_formula() == "Cu4"
+    assert job.name == "first"
+    assert job.result() == job.results
+    assert job.exception() is None
+
+
+def test_the_default_lab_and_a_second_process_see_the_same_job(lab: Lab) -> None:
+    job = md(lab)
+    with Lab(lab.settings) as other:
+        assert other.load(job.id).wait(60).status == "succeeded"
+        assert job.id in other.jobs(engine="mock").index
+
+
+def test_awaiting_a_job_leaves_the_event_loop_free(lab: Lab) -> None:
+    async def both() -> int:
+        job = md(lab, duration=1.0)
+        ticks = 0
+        waiting = asyncio.ensure_future(asyncio.wait_for(_wait(job), 60))
+        while not waiting.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks
+
+    async def _wait(job):
+        return await job
+
+    assert asyncio.run(both()) > 10
+
+
+def test_waiting_too_short_raises_and_the_job_goes_on(lab: Lab) -> None:
+    job = md(lab, duration=2.0)
+    with pytest.raises(TimeoutError, match="goes on"):
+        job.wait(0.05)
+    assert job.wait(60).status == "succeeded"
+
+
+def test_a_running_job_is_cancelled_within_seconds_and_keeps_what_it_has(lab: Lab) -> None:
+    job = md(lab, duration=60.0)
+    until(lambda: len(job.trajectory) > 0)
+    asked = time.monotonic()
+
+    assert job.cancel() is True
+    job.wait(30)
+
+    assert time.monotonic() - asked < 5.0
+    assert job.status == "cancelled"
+    assert len(job.thermo) >= 1
+    with pytest.raises(JobCancelledError):
+        job.result()
+    assert job.cancel() is True
+
+
+def test_a_failing_engine_says_what_why_and_what_next(lab: Lab) -> None:
+    job = md(lab, fail_at=50)
+    with pytest.raises(JobFailedError) as caught:
+        job.result(60)
+    assert caught.value.reason == job.record.reason
+    assert str(job.record.failure.message) in str(caught.value)
+    assert job.record.step <= 50
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"engine": "lamps"}, UnknownNameError, "'lammps'"),
+        ({"task": "mdd"}, UnknownNameError, "'md'"),
+        ({"step": 10}, UnknownNameError, "'steps'"),
+        ({"queue": "simulation"}, UnknownNameError, "'simulations'"),
+        ({"steps": -1}, ParameterError, "≥ 0"),
+        ({"temperature": -3.0}, ParameterError, "≥ 0"),
+        ({"priority": 21}, ParameterError, "20"),
+        ({"resources": {"rank": 2}}, UnknownNameError, "'ranks'"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_is_allowed_and_nothing_is_left(
+    lab: Lab, change, error, says
+) -> None:
+    before = lab.services.store.count()
+    with pytest.raises(error, match=says):
+        md(lab, **change)
+    assert lab.services.store.count() == before
+
+
+@pytest.mark.parametrize(
+    ("structure", "says"),
+    [
+        (Atoms(), "no atoms"),
+        (Atoms("Cu", positions=[[float("nan"), 0, 0]]), "atom 0"),
+        (Atoms("Cu", pbc=True), "no volume"),
+        ("POSCAR", "ase.Atoms"),
+        (None, "needs a structure"),
+    ],
+)
+def test_a_structure_that_no_engine_can_run_is_refused(lab: Lab, structure, says: str) -> None:
+    before = lab.services.store.count()
+    with pytest.raises((StructureError, InputError), match=says):
+        lab.submit(structure, engine="mock", task="md", steps=1)
+    assert lab.services.store.count() == before
+
+
+def test_an_unknown_id_is_said_in_words(lab: Lab) -> None:
+    with pytest.raises(JobNotFoundError, match="no job"):
+        lab.load("0" * 32)
+
+
+def test_equal_requests_have_equal_keys_whatever_their_delivery(lab: Lab) -> None:
+    first, second, third = md(lab), md(lab, priority=20, name="again"), md(lab, seed=7)
+    assert first.request.key == second.request.key
+    assert first.request.key != third.request.key
+    for job in (first, second, third):
+        assert job.wait(60).status is Status.SUCCEEDED
+
+
+def test_the_table_of_jobs_filters_and_shows_results(lab: Lab) -> None:
+    job = md(lab, name="in the table").wait(60)
+    table = lab.jobs(name="in the table", status="succeeded", results=["energy"])
+    assert table.index.tolist() == [job.id]
+    assert table.loc[job.id, "formula"] == "Cu4"
+    assert table.loc[job.id, "progress"] == 1.0
+    assert table.loc[job.id, "energy"] == job.results["energy"]
+    assert str(table["created"].dt.tz) == "UTC"
+    with pytest.raises(UnknownNameError, match="'succeeded'"):
+        lab.jobs(status="suceeded")
