@@ -1,0 +1,234 @@
+"""Molecular dynamics with ASE's integrators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import units
+from ase.md.bussi import Bussi
+from ase.md.langevin import Langevin
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.md.nose_hoover_chain import NoseHooverChainThermostat
+from ase.md.verlet import VelocityVerlet
+
+from nanoos_lab.core.frames import Results
+from nanoos_lab.engines.ase.calculators import calculating
+from nanoos_lab.engines.ase.measure import Meter
+from nanoos_lab.engines.drive import drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase import Atoms
+    from ase.md.md import MolecularDynamics
+
+    from nanoos_lab.core.frames import Sample
+    from nanoos_lab.engines.ase.parameters import AseMDParameters
+    from nanoos_lab.engines.base import RunContext
+
+    Heat = Callable[[float], None]
+
+
+def run_md(atoms: Atoms, given: AseMDParameters, context: RunContext) -> Results:
+    """Run molecular dynamics.
+
+    Parameters
+    ----------
+    atoms
+        With their calculator; they are moved.
+    given
+        Ensemble and its parameters.
+    context
+        Takes the samples.
+
+    Notes
+    -----
+    Integrators:
+
+    - nve: velocity Verlet;
+    - nvt: stochastic velocity rescaling (Bussi, Donadio, Parrinello, J. Chem. Phys. 126, 014101, 2007),
+      Langevin, or a Nosé-Hoover chain (Martyna, Klein, Tuckerman, J. Chem. Phys. 97, 2635, 1992);
+    - npt: Langevin-Hoover for atoms and volume, the shape of the cell kept (Quigley, Probert, J. Chem. Phys.
+      120, 11432, 2004).
+
+    The temperature is 2 E_kin / f k_B. f leaves out the centre of mass where its momentum stays zero: nve from
+    rest, Bussi and Nosé-Hoover, all without constraints. Langevin forces act on it too, so there it counts.
+    """
+    rng = np.random.default_rng(given.seed)
+    start_velocities(atoms, given, rng)
+    run = _Run(atoms, given, rng, context)
+    context.begin(run.meter.head(total=given.steps))
+    step = drive(run, steps=given.steps, every=given.every, context=context)
+    return Results(
+        properties=run.meter.properties(),
+        structure=run.meter.structure(),
+        provenance={"dynamics": run.integrator, "seed": given.seed},
+        stopped=step < given.steps,
+    )
+
+
+def start_velocities(atoms: Atoms, given: AseMDParameters, rng: np.random.Generator) -> None:
+    """Draw Maxwell-Boltzmann velocities at the temperature if no atom moves yet.
+
+    Without constraints the total momentum is set to zero, unless the structure moves and the ensemble is nve.
+    The motion that is left has the temperature on average, over the degrees of freedom that are left.
+    """
+    moves = atoms.has("momenta") and bool(atoms.get_momenta().any())
+    if not moves and given.temperature is not None:
+        spread = np.sqrt(atoms.get_masses() * units.kB * given.temperature)[:, None]
+        atoms.set_momenta(spread * rng.standard_normal((len(atoms), 3)))
+    if not atoms.constraints and len(atoms) > 1 and not (moves and given.ensemble == "nve"):
+        masses = atoms.get_masses()[:, None]
+        momenta = atoms.get_momenta()
+        atoms.set_momenta(momenta - masses * momenta.sum(axis=0) / masses.sum())
+
+
+def degrees_of_freedom(atoms: Atoms, given: AseMDParameters) -> int:
+    """Return over how many degrees of freedom the kinetic energy is shared."""
+    free = int(atoms.get_number_of_degrees_of_freedom())
+    pushed = given.ensemble == "npt" or (given.ensemble == "nvt" and given.thermostat == "langevin")
+    if pushed or atoms.constraints or len(atoms) == 1:
+        return free
+    momenta = atoms.get_momenta()
+    at_rest = np.allclose(momenta.sum(axis=0), 0.0, atol=1e-8 * max(np.abs(momenta).sum(), 1.0))
+    return free - 3 if at_rest else free
+
+
+class _Run:
+    """Atoms, integrator and temperature ramp as `drive` wants them."""
+
+    def __init__(self, atoms: Atoms, given: AseMDParameters, rng: np.random.Generator, context: RunContext) -> None:
+        freedom = degrees_of_freedom(atoms, given)
+        self.meter = Meter(atoms, given.calculator, freedom=freedom)
+        self._given = given
+        self._context = context
+        with calculating(given.calculator):
+            self._dynamics, self._heat = _integrator(atoms, given, freedom, rng)
+        if given.temperature is not None and given.temperature_end is not None:
+            self._dynamics.attach(self._ramp, 1, given.temperature, given.temperature_end)
+
+    @property
+    def integrator(self) -> str:
+        """Name of ASE's integrator."""
+        return type(self._dynamics).__name__
+
+    def advance(self, steps: int) -> None:
+        """Advance by so many steps; by fewer if the context asks for a stop."""
+        with calculating(self._given.calculator):
+            for _ in self._dynamics.irun(steps):
+                if self._context.stop is not None:
+                    return
+
+    def sample(self, step: int) -> Sample:
+        """Return thermo and frame."""
+        return self.meter.sample(step, step * self._given.timestep)
+
+    def _ramp(self, start: float, end: float) -> None:
+        self._heat(start + (end - start) * self._dynamics.nsteps / max(self._given.steps, 1))
+
+
+class NoseHooverChain(VelocityVerlet):
+    """Velocity Verlet between two half steps of ASE's Nosé-Hoover chain.
+
+    ASE's own `NoseHooverChainNVT` counts three degrees of freedom for every atom, which makes atoms whose
+    centre of mass is at rest too hot by a factor N / (N − 1), and overrides constraints.
+
+    Parameters
+    ----------
+    atoms, timestep
+        As in `VelocityVerlet`.
+    thermostat
+        The chain.
+    """
+
+    def __init__(self, atoms: Atoms, timestep: float, thermostat: NoseHooverChainThermostat) -> None:
+        super().__init__(atoms, timestep)
+        self._thermostat = thermostat
+
+    def step(self, forces: Any = None) -> Any:
+        """Make one step; return the forces at its end."""
+        self._scale()
+        forces = super().step(forces)  # type: ignore[no-untyped-call]
+        self._scale()
+        return forces
+
+    def _scale(self) -> None:
+        momenta = self._thermostat.integrate_nhc(self.atoms.get_momenta(), self.dt / 2)
+        self.atoms.set_momenta(momenta)
+
+
+def _integrator(
+    atoms: Atoms, given: AseMDParameters, freedom: int, rng: np.random.Generator
+) -> tuple[MolecularDynamics, Heat]:
+    """Return ASE's integrator, and what sets the temperature of its thermostat."""
+    if given.ensemble == "nve" or given.temperature is None:
+        return VelocityVerlet(atoms, given.timestep * units.fs), _no_thermostat
+    if given.ensemble == "npt" and given.pressure is not None:
+        return _langevin_hoover(atoms, given, given.temperature, given.pressure, rng)
+    return _THERMOSTATS[given.thermostat](atoms, given, given.temperature, freedom, rng)
+
+
+def _no_thermostat(kelvin: float) -> None:
+    """Ignore a temperature that nothing keeps."""
+
+
+def _bussi(
+    atoms: Atoms, given: AseMDParameters, temperature: float, freedom: int, rng: np.random.Generator
+) -> tuple[MolecularDynamics, Heat]:
+    timestep, damping = given.timestep * units.fs, given.tdamp * units.fs
+    dynamics = Bussi(atoms, timestep, temperature_K=temperature, taut=damping, rng=rng)
+    dynamics.ndof = freedom
+
+    def heat(kelvin: float) -> None:
+        dynamics.target_kinetic_energy = 0.5 * freedom * units.kB * kelvin
+
+    heat(temperature)
+    return dynamics, heat
+
+
+def _langevin(
+    atoms: Atoms, given: AseMDParameters, temperature: float, freedom: int, rng: np.random.Generator
+) -> tuple[MolecularDynamics, Heat]:
+    timestep, friction = given.timestep * units.fs, 1 / (given.tdamp * units.fs)
+    dynamics = Langevin(atoms, timestep, temperature_K=temperature, friction=friction, fixcm=False, rng=rng)
+    return dynamics, lambda kelvin: dynamics.set_temperature(temperature_K=kelvin)
+
+
+def _nose_hoover(
+    atoms: Atoms, given: AseMDParameters, temperature: float, freedom: int, rng: np.random.Generator
+) -> tuple[MolecularDynamics, Heat]:
+    # It is told the number of atoms and uses only three times that, so a part of an atom is as good.
+    thermostat = NoseHooverChainThermostat(
+        num_atoms_global=freedom / 3,  # type: ignore[arg-type]
+        masses=atoms.get_masses()[:, None],
+        temperature_K=temperature,
+        tdamp=given.tdamp * units.fs,
+    )
+    return NoseHooverChain(atoms, given.timestep * units.fs, thermostat), _no_thermostat
+
+
+_THERMOSTATS = {"bussi": _bussi, "langevin": _langevin, "nose-hoover": _nose_hoover}
+
+
+def _langevin_hoover(
+    atoms: Atoms, given: AseMDParameters, temperature: float, pressure: float, rng: np.random.Generator
+) -> tuple[MolecularDynamics, Heat]:
+    """Return the integrator of the npt ensemble.
+
+    The barostat's mass is that of Martyna, Tobias and Klein (J. Chem. Phys. 101, 4177, 1994):
+    (f + 3) k_B T pdamp².
+    """
+    pdamp = given.pdamp * units.fs
+    dynamics = LangevinBAOAB(
+        atoms,
+        given.timestep * units.fs,
+        temperature_K=temperature,
+        externalstress=-pressure * units.GPa,
+        hydrostatic=True,
+        T_tau=given.tdamp * units.fs,
+        P_tau=pdamp,
+        P_mass=(3 * len(atoms) + 3) * units.kB * temperature * pdamp**2,
+        rng=rng,
+    )
+    return dynamics, dynamics.set_temperature
