@@ -48,9 +48,7 @@ def connect(url: str) -> Redis:
         )
     except ValueError:
         # Its own message may hold the password.
-        raise SettingsError(
-            "REDIS_URL must look like redis://, rediss:// or unix://:password@host:port/0"
-        ) from None
+        raise SettingsError("REDIS_URL must look like redis://, rediss:// or unix://:password@host:port/0") from None
 
 
 def sibling(connection: Redis, *, timeout: float) -> Redis:

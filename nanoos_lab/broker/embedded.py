@@ -127,9 +127,7 @@ def runtime_directory() -> Path:
         path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise SettingsError(
-            f"{path} is not a directory of yours; somebody else made it. Ask for its removal."
-        )
+        raise SettingsError(f"{path} is not a directory of yours; somebody else made it. Ask for its removal.")
     if stat.S_IMODE(found.st_mode) != 0o700:
         path.chmod(0o700)
     return path
@@ -188,9 +186,7 @@ def stop(server: Server) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT
     while _alive(server.directory):
         if time.monotonic() > deadline:
-            raise BrokerError(
-                f"the embedded server, process {server.pid}, does not end; `kill -9 {server.pid}` does"
-            )
+            raise BrokerError(f"the embedded server, process {server.pid}, does not end; `kill -9 {server.pid}` does")
         time.sleep(0.01)
 
 
@@ -285,8 +281,7 @@ def _write_configuration(place: _Place, password: str) -> None:
 def _quoted(path: Path) -> str:
     """Quote as the server's configuration wants it, with bytes outside plain ASCII as hexadecimal escapes."""
     plain = "".join(
-        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}"
-        for byte in os.fsencode(path)
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in os.fsencode(path)
     )
     return f'"{plain}"'
 

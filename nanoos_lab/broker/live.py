@@ -330,9 +330,7 @@ def _event(job_id: str, number: bytes, entry: Mapping[bytes, bytes]) -> LiveEven
         event = json.loads(entry[b"event"])
     # Whoever can write to the server can write anything there; a reader must get past it.
     readable = isinstance(event, dict) and isinstance(event.get("kind"), str)
-    return LiveEvent(
-        job_id=job_id, cursor=number.decode(), event=event if readable else {"kind": "unreadable"}
-    )
+    return LiveEvent(job_id=job_id, cursor=number.decode(), event=event if readable else {"kind": "unreadable"})
 
 
 def _last(entries: Sequence[tuple[bytes, Any]] | None, otherwise: str) -> str:

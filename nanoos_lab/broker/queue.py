@@ -20,6 +20,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS
 
 from nanoos_lab.broker import live
 from nanoos_lab.broker.connection import broker_errors
+from nanoos_lab.broker.messages import FUNCTION
 from nanoos_lab.core.request import QUEUES
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.request import Delivery
 
-#: The one function that a message may name.
-FUNCTION = "nanoos_lab.worker.run.run_job"
 #: Field of RQ's job hash with the priority inside the queue; RQ and plain workers leave it alone.
 PRIORITY_FIELD = "nanoos_priority"
 #: Priority of a message that does not say.
@@ -193,9 +192,7 @@ class JobQueue:
                 pipeline.hgetall(key)
                 pipeline.smembers(WORKER_EXECUTIONS_KEY_TEMPLATE.format(_worker_name(key)))
             answers = pipeline.execute()
-        states = [
-            _worker_state(key, answers[2 * index], answers[2 * index + 1]) for index, key in enumerate(keys)
-        ]
+        states = [_worker_state(key, answers[2 * index], answers[2 * index + 1]) for index, key in enumerate(keys)]
         return [state for state in states if state is not None and _alive(state)]
 
     def order_cancel(self, job_id: str) -> None:

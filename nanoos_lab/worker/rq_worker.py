@@ -1,0 +1,186 @@
+"""The RQ worker of nanoos_lab: engines preloaded, foreign messages refused, a lost server waited for.
+
+``RQ_WORKER_CLASS=nanoos_lab.worker.rq_worker.NanoosWorker rq worker high_priority simulations default``
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import secrets
+import socket
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from redis.backoff import AbstractBackoff, NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Worker
+from rq.utils import ensure_job_list, get_connection_from_queues
+
+from nanoos_lab.broker.connection import ANSWER_TIMEOUT, sibling
+from nanoos_lab.broker.messages import FUNCTION, Message, PlainSerializer
+from nanoos_lab.broker.queue import PriorityQueue
+from nanoos_lab.core.request import QUEUES
+from nanoos_lab.engines import registry
+from nanoos_lab.store.rehearsal import warm
+from nanoos_lab.worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis import Redis
+    from redis.client import Pipeline
+    from rq import Queue
+    from rq.job import Job
+
+log = logging.getLogger("rq.worker")
+
+#: Seconds between two signs of life of an idle worker of ours, about.
+WORKER_TTL = 60
+#: Seconds between two signs of life of a busy one.
+MONITORING_INTERVAL = 15
+#: Seconds between two rounds of RQ's own housekeeping.
+MAINTENANCE_INTERVAL = 60
+#: Longest pause in seconds between two tries to reach a lost server.
+LONGEST_PAUSE = 5.0
+#: What runs import besides their engine.
+_LIBRARIES = ("numpy", "ase", "ase.io", FUNCTION.rpartition(".")[0])
+
+
+def preload() -> None:
+    """Import what runs need, once, before the first fork: no thread, no MPI, no device, no store handle.
+
+    Raises
+    ------
+    SettingsError
+        If the settings are incomplete: no job could run.
+    """
+    for name in _LIBRARIES:
+        import_module(name)
+    warm(Settings.load().store_url)
+    for name in registry.names():
+        try:
+            registry.get(name).preload()
+        except Exception as error:
+            # An engine that is not installed here; a job that wants it fails with the whole story.
+            log.info("engine %s is not preloaded: %s", name, error)
+    # What is loaded now stays for good: the collector of a fork need not touch, and so copy, its pages.
+    gc.collect()
+    gc.freeze()
+
+
+def work(connection: Redis, *, queues: Sequence[str] = QUEUES, burst: bool = False) -> None:
+    """Serve the queues until told to stop.
+
+    Parameters
+    ----------
+    connection
+        The broker.
+    queues
+        Which queues, the first first.
+    burst
+        End when they are empty.
+    """
+    worker = NanoosWorker(
+        queues,
+        connection=connection,
+        worker_ttl=WORKER_TTL,
+        job_monitoring_interval=MONITORING_INTERVAL,
+        maintenance_interval=MAINTENANCE_INTERVAL,
+    )
+    worker.work(burst=burst, logging_level=None)
+
+
+class _Queue(PriorityQueue):
+    """The worker's view of a queue: our messages have no dependents; those that somebody planted stay put."""
+
+    def move_dependents_to_ready(self, *_args: Any, **_kwargs: Any) -> dict[str, list[str]]:
+        return {}
+
+
+class _Patience(AbstractBackoff):
+    """Pauses that double up to a limit, told in the log now and then."""
+
+    def reset(self) -> None:
+        pass
+
+    def compute(self, failures: int) -> float:
+        pause = float(min(0.1 * 2 ** min(failures, 10), LONGEST_PAUSE))
+        if failures & (failures - 1) == 0:
+            log.warning("the server is away, try %d; waiting", failures)
+        return pause
+
+
+class NanoosWorker(Worker):
+    """RQ's forking worker for our messages.
+
+    Overrides of RQ, each over a public method:
+
+    - `__init__` fixes message, queue and serializer classes, whatever ``rq worker`` passes, and takes a
+      connection of its own that a work-horse opens in fewer round trips.
+    - `bootstrap` preloads before the first fork, and makes every command wait for a server that went away: RQ
+      ends the worker at the first command that fails outside of its dequeue loop.
+    - `execute_job` ends a refused message as failed, without a work-horse.
+    - `heartbeat` sends its three commands in one round trip.
+    - `clean_registries` survives what others wrote into RQ's registries.
+    - `teardown` does not wait for a server that is away.
+    """
+
+    def __init__(
+        self, queues: str | Queue | Sequence[str] | Sequence[Queue], name: str | None = None, **options: Any
+    ) -> None:
+        connection: Any = options.pop("connection", None) or get_connection_from_queues(queues)
+        if options.get("prepare_for_work", True):
+            connection = sibling(connection, timeout=ANSWER_TIMEOUT)
+            name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        options |= {"job_class": Message, "queue_class": _Queue, "serializer": PlainSerializer}
+        names = [one if isinstance(one, str) else one.name for one in ensure_job_list(queues)]
+        super().__init__(names, name, connection=connection, **options)
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        """Preload, then register with RQ."""
+        preload()
+        self.connection.set_retry(Retry(_Patience(), retries=-1))
+        super().bootstrap(*args, **kwargs)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run a message of ours in a work-horse; refuse any other."""
+        if isinstance(job, Message) and job.refusal is None:
+            super().execute_job(job, queue)
+        else:
+            self._refuse(job, queue)
+
+    def _refuse(self, job: Job, queue: Queue) -> None:
+        text = job.description or "refused"
+        self.log.warning("Worker %s: message %s %s", self.name, job.id, text)
+        job.origin = queue.name
+        self.handle_job_failure(job, queue, exc_string=text)
+        queue.intermediate_queue.remove(job.id)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Say that the worker is alive."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+            return
+        with self.connection.pipeline(transaction=False) as own:
+            super().heartbeat(timeout, own)
+            own.execute()
+
+    def clean_registries(self) -> None:
+        """Do RQ's housekeeping."""
+        try:
+            super().clean_registries()  # type: ignore[no-untyped-call]
+        except RedisError:
+            raise
+        except Exception:
+            self.log.exception("Worker %s: housekeeping met something unreadable", self.name)
+
+    def teardown(self) -> None:
+        """Sign off."""
+        self.connection.set_retry(Retry(NoBackoff(), retries=0))
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            self.log.warning("Worker %s: left without signing off: %s", self.name, error)
