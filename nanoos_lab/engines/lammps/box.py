@@ -65,6 +65,19 @@ class Box:
         """Turn row vectors of the user's frame into LAMMPS's."""
         return vectors if self.aligned else vectors @ self.rotation
 
+    def positions_outwards(self, positions: Array, origin: Array) -> Array:
+        """Turn positions of LAMMPS's frame into the user's.
+
+        Parameters
+        ----------
+        positions
+            In Å, shape (atoms, 3).
+        origin
+            Present lower corner of the box: it moves when LAMMPS resizes the box around its centre.
+        """
+        moved = np.where(np.array(self.pbc), origin - self.origin, 0.0)
+        return self.outwards(positions - moved if moved.any() else positions)
+
     def outwards(self, vectors: Array) -> Array:
         """Turn row vectors of LAMMPS's frame into the user's."""
         return vectors if self.aligned else vectors @ self.rotation.T

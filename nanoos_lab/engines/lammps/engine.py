@@ -11,9 +11,11 @@ from nanoos_lab.engines.base import EngineInfo, EnginePolicy
 from nanoos_lab.engines.lammps import forces, library, tasks
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
+    LammpsRelaxParameters,
     LammpsStaticParameters,
     PotentialParameters,
 )
+from nanoos_lab.engines.lammps.relax import relax
 from nanoos_lab.engines.lammps.system import fixed_atoms
 
 if TYPE_CHECKING:
@@ -25,13 +27,12 @@ if TYPE_CHECKING:
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import RunContext
 
-_TASKS: Mapping[str, tuple[type[TaskParameters], Callable[[JobRequest, Any, RunContext], Results]]] = (
-    MappingProxyType(
-        {
-            "static": (LammpsStaticParameters, tasks.static),
-            "md": (LammpsMDParameters, tasks.md),
-        }
-    )
+_TASKS: Mapping[str, tuple[type[TaskParameters], Callable[[JobRequest, Any, RunContext], Results]]] = MappingProxyType(
+    {
+        "static": (LammpsStaticParameters, tasks.static),
+        "relax": (LammpsRelaxParameters, relax),
+        "md": (LammpsMDParameters, tasks.md),
+    }
 )
 
 

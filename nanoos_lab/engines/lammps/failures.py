@@ -10,9 +10,7 @@ import re
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
 
-_SMALLER_STEP = (
-    "Use a smaller timestep, relax the structure first (task='relax'), or check it for atoms that overlap."
-)
+_SMALLER_STEP = "Use a smaller timestep, relax the structure first (task='relax'), or check it for atoms that overlap."
 
 #: Pattern in LAMMPS's text → reason, what it means, remedy.
 _KNOWN: tuple[tuple[str, Reason, str, str], ...] = (

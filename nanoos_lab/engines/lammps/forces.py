@@ -115,9 +115,7 @@ def _read_one(path: Path, kind: str) -> Potential:
     return potential
 
 
-def check(
-    parameters: PotentialParameters, read_files: Mapping[str, Potential], symbols: Collection[str]
-) -> None:
+def check(parameters: PotentialParameters, read_files: Mapping[str, Potential], symbols: Collection[str]) -> None:
     """Raise unless the potential has all elements of the structure.
 
     Raises
@@ -135,8 +133,7 @@ def check(
     missing = sorted(set(symbols) - known)
     if missing:
         raise StructureError(
-            f"the potential {_listed(parameters.names)} has nothing for {_listed(missing)}; it is for "
-            f"{_listed(known)}"
+            f"the potential {_listed(parameters.names)} has nothing for {_listed(missing)}; it is for {_listed(known)}"
         )
     for potential in read_files.values():
         gap = next((triple for triple in potential.gaps if set(triple) <= set(symbols)), None)
@@ -219,9 +216,7 @@ def _file_for(symbol: str, found: Mapping[str, str], read_files: Mapping[str, Po
     return next(found[role] for role, potential in read_files.items() if potential.name_of(symbol))
 
 
-def _meam(
-    parameters: PotentialParameters, found: Mapping[str, str], known: Potential, types: Sequence[str]
-) -> str:
+def _meam(parameters: PotentialParameters, found: Mapping[str, str], known: Potential, types: Sequence[str]) -> str:
     names = parameters.elements or tuple(str(known.name_of(symbol)) for symbol in dict.fromkeys(types))
     per_type = [next(name for name in names if known.elements[name] == symbol) for symbol in types]
     second = f'"{found["parameters"]}"' if "parameters" in found else "NULL"

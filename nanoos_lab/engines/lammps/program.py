@@ -12,6 +12,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import failures, library
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -123,6 +124,20 @@ class Program:
         low, high, xy, yz, xz, _, _ = self._lammps.extract_box()
         lengths = np.subtract(high, low)
         return np.array([[lengths[0], 0.0, 0.0], [xy, lengths[1], 0.0], [xz, yz, lengths[2]]])
+
+    def origin(self) -> Array:
+        """Return the lower corner of the box, shape (3,)."""
+        return np.array(self._lammps.extract_box()[0])
+
+    def last_thermo(self) -> dict[str, float] | None:
+        """Return the last row of thermo that was printed, by its column names; None before the first."""
+        row: dict[str, float] | None = self._lammps.last_thermo()
+        return row
+
+    def observe(self, name: str, function: Callable[[int], None]) -> None:
+        """Have a function called with the step after every evaluation of forces; it must not raise."""
+        self.command(f"fix {name} all external pf/callback 1 1")
+        self._lammps.set_fix_external_callback(name, lambda _, step, *rest: function(step))
 
     def virial(self, compute: str) -> Array:
         """Return the six components (xx, yy, zz, xy, xz, yz) of a ``compute pressure``, in LAMMPS's unit."""

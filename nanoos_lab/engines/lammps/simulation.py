@@ -14,6 +14,8 @@ from nanoos_lab.core.units import THERMO_COLUMNS, Column, unit_of
 from nanoos_lab.engines.lammps import failures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nanoos_lab.engines.lammps.program import Program
     from nanoos_lab.engines.lammps.system import System
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 #: LAMMPS's ``metal`` units → ours.
 _BAR_IN_GPA = 1e-4
 _PER_PS = 1e-3
-_BAR = 1e5 * units.Pascal
+BAR = 1e5 * units.Pascal
 #: Order of ASE's Voigt vector (xx, yy, zz, yz, xz, xy) as indices of a (3, 3) tensor.
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
@@ -74,17 +76,35 @@ class Simulation:
         EngineError
             If an energy is no longer finite.
         """
-        time = step * self._timestep
         frame = self.frame(step)
-        return Sample(step=step, row=self.row(step, time, frame.cell), frame=frame)
-
-    def row(self, step: int, time: float, cell: Array) -> tuple[float, ...]:
-        """Return the values of `THERMO_COLUMNS`."""
         values = [self._program.thermo(name) for name in ("temp", "pe", "ke", "etotal", "press")]
+        row = self.row(step, frame.time, frame.cell, values, self._program.thermo("vol"))
+        return Sample(step=step, row=row, frame=frame)
+
+    def row(self, step: int, time: float, cell: Array, values: Sequence[float], box_volume: float) -> tuple[float, ...]:
+        """Return the values of `THERMO_COLUMNS`.
+
+        Parameters
+        ----------
+        step, time
+            Where the run is; time in fs.
+        cell
+            The user's cell in Å, shape (3, 3).
+        values
+            LAMMPS's temp, pe, ke, etotal and press, in its units.
+        box_volume
+            LAMMPS's volume in Å³.
+
+        Raises
+        ------
+        EngineError
+            If one is no longer finite.
+        """
         if not all(math.isfinite(value) for value in values):
             raise failures.not_finite(step)
         volume = _volume(cell)
-        pressure = values[4] * _BAR_IN_GPA * self._of_user_volume(volume)
+        # LAMMPS's box ends at the atoms where it is not periodic, so its volume is only a part of the user's.
+        pressure = values[4] * _BAR_IN_GPA * box_volume / volume
         return (time, *values[:4], pressure, volume)
 
     def frame(self, step: int) -> Frame:
@@ -93,7 +113,7 @@ class Simulation:
         return Frame(
             step=step,
             time=step * self._timestep,
-            positions=box.outwards(self._program.positions()),
+            positions=box.positions_outwards(self._program.positions(), self._program.origin()),
             cell=box.cell_outwards(self._program.cell()),
             velocities=box.outwards(self._program.per_atom("v")) * _PER_PS,
         )
@@ -110,12 +130,10 @@ class Simulation:
         return found
 
     def stress(self) -> Array:
-        """Return the stress without kinetic part in eV/Å³, shape (6,), ASE's order; positive under tension."""
-        xx, yy, zz, xy, xz, yz = self._program.virial("virial")
-        pressure = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) * _BAR
-        tensor = -self._system.box.tensor_outwards(pressure)
+        """Return stress without kinetic part in eV/Å³, shape (6,), in ASE's order; positive under tension."""
+        tensor = self._system.box.tensor_outwards(stress_of(self._program.virial("virial")))
         cell = self._system.box.cell_outwards(self._program.cell())
-        stress: Array = tensor[_VOIGT] * self._of_user_volume(_volume(cell))
+        stress: Array = tensor[_VOIGT] * self._program.thermo("vol") / _volume(cell)
         return stress
 
     def structure(self) -> Structure:
@@ -130,9 +148,11 @@ class Simulation:
         atoms.set_constraint(self._system.atoms.constraints)
         return Structure.encode(atoms)
 
-    def _of_user_volume(self, volume: float) -> float:
-        """Return LAMMPS's volume as a part of the user's: unless periodic, its box ends at the atoms."""
-        return self._program.thermo("vol") / volume
+
+def stress_of(pressures: Sequence[float] | Array) -> Array:
+    """Return the stress tensor in eV/Å³ for LAMMPS's pressures xx, yy, zz, xy, xz, yz in bar, shape (3, 3)."""
+    xx, yy, zz, xy, xz, yz = pressures
+    return -BAR * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
 def _volume(cell: Array) -> float:

@@ -1,0 +1,170 @@
+"""Relaxation with LAMMPS's minimisers, watched iteration by iteration without a say in their path."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.frames import Frame, Results, Sample
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.lammps import inputs
+from nanoos_lab.engines.lammps.session import Session
+from nanoos_lab.engines.lammps.simulation import BAR, Simulation, stress_of
+
+if TYPE_CHECKING:
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.lammps.parameters import LammpsRelaxParameters
+
+#: With a free cell the minimiser is started anew after so many iterations, since it measures strain from the cell at
+#: its start (LAMMPS manual, ``fix box/relax``).
+_RESTART = 100
+#: Live samples are at least so many wall seconds apart, and cost at most this share of the CPU time.
+_LIVE_INTERVAL, _LIVE_SHARE = 0.05, 0.01
+
+
+def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunContext) -> Results:
+    """Move the atoms, and the cell if it is free, until the forces vanish.
+
+    Samples are taken at the multiples of `every` and at the last step. Column `fmax` is what is compared with the
+    parameter: the largest force on an atom and, with a free cell, volume · stress / atoms.
+
+    Raises
+    ------
+    EngineError
+        If the forces are still too large after the last step.
+    """
+    with Session.open(request, parameters, context) as session:
+        session.execute(inputs.setup(session.system, session.force_field))
+        session.execute(inputs.minimisation(session.system, parameters))
+        simulation = Simulation(session.program, session.system)
+        context.begin(simulation.head(total=None, extra=("fmax",)))
+        observer = _Observer(session, simulation, parameters)
+        _minimise(session, observer, parameters)
+        observer.finish()
+        stopped = context.stop is not None
+        if not stopped and observer.fmax > parameters.fmax:
+            raise _not_converged(observer.fmax, observer.step, parameters)
+        results = session.results(simulation, {}, converged=not stopped, fmax=observer.fmax, steps=observer.step)
+        session.write_restart()
+        return results
+
+
+def _minimise(session: Session, observer: _Observer, parameters: LammpsRelaxParameters) -> None:
+    free = parameters.cell == "free"
+    style = "cg"
+    session.execute(["min_style cg"])
+    while True:
+        before = session.program.step
+        left = parameters.steps - before
+        chunk = min(left, _RESTART) if free else left
+        session.execute([f"minimize 0.0 {parameters.fmax!r} {chunk} {50 * chunk + 50}"])
+        observer.raise_error()
+        made = session.program.step - before
+        if observer.converged or session.context.stop is not None or made >= left:
+            return
+        if free and made:
+            continue
+        if free or style == "fire":
+            return
+        # Where a line search can no longer tell energies apart, forces still lead on.
+        style = "fire"
+        session.execute(["min_style fire"])
+
+
+class _Observer:
+    """Sees every evaluation of the forces; the last one of an iteration is its result.
+
+    LAMMPS calls it from inside the minimiser, through ``fix external``, which adds no force.
+    """
+
+    def __init__(self, session: Session, simulation: Simulation, parameters: LammpsRelaxParameters) -> None:
+        self.step = 0
+        self.fmax = float("inf")
+        self._session = session
+        self._simulation = simulation
+        self._parameters = parameters
+        self._mobile = np.ones(len(session.system.atoms), dtype=bool)
+        self._mobile[session.system.fixed] = False
+        self._frame: Frame | None = None
+        self._forces = 0.0
+        self._kept = -1
+        self._live_from = time.perf_counter()
+        self._live_after = 0.0
+        self._error: Exception | None = None
+        session.program.observe("observer", self._evaluated)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last complete iteration ended below `fmax`."""
+        return self.fmax <= self._parameters.fmax
+
+    def raise_error(self) -> None:
+        """Raise what went wrong inside LAMMPS's call, where nothing can be raised."""
+        if self._error is not None:
+            raise self._error
+
+    def finish(self) -> None:
+        """Take the last sample."""
+        if self._session.context.stop is None:
+            self._complete(last=True)
+            self.raise_error()
+
+    def _evaluated(self, step: int) -> None:
+        try:
+            if step > self.step:
+                self._complete(last=False)
+            self.step = step
+            self._frame = self._simulation.frame(step)
+            forces = self._session.program.per_atom("f")[self._mobile]
+            self._forces = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+        except Exception as error:
+            self._error = error
+            self._session.program.interrupt()
+
+    def _complete(self, *, last: bool) -> None:
+        """Hand over the iteration that has just ended, whose thermo row LAMMPS has printed."""
+        thermo = self._session.program.last_thermo()
+        context, frame = self._session.context, self._frame
+        if frame is None or thermo is None:
+            return
+        self.fmax = max(self._forces, self._stress_force(thermo, frame))
+        if self._kept < self.step and (last or self.step % self._parameters.every == 0):
+            self._kept = self.step
+            context.sample(self._sample(thermo, frame))
+        elif context.watched and self._is_time_for_live():
+            started = time.process_time()
+            context.live(self._sample(thermo, frame))
+            cost = time.process_time() - started + context.live_cost
+            self._live_from = time.perf_counter()
+            self._live_after = time.process_time() + cost / _LIVE_SHARE
+        context.progress(self.step)
+
+    def _is_time_for_live(self) -> bool:
+        waited = time.perf_counter() - self._live_from
+        return waited >= _LIVE_INTERVAL and time.process_time() >= self._live_after
+
+    def _sample(self, thermo: dict[str, float], frame: Frame) -> Sample:
+        values = (0.0, thermo["PotEng"], 0.0, thermo["PotEng"], thermo["Press"])
+        row = self._simulation.row(frame.step, 0.0, frame.cell, values, thermo["Volume"])
+        return Sample(step=frame.step, row=(*row, self.fmax), frame=frame)
+
+    def _stress_force(self, thermo: dict[str, float], frame: Frame) -> float:
+        """Return what ASE's cell filters count as forces: volume · stress / atoms, as the largest row in eV."""
+        if self._parameters.cell == "fixed":
+            return 0.0
+        components: Any = [thermo[name] for name in ("Pxx", "Pyy", "Pzz", "Pxy", "Pxz", "Pyz")]
+        excess = stress_of(components) + np.eye(3) * self._parameters.pressure * 1e4 * BAR
+        rows = np.linalg.norm(excess, axis=1) * thermo["Volume"] / len(self._session.system.atoms)
+        return float(rows.max())
+
+
+def _not_converged(fmax: float, step: int, parameters: LammpsRelaxParameters) -> EngineError:
+    return EngineError(
+        f"the relaxation did not converge: fmax is {fmax:.4g} eV/Å after {step} steps, not {parameters.fmax:g} eV/Å",
+        reason=Reason.CONVERGENCE,
+        remedy="Start again from the last frame of the trajectory, with more steps or a larger fmax.",
+    )

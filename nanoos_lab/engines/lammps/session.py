@@ -1,0 +1,139 @@
+"""LAMMPS opened for one request: its files, its commands, and what made the results."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack, chdir
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.errors import InputError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.engines.lammps import forces, inputs
+from nanoos_lab.engines.lammps.program import Program
+from nanoos_lab.engines.lammps.system import System
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.lammps.parameters import PotentialParameters
+    from nanoos_lab.engines.lammps.simulation import Simulation
+
+#: The executed commands, in the working directory.
+INPUT_FILE = "in.lammps"
+#: LAMMPS's restart file, in the working directory.
+RESTART_FILE = "restart.lammps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """LAMMPS opened for one request, in its working directory."""
+
+    #: LAMMPS.
+    program: Program
+    #: The structure.
+    system: System
+    #: Commands of the force field.
+    force_field: list[str]
+    #: The run's context.
+    context: RunContext
+    #: What closes with the session.
+    stack: ExitStack
+    #: What made the results, save for what a task adds.
+    provenance: dict[str, Any]
+
+    @classmethod
+    def open(cls, request: JobRequest, parameters: PotentialParameters, context: RunContext) -> Self:
+        """Start LAMMPS and write the data file."""
+        if request.structure is None:
+            raise InputError("this task needs a structure")
+        system = System.of(request.structure.atoms())
+        with ExitStack() as stack:
+            stack.enter_context(chdir(context.workdir))
+            links = {
+                role: stack.enter_context(_Link(path, _plain_name(request.files[role].name, role)))
+                for role, path in context.files.items()
+            }
+            read = forces.read(parameters, context.files)
+            forces.check(parameters, read, system.symbols)
+            program = stack.enter_context(Program(context.workdir, threads=context.resources.threads))
+            context.on_stop(program.interrupt)
+            free = getattr(parameters, "cell", "fixed") == "free"
+            (context.workdir / inputs.DATA_FILE).write_text(inputs.data_file(system, skewed=free))
+            return cls(
+                program=program,
+                system=system,
+                force_field=forces.commands(parameters, links, read, system.symbols),
+                context=context,
+                provenance=_provenance(request, program),
+                stack=stack.pop_all(),
+            )
+        raise AssertionError("ExitStack swallows no errors")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    def execute(self, lines: list[str]) -> None:
+        """Execute commands, and append them to the input file first."""
+        with (self.context.workdir / INPUT_FILE).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        for line in lines:
+            self.program.command(line)
+
+    def results(self, simulation: Simulation, provenance: dict[str, Any], **properties: Any) -> Results:
+        """Return the results for the present structure.
+
+        After an interrupt only the structure is certain: energies were not tallied at its last step.
+        """
+        stopped = self.context.stop is not None
+        return Results(
+            properties={} if stopped else {**simulation.properties(), **properties},
+            structure=simulation.structure(),
+            provenance={
+                **self.provenance,
+                **provenance,
+                "commands": (self.context.workdir / INPUT_FILE).read_text(encoding="utf-8"),
+            },
+            stopped=stopped,
+        )
+
+    def write_restart(self) -> None:
+        """Write a restart file that is either whole or not there; no chunk may follow it in this run."""
+        self.program.command(f"write_restart {RESTART_FILE}.part")
+        os.replace(self.context.workdir / f"{RESTART_FILE}.part", self.context.workdir / RESTART_FILE)
+
+
+class _Link:
+    """A symbolic link in the working directory while a run lasts, so that its input names plain files."""
+
+    def __init__(self, target: Path, name: str) -> None:
+        self._target = target
+        self._name = name
+
+    def __enter__(self) -> str:
+        os.symlink(self._target.resolve(), self._name)
+        return self._name
+
+    def __exit__(self, *error: object) -> None:
+        os.unlink(self._name)
+
+
+def _plain_name(name: str, role: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
+    return plain if plain.strip("._") else role
+
+
+def _provenance(request: JobRequest, program: Program) -> dict[str, Any]:
+    return {
+        "program": "LAMMPS",
+        "version": str(program.version),
+        "suffix": program.suffix,
+        "files": {role: {"name": ref.name, "sha256": ref.sha256} for role, ref in request.files.items()},
+    }
