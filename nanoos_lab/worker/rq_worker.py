@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import socket
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from nanoos_lab.store.rehearsal import warm
 from nanoos_lab.worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
     from redis.client import Pipeline
@@ -59,16 +60,24 @@ def preload() -> None:
     """
     for name in _LIBRARIES:
         import_module(name)
-    warm(Settings.load().store_url)
+    _prepare("the store", partial(warm, Settings.load().store_url))
     for name in registry.names():
-        try:
-            registry.get(name).preload()
-        except Exception as error:
-            # An engine that is not installed here; a job that wants it fails with the whole story.
-            log.info("engine %s is not preloaded: %s", name, error)
+        _prepare(f"engine {name}", partial(_preload_engine, name))
     # What is loaded now stays for good: the collector of a fork need not touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
+
+
+def _preload_engine(name: str) -> None:
+    registry.get(name).preload()
+
+
+def _prepare(what: str, action: Callable[[], None]) -> None:
+    """Do what only saves time later: a job that cannot do without it fails by itself, with the whole story."""
+    try:
+        action()
+    except Exception as error:
+        log.info("%s is not preloaded: %s", what, error)
 
 
 def work(connection: Redis, *, queues: Sequence[str] = QUEUES, burst: bool = False) -> None:
