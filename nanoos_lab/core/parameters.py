@@ -5,7 +5,10 @@ Units are ASE's: fs, K, eV/Å; pressure in GPa.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from enum import Enum
+from os import PathLike, fspath
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -103,14 +106,26 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
     ParameterError
         For a value out of its range or of a wrong type; names the field, the value and what is allowed.
     """
-    plain = {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
     try:
-        return model(**plain)
+        return model(**{name: _plain(value) for name, value in values.items()})
     except ValidationError as error:
-        raise _readable(error.errors()[0], model, where) from None
+        raise _readable(error.errors(), model, where) from None
 
 
-def _readable(error: ErrorDetails, model: type[TaskParameters], where: str) -> InputError:
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers and arrays, and paths, into plain values."""
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _readable(errors: list[ErrorDetails], model: type[TaskParameters], where: str) -> InputError:
+    """Return the error to fix first: a misspelt name is often the reason why another one is missing."""
+    error = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     fields = model.model_fields
     name = str(error["loc"][0]) if error["loc"] else ""
     inner = error.get("ctx", {}).get("error")
@@ -127,21 +142,43 @@ def _readable(error: ErrorDetails, model: type[TaskParameters], where: str) -> I
 
 def allowed(info: FieldInfo) -> str:
     """Say in words which values a parameter takes, such as ``a number > 0 and ≤ 100 fs (time of one step)``."""
-    kind = str(info.annotation)
-    signs = {Gt: (">", "gt"), Ge: ("≥", "ge"), Lt: ("<", "lt"), Le: ("≤", "le")}
-    limits = [
-        f"{sign} {getattr(limit, attribute):g}"
-        for limit in info.metadata
-        for cls, (sign, attribute) in signs.items()
-        if isinstance(limit, cls)
-    ]
     extra = info.json_schema_extra
     unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-    if "Literal" in kind:
-        words = "one of " + kind[kind.index("[") + 1 : kind.rindex("]")]
-    elif "int" in kind or "float" in kind:
-        words = "an integer" if "int" in kind else "a number"
-        words = " ".join([words, " and ".join(limits), unit]).replace("  ", " ").strip()
-    else:
-        words = "a text" if "str" in kind else kind
+    words = _words(info.annotation, info.metadata, unit)
     return f"{words} ({info.description})" if info.description else words
+
+
+_KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
+_SIGNS = {Gt: (">", "gt"), Ge: ("≥", "ge"), Lt: ("<", "lt"), Le: ("≤", "le")}
+
+
+def _words(annotation: Any, metadata: list[Any], unit: str) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner = [limit for each in arguments[1:] for limit in getattr(each, "metadata", [each])]
+        return _words(arguments[0], [*metadata, *inner], unit)
+    if origin in (Union, UnionType):
+        return " or ".join(_words(each, metadata, unit) for each in arguments if each is not NoneType)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(each) for each in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return "one of " + ", ".join(repr(each.value) for each in annotation)
+    if annotation in (int, float):
+        return " ".join(part for part in (_KINDS[annotation], _limits(metadata), unit) if part)
+    if annotation in _KINDS:
+        return _KINDS[annotation]
+    return "a mapping of names to values" if (origin or annotation) is dict else "a list"
+
+
+def _limits(metadata: list[Any]) -> str:
+    limits = [
+        f"{sign} {_number(getattr(limit, attribute))}"
+        for limit in metadata
+        for kind, (sign, attribute) in _SIGNS.items()
+        if isinstance(limit, kind)
+    ]
+    return " and ".join(limits)
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"

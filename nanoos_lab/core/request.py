@@ -50,7 +50,9 @@ class JobRequest:
     resources: Resources = field(default_factory=Resources)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        # Through JSON: a copy that nobody else holds, with tuples already the lists that a store gives back.
+        plain = json.loads(json.dumps(dict(self.parameters), allow_nan=False))
+        object.__setattr__(self, "parameters", MappingProxyType(plain))
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
 
     @cached_property

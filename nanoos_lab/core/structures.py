@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _MAGIC = b"nanoos-structure-1\n"
-#: Per-atom arrays that are part of a structure besides numbers and positions, and their dtype.
+#: Arrays that are part of a structure, and their dtype; all but the cell have one row per atom.
 _ARRAYS = {
+    "numbers": "<i8",
+    "positions": "<f8",
+    "cell": "<f8",
     "momenta": "<f8",
     "masses": "<f8",
     "tags": "<i8",
@@ -55,20 +58,18 @@ class Structure:
         Raises
         ------
         StructureError
-            If it is no `ase.Atoms`, has no atoms, or has positions or a cell that are not finite.
+            If it is no `ase.Atoms`, has no atoms, has values that are not finite, a periodic direction without
+            length, or a constraint that cannot be stored.
         """
         check(atoms)
-        arrays: dict[str, np.ndarray[Any, Any]] = {
-            "numbers": np.ascontiguousarray(atoms.numbers, dtype="<i8"),
-            "positions": np.ascontiguousarray(atoms.positions, dtype="<f8"),
-            "cell": np.ascontiguousarray(atoms.cell.array, dtype="<f8"),
+        found = {**atoms.arrays, "cell": atoms.cell.array}
+        # Adding zero makes -0.0 and 0.0, which are equal, the same bytes.
+        arrays = {
+            name: np.ascontiguousarray(found[name], dtype=dtype) + 0 for name, dtype in _ARRAYS.items() if name in found
         }
-        for name, dtype in _ARRAYS.items():
-            if name in atoms.arrays:
-                arrays[name] = np.ascontiguousarray(atoms.arrays[name], dtype=dtype)
         head = {
             "arrays": {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()},
-            "constraints": [_plain(constraint.todict()) for constraint in atoms.constraints],
+            "constraints": [_described(constraint) for constraint in atoms.constraints],
             "formula": atoms.get_chemical_formula(),
             "pbc": [bool(flag) for flag in atoms.pbc],
         }
@@ -106,8 +107,9 @@ class Structure:
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return read-only views of the arrays, by name."""
         found: dict[str, np.ndarray[Any, Any]] = {}
+        described = self._head["arrays"]
         start = self.data.index(b"\n", len(_MAGIC)) + 1
-        for name, (dtype, shape) in self._head["arrays"].items():
+        for name, (dtype, shape) in described.items():
             count = int(np.prod(shape))
             found[name] = np.frombuffer(self.data, dtype=dtype, count=count, offset=start).reshape(shape)
             start += found[name].nbytes
@@ -147,6 +149,11 @@ def check(atoms: object) -> None:
         raise StructureError(f"structure must be an ase.Atoms, not {kind}; ase.io.read() makes one from a file")
     if len(atoms) == 0:
         raise StructureError("structure has no atoms")
+    _check_arrays(atoms)
+    _check_cell(atoms)
+
+
+def _check_arrays(atoms: Atoms) -> None:
     bad = ~np.isfinite(atoms.positions).all(axis=1)
     if bad.any():
         first = int(np.argmax(bad))
@@ -154,6 +161,14 @@ def check(atoms: object) -> None:
             f"positions of {int(bad.sum())} atom(s) are not finite numbers, the first is atom {first}: "
             f"{atoms.positions[first].tolist()}"
         )
+    for name in sorted(_ARRAYS.keys() & atoms.arrays.keys()):
+        if not np.isfinite(atoms.arrays[name]).all():
+            raise StructureError(f"{name} of the structure are not all finite numbers")
+    if "masses" in atoms.arrays and (atoms.arrays["masses"] <= 0).any():
+        raise StructureError("masses of the structure must all be > 0")
+
+
+def _check_cell(atoms: Atoms) -> None:
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError(f"cell is not finite: {atoms.cell.array.tolist()}")
     if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-8:
@@ -161,6 +176,19 @@ def check(atoms: object) -> None:
     for axis in np.flatnonzero(atoms.pbc):
         if np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
             raise StructureError(f"structure is periodic along axis {axis}, but its cell vector there has no length")
+
+
+def _described(constraint: Any) -> Any:
+    """Return a constraint of ASE as plain values from which ASE can make it again."""
+    try:
+        found = _plain(constraint.todict())
+        json.dumps(found, allow_nan=False)
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        found = None
+    if not found:
+        kind = type(constraint).__qualname__
+        raise StructureError(f"constraint {kind} cannot be stored: its todict() gives no plain values")
+    return found
 
 
 def _plain(value: Any) -> Any:

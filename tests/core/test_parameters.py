@@ -1,0 +1,193 @@
+"""Parameters are checked in the user's cell, and the message says what to write instead."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, model_validator
+
+from nanoos_lab.core.errors import InputError, NanoosError, ParameterError, UnknownNameError
+from nanoos_lab.core.parameters import (
+    DEFAULT_SEED,
+    MDParameters,
+    RelaxParameters,
+    StaticParameters,
+    Steps,
+    TaskParameters,
+    allowed,
+    field,
+    validate,
+)
+
+WHERE = "engine 'test', task 'md'"
+
+
+def md(**values: object) -> MDParameters:
+    return validate(MDParameters, values, where=WHERE)
+
+
+def test_defaults_are_filled_in():
+    assert md(steps=10).model_dump() == {
+        "steps": 10,
+        "timestep": 1.0,
+        "ensemble": "nve",
+        "temperature": None,
+        "temperature_end": None,
+        "pressure": None,
+        "tdamp": 100.0,
+        "pdamp": 1000.0,
+        "every": 100,
+        "seed": DEFAULT_SEED,
+    }
+
+
+def test_an_unknown_name_is_told_with_the_nearest_one():
+    with pytest.raises(UnknownNameError) as caught:
+        md(steps=10, temprature=300)
+    assert caught.value.nearest == "temperature"
+    assert WHERE in str(caught.value)
+
+
+def test_an_unknown_name_comes_before_the_missing_one_that_it_was_meant_to_be():
+    with pytest.raises(UnknownNameError) as caught:
+        md(step=10)
+    assert caught.value.nearest == "steps"
+
+
+def test_an_unknown_name_comes_before_a_wrong_value():
+    with pytest.raises(UnknownNameError):
+        md(steps=-1, colour="red")
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(ParameterError, match="needs an integer") as caught:
+        md()
+    assert caught.value.field == "steps"
+
+
+@pytest.mark.parametrize(
+    ("values", "field_name", "words"),
+    [
+        ({"steps": -1}, "steps", "an integer ≥ 0 and ≤ 1,000,000,000,000"),
+        ({"steps": 1.5}, "steps", "an integer"),
+        ({"steps": "many"}, "steps", "an integer"),
+        ({"steps": 1, "timestep": 0}, "timestep", "a number > 0 and ≤ 100 fs"),
+        ({"steps": 1, "temperature": -5}, "temperature", "a number ≥ 0 and ≤ 1,000,000 K"),
+        ({"steps": 1, "temperature": float("nan")}, "temperature", "a number"),
+        ({"steps": 1, "temperature": [300, 600]}, "temperature", "a number"),
+        ({"steps": 1, "temperature": np.array([300.0, 600.0])}, "temperature", "a number"),
+        ({"steps": 1, "ensemble": "nph"}, "ensemble", "one of 'nve', 'nvt', 'npt'"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_is_allowed(values, field_name, words):
+    with pytest.raises(ParameterError) as caught:
+        md(**values)
+    assert caught.value.field == field_name
+    assert words in caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("values", "field_name"),
+    [
+        ({"ensemble": "nvt"}, "temperature"),
+        ({"ensemble": "nvt", "temperature": 0}, "temperature"),
+        ({"ensemble": "npt", "temperature": 300}, "pressure"),
+        ({"ensemble": "nvt", "temperature": 300, "pressure": 1}, "pressure"),
+        ({"temperature_end": 300}, "temperature_end"),
+    ],
+)
+def test_an_ensemble_takes_what_it_needs_and_nothing_else(values, field_name):
+    with pytest.raises(ParameterError) as caught:
+        md(steps=1, **values)
+    assert caught.value.field == field_name
+    assert "ensemble='n" in str(caught.value)
+
+
+def test_every_error_is_a_value_error_and_ours():
+    with pytest.raises(InputError) as caught:
+        md(steps=-1)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, NanoosError)
+
+
+def test_numpy_numbers_are_numbers():
+    parameters = md(steps=np.int64(10), temperature=np.float32(300), timestep=np.array(2.0))
+    assert parameters.model_dump_json() == md(steps=10, temperature=300, timestep=2).model_dump_json()
+
+
+class Mixed(TaskParameters):
+    """One parameter of every kind."""
+
+    class Colour(StrEnum):
+        """Any colour you like."""
+
+        RED = "red"
+        BLUE = "blue"
+
+    flag: bool = field(False, doc="a flag")
+    text: str = field("", doc="")
+    words: tuple[str, ...] = field((), doc="some words")
+    either: int | str = field(1, doc="this or that")
+    colour: Colour = field(Colour.RED, doc="paint")
+    stop: Steps | None = field(None, doc="last step")
+    small: Annotated[float, Field(gt=1e-8, lt=0.5)] = field(0.1, unit="Å", doc="a length")
+    options: dict[str, int] = field({}, doc="more")
+    choice: Literal["a"] | None = field(None, doc="")
+
+    @model_validator(mode="after")
+    def _no_red_flags(self) -> Mixed:
+        if self.flag and self.colour is Mixed.Colour.RED:
+            raise ParameterError("flag", True, "not with colour='red'")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("flag", "True or False (a flag)"),
+        ("text", "a text"),
+        ("words", "a list (some words)"),
+        ("either", "an integer or a text (this or that)"),
+        ("colour", "one of 'red', 'blue' (paint)"),
+        ("stop", "an integer ≥ 0 and ≤ 1,000,000,000,000 (last step)"),
+        ("small", "a number > 1e-08 and < 0.5 Å (a length)"),
+        ("options", "a mapping of names to values (more)"),
+        ("choice", "one of 'a'"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(name, words):
+    assert allowed(Mixed.model_fields[name]) == words
+
+
+def test_an_error_of_a_models_own_check_reaches_the_user_as_it_is():
+    with pytest.raises(ParameterError, match="not with colour='red'") as caught:
+        validate(Mixed, {"flag": True}, where=WHERE)
+    assert caught.value.__cause__ is None
+
+
+def test_values_inside_a_mapping_or_list_may_be_numpys_or_paths():
+    values = {"options": {"a": np.int8(3)}, "words": [np.str_("x"), Path("y")], "text": Path("z")}
+    found = validate(Mixed, values, where=WHERE)
+    assert (found.options, found.words, found.text) == ({"a": 3}, ("x", "y"), "z")
+
+
+@given(st.builds(dict, steps=st.integers(0, 10**12), temperature=st.none() | st.floats(0, 1e6)))
+def test_what_was_accepted_is_accepted_again_after_a_trip_through_json(values):
+    first = md(**values)
+    assert MDParameters(**first.model_dump(mode="json")) == first
+
+
+@pytest.mark.parametrize("model", [StaticParameters, RelaxParameters, MDParameters])
+def test_every_parameter_has_a_meaning_and_every_dimensional_number_a_unit(model):
+    dimensionless = {"steps", "every", "seed"}
+    for name, info in model.model_fields.items():
+        assert info.description, name
+        words = allowed(info)
+        if words.startswith(("a number", "an integer")) and name not in dimensionless:
+            assert info.json_schema_extra["unit"], name
