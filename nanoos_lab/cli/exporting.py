@@ -1,18 +1,17 @@
-"""A job's data as a file of another program's format, by the file's extension."""
+"""A job's data as a file for other programs, by the file's extension."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import InputError
+from nanoos_lab.core.errors import InputError, NanoosError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from nanoos_lab.lab.job import Job
-    from nanoos_lab.store.trajectory import TrajectoryReader
 
 
 def write(job: Job, path: Path, *, replace: bool = False) -> str:
@@ -27,9 +26,7 @@ def write(job: Job, path: Path, *, replace: bool = False) -> str:
     """
     if path.exists() and not replace:
         raise InputError(f"{path} exists; --force replaces it")
-    if path.suffix == ".csv":
-        return _write_thermo(job, path)
-    return _write_trajectory(job, path)
+    return _write_thermo(job, path) if path.suffix == ".csv" else _write_trajectory(job, path)
 
 
 def _write_thermo(job: Job, path: Path) -> str:
@@ -43,34 +40,20 @@ def _write_thermo(job: Job, path: Path) -> str:
 
 
 def _write_trajectory(job: Job, path: Path) -> str:
+    from nanoos_lab.store.formats import export
+
     frames = job.trajectory
     if len(frames) == 0:
         raise InputError(f"job {job.id} ({job.status}) has no frames")
     with _complete(path) as new:
-        _write_frames(frames, new)
+        try:
+            export(frames, new)
+        except NanoosError:
+            raise
+        except Exception as error:
+            # ASE's writers raise whatever their code stumbles over.
+            raise InputError(f"ASE cannot write this trajectory as {path.name}: {error}") from error
     return f"{path}: {len(frames)} frames of {len(frames[0])} atoms"
-
-
-def _write_frames(frames: TrajectoryReader, path: Path) -> None:
-    """Write frame by frame where the format allows it, so that a long trajectory needs no memory."""
-    from ase.io import write as ase_write
-    from ase.io.formats import UnknownFileTypeError, filetype
-    from ase.io.trajectory import Trajectory
-
-    try:
-        kind = filetype(str(path), read=False)
-        if kind == "traj":
-            with Trajectory(str(path), "w") as file:
-                for atoms in frames:
-                    file.write(atoms)
-        elif kind == "extxyz":
-            with path.open("w") as text:
-                for atoms in frames:
-                    ase_write(text, atoms, format="extxyz")
-        else:
-            ase_write(path, list(frames), format=kind)
-    except (UnknownFileTypeError, ValueError, TypeError, NotImplementedError) as error:
-        raise InputError(f"ASE cannot write a trajectory as {path.suffix or path.name!r}: {error}") from error
 
 
 @contextmanager
