@@ -211,8 +211,9 @@ def _launch(place: _Place) -> Server:
 
 def _heal(place: _Place) -> Server | None:
     """Deal with a server that lives but was not found; return None when it has ended."""
-    if not place.socket.exists() and (pid := place.pid()):
-        # Nobody can reach it any more, and its lock says that it is ours: a clean end loses nothing.
+    pid = place.pid()
+    if not place.socket.exists() and pid is not None and _holds_lock(pid, place.directory):
+        # Nobody can reach it any more: a clean end loses nothing.
         os.kill(pid, signal.SIGTERM)
     return _answering(place)
 
@@ -257,6 +258,14 @@ def _alive(directory: Path) -> bool:
         except BlockingIOError:
             return True
         return False
+
+
+def _holds_lock(pid: int, directory: Path) -> bool:
+    """Say whether that process has the lock file open; of a system without /proc, that it has not."""
+    lock = _lock_file(directory).stat()
+    with suppress(OSError):
+        return any(os.path.samestat(one.stat(), lock) for one in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def _lock_file(directory: Path) -> Path:
