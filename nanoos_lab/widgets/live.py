@@ -1,0 +1,232 @@
+"""A live job card: what binds a job, its change feed, the card and the structure together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from nanoos_lab.core.errors import NanoosError
+from nanoos_lab.core.status import Status
+from nanoos_lab.widgets.budget import Budget
+from nanoos_lab.widgets.card import JobCard
+from nanoos_lab.widgets.curve import curve_of
+from nanoos_lab.widgets.model import LOG_LINES, CardModel, shows_structure
+from nanoos_lab.widgets.series import Series, splice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase import Atoms
+
+    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.lab.job import Job
+    from nanoos_lab.lab.watch import Change, Subscription
+    from nanoos_lab.widgets.structure import StructureView
+
+log = logging.getLogger(__name__)
+
+#: Size of an update of the card in bytes, as the budget counts it.
+UPDATE_BYTES = 1_000
+#: Least seconds between two sendings of the log.
+LOG_PAUSE = 1.0
+
+
+class LiveCard:
+    """The card of one job in this kernel, whatever the number of its views.
+
+    It listens until the job has ended or the widget is closed. Changes come in the listener thread of the lab, orders
+    of the page in a subshell or the main thread; one lock keeps them apart.
+
+    Parameters
+    ----------
+    job
+        Which job.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._lock = threading.RLock()
+        self._budget = Budget()
+        self._curve_serial = 0
+        self._subscription: Subscription | None = None
+        self._structure: StructureView | None = None
+        record = job.record
+        self._model = CardModel.of(record, series=_series(job), warning=job.warning or "")
+        self._sent = self._model.series
+        self._sent_log: tuple[str, ...] = ()
+        self._log_time = 0.0
+        self._card = JobCard(self, self._obey)
+        self.box = ipywidgets.VBox([self._card])
+        self.box.add_class("nanoos-job")
+        self._card.comm.on_close(lambda _message: self.close())
+        if shows_structure(record):
+            self._show_structure(True)
+        self._listen(record)
+
+    def refresh(self) -> None:
+        """Look at the store again, as when the job is evaluated in another cell; listen if it has come back to life."""
+        record = self._job.record
+        with self._lock:
+            self._model = replace(self._model.with_record(record), warning=self._job.warning or "")
+            self._flush(time.monotonic())
+        self._listen(record)
+
+    def close(self) -> None:
+        """Take the card from all pages, and hear no more."""
+        with self._lock:
+            subscription, self._subscription = self._subscription, None
+            structure, self._structure = self._structure, None
+        if subscription is not None:
+            subscription.close()
+        for part in (structure, self._card, self.box):
+            if part is not None:
+                part.close()
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the `CardState` of static/card.js."""
+        with self._lock:
+            return {**self._model.to_json(datetime.now(UTC)), "serial": self._budget.sent}
+
+    def history(self) -> tuple[int, Series]:
+        """Return the curve as it was last sent, and the serial number of what made it so."""
+        with self._lock:
+            return self._curve_serial, self._sent
+
+    def _listen(self, record: JobRecord) -> None:
+        with self._lock:
+            if self._subscription is None and not record.status.finished:
+                self._subscription = self._job.lab.watch.subscribe(self._job.id, self._hear)
+
+    def _hear(self, change: Change) -> None:
+        if change.frame is not None:
+            if self._structure is not None:
+                self._structure.push(change.frame)
+            return
+        with self._lock:
+            before, self._model = self._model, self._after(change)
+            moved = self._model.record.status is not before.record.status
+            now = time.monotonic()
+            if moved or self._budget.may_update(now):
+                self._flush(now)
+        if moved and self._model.record.status.finished:
+            threading.Thread(target=self._settle, name="nanoos_lab-card", daemon=True).start()
+
+    def _after(self, change: Change) -> CardModel:
+        if change.record is not None:
+            return self._model.with_record(change.record)
+        return self._model.with_event(change.event) if change.event is not None else self._model
+
+    def _flush(self, now: float) -> None:
+        """Send the page what has changed since the last time."""
+        self._flush_curve()
+        self._flush_log(now)
+        self._budget = self._budget.after_send(UPDATE_BYTES, now)
+        self._card.send_state("state")
+
+    def _flush_curve(self) -> None:
+        step = splice(self._sent, self._model.series)
+        same_columns = self._sent.columns == self._model.series.columns
+        if step.rows or step.start < len(self._sent.rows):
+            self._curve_serial += 1
+            self._sent = self._model.series
+            if same_columns:
+                self._card.send_rows(self._curve_serial, step)
+            else:
+                self._card.send_state("history")
+
+    def _flush_log(self, now: float) -> None:
+        due = now - self._log_time >= LOG_PAUSE or self._model.record.status.finished
+        if self._model.log_shown and due and self._model.log is not self._sent_log:
+            self._log_time = now
+            self._sent_log = self._model.log
+            self._card.send_log(self._sent_log)
+
+    def _settle(self) -> None:
+        """Show a job that has ended as the store and its files have it, and hear no more."""
+        with self._lock:
+            subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.close()
+        series, lines = _series(self._job), _log_of(self._job)
+        with self._lock:
+            model = self._model
+            self._model = replace(model, series=series if series.rows else model.series, log=lines or model.log)
+            self._flush(time.monotonic())
+        if self._structure is not None:
+            self._structure.show(_newest_atoms(self._job))
+
+    def _obey(self, order: Mapping[str, Any]) -> None:
+        """Do what the page asks for; an error is shown on the card."""
+        try:
+            self._carry_out(order)
+        except NanoosError as error:
+            log.warning("job %s: %s", self._job.id, error)
+            with self._lock:
+                self._model = replace(self._model, notice=str(error))
+                self._flush(time.monotonic())
+
+    def _carry_out(self, order: Mapping[str, Any]) -> None:
+        match order.get("order"):
+            case "seen":
+                with self._lock:
+                    self._budget = self._budget.after_ack(int(order["serial"]), time.monotonic())
+            case "cancel":
+                self._job.cancel()
+                self.refresh()
+            case "history":
+                self._card.send_state("history")
+            case "structure":
+                self._show_structure(bool(order["shown"]))
+                self._card.send_state("state")
+            case "log":
+                self._show_log(bool(order["shown"]))
+
+    def _show_structure(self, shown: bool) -> None:
+        with self._lock:
+            self._model = replace(self._model, structure_shown=shown)
+            if shown and self._structure is None:
+                from nanoos_lab.widgets.structure import StructureView
+
+                self._structure = StructureView(_newest_atoms(self._job), self._want_frames)
+        self.box.children = (self._card, self._structure) if shown else (self._card,)
+
+    def _show_log(self, shown: bool) -> None:
+        lines = _log_of(self._job) if shown else self._model.log
+        with self._lock:
+            self._model = replace(self._model, log_shown=shown, log=lines or self._model.log)
+            self._log_time = 0.0
+            self._flush(time.monotonic())
+
+    def _want_frames(self, wanted: bool) -> None:
+        with self._lock:
+            if self._subscription is not None:
+                self._subscription.frames = wanted
+
+
+def _series(job: Job) -> Series:
+    """Return the durable thermo as a curve; an empty one before the first row."""
+    thermo = job.thermo
+    return curve_of(thermo) if len(thermo) else Series()
+
+
+def _log_of(job: Job) -> tuple[str, ...]:
+    return tuple(job.log.splitlines()[-LOG_LINES:])
+
+
+def _newest_atoms(job: Job) -> Atoms:
+    """Return the newest structure that is kept: the final one, the last frame, or what the job began with."""
+    if job.record.status is Status.SUCCEEDED:
+        return job.structure
+    trajectory = job.trajectory
+    if len(trajectory):
+        return trajectory[-1]
+    structure = job.request.structure
+    if structure is None:
+        raise NanoosError("this job has no structure yet")
+    return structure.atoms()

@@ -1,0 +1,144 @@
+"""What a job card shows, as a frozen value that changes job by job event; no widget, thread or clock in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.status import Status
+from nanoos_lab.core.units import unit_of
+from nanoos_lab.widgets.series import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from nanoos_lab.core.record import JobRecord
+
+#: Most atoms for which the structure is shown without being asked for.
+SHOWN_ATOMS = 20_000
+#: Lines of the log that a card keeps.
+LOG_LINES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardModel:
+    """All that a card shows."""
+
+    #: The job as the store last told it.
+    record: JobRecord
+    #: Steps done, by the newest of record and live events.
+    step: int = 0
+    #: Steps in all; None if nobody knows.
+    total: int | None = None
+    #: Steps per second; None until it was measured.
+    rate: float | None = None
+    #: The thermo curve.
+    series: Series = field(default_factory=Series)
+    #: The newest lines of the log.
+    log: tuple[str, ...] = ()
+    #: Whether the log panel is open.
+    log_shown: bool = False
+    #: Whether the structure is shown.
+    structure_shown: bool = False
+    #: What stands in the way of the job, such as no worker; empty if nothing does.
+    warning: str = ""
+    #: What went wrong with the last button; empty if nothing did.
+    notice: str = ""
+
+    @classmethod
+    def of(cls, record: JobRecord, *, series: Series | None = None, warning: str = "") -> CardModel:
+        """Begin with a job's record, its durable thermo and what stands in its way."""
+        return cls(record=record, step=record.step, total=record.total, series=series or Series(), warning=warning)
+
+    def with_record(self, record: JobRecord) -> CardModel:
+        """Take in a newer record."""
+        same_attempt = record.attempt == self.record.attempt
+        running = record.status is Status.RUNNING
+        return replace(
+            self,
+            record=record,
+            step=max(record.step, self.step) if same_attempt else record.step,
+            total=record.total,
+            rate=self.rate if same_attempt and running else None,
+            warning="" if running or record.status.finished else self.warning,
+        )
+
+    def with_event(self, event: Mapping[str, Any]) -> CardModel:
+        """Take in a live event; kinds that a card does not show change nothing."""
+        kind = event.get("kind")
+        if kind == "progress":
+            return self._with_progress(event)
+        if kind == "log":
+            lines = str(event.get("text", "")).splitlines()
+            return replace(self, log=(*self.log, *lines)[-LOG_LINES:])
+        return self
+
+    def _with_progress(self, event: Mapping[str, Any]) -> CardModel:
+        if self.record.status.finished:
+            return self
+        step = int(event["step"])
+        row = event.get("row")
+        return replace(
+            self,
+            step=step,
+            total=event.get("total") or self.total,
+            rate=event.get("rate") or self.rate,
+            series=self.series.add(step, row) if row else self.series,
+        )
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the last step; None unless it runs with a known rate and total."""
+        if self.record.status is not Status.RUNNING or not self.rate or not self.total:
+            return None
+        return max(self.total - self.step, 0) / self.rate
+
+    def elapsed(self, now: datetime) -> float | None:
+        """Seconds since the current attempt began, until `now` or its end; None before it began."""
+        if self.record.started is None:
+            return None
+        return max(((self.record.ended or now) - self.record.started).total_seconds(), 0.0)
+
+    def to_json(self, now: datetime) -> dict[str, Any]:
+        """Return the plain `state` object that static/card.js shows."""
+        record = self.record
+        failure = record.failure
+        return {
+            "id": record.id,
+            "name": record.name,
+            "formula": record.formula,
+            "atoms": record.atoms,
+            "engine": record.engine,
+            "task": record.task,
+            "queue": record.queue,
+            "status": str(record.status),
+            "attempt": record.attempt,
+            "maxAttempts": record.max_attempts,
+            "step": self.total if record.status is Status.SUCCEEDED and self.total else self.step,
+            "total": self.total,
+            "rate": self.rate,
+            "eta": self.eta,
+            "elapsed": self.elapsed(now),
+            "cancelling": record.cancel_requested is not None and not record.status.finished,
+            "warning": self.warning,
+            "notice": self.notice,
+            "failure": failure
+            and {
+                "reason": str(failure.reason),
+                "message": failure.message,
+                "remedy": failure.remedy,
+            },
+            "results": [
+                [name, value, unit_of(name)]
+                for name, value in record.scalars.items()
+                if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+            ],
+            "logShown": self.log_shown,
+            "structureShown": self.structure_shown,
+        }
+
+
+def shows_structure(record: JobRecord) -> bool:
+    """Whether a card shows the structure without being asked: while it runs or waits, if it is not too large."""
+    return not record.status.finished and 0 < record.atoms <= SHOWN_ATOMS

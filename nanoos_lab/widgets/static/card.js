@@ -1,0 +1,332 @@
+// @ts-check
+/**
+ * The job card: what a notebook shows for a job.
+ *
+ * `new Card(root, send)` knows no kernel, widget or server: it draws a plain `CardState`, a `Series` and log lines,
+ * and hands what the user asks for to `send(order)`. Whatever brings these values may feed it: now an anywidget model
+ * (job.js), later the server's event stream, for a card that lives without a kernel.
+ */
+
+import { drawing, element, write } from "./dom.js";
+import { duration, integer, result, speed, spoken } from "./format.js";
+import { Plot } from "./plot.js";
+
+/** @typedef {import("./plot.js").Series} Series */
+
+/**
+ * @typedef {object} CardState
+ * @property {string} id
+ * @property {string} name
+ * @property {string} formula            chemical formula; empty if the task brings its own structure
+ * @property {number} atoms
+ * @property {string} engine
+ * @property {string} task
+ * @property {string} queue
+ * @property {"pending"|"queued"|"running"|"succeeded"|"failed"|"cancelled"} status
+ * @property {number} attempt
+ * @property {number} maxAttempts
+ * @property {number} step
+ * @property {number|null} total         null if nobody knows
+ * @property {number|null} rate          steps per second
+ * @property {number|null} eta           seconds
+ * @property {number|null} elapsed       seconds
+ * @property {boolean} cancelling
+ * @property {string} warning
+ * @property {string} notice
+ * @property {{reason: keyof typeof REASONS, message: string, remedy: string}|null} failure
+ * @property {[string, number|string, string][]} results   name, value, unit
+ * @property {boolean} logShown
+ * @property {boolean} structureShown
+ */
+
+/** @typedef {{order: "cancel"} | {order: "structure", shown: boolean} | {order: "log", shown: boolean}} Order */
+
+/** Seconds after which a cancel that nobody took in is explained. */
+const CANCEL_PATIENCE = 3;
+/** Seconds within which the second click is expected. */
+const SECOND_CLICK = 4;
+/** A run longer than this, in seconds, is cancelled by two clicks. */
+const DEAR_RUN = 60;
+
+const WORDS = {
+  pending: "Pending",
+  queued: "Queued",
+  running: "Running",
+  succeeded: "Succeeded",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+
+/** What the classes of failure are called. */
+const REASONS = {
+  input: "Wrong input",
+  convergence: "Not converged",
+  resource: "Something is missing",
+  time_limit: "Time limit",
+  memory: "Out of memory",
+  lost: "Worker lost",
+  engine: "Engine error",
+  bug: "Bug in nanoos_lab",
+};
+
+/** Shapes of 16 × 16 that tell the statuses apart without colour. */
+const ICONS = {
+  pending: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2Zm0 1.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9Z",
+  queued: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2Zm0 1.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9ZM7.25 5v3.4l2.3 1.9.95-1.15-1.75-1.45V5Z",
+  running: "M4.5 2.6v10.8L13 8Z",
+  succeeded: "M6.4 12.6 2 8.2l1.3-1.3 3.1 3.1 6.3-6.3L14 5Z",
+  failed: "M4.1 2.8 8 6.7l3.9-3.9 1.3 1.3L9.3 8l3.9 3.9-1.3 1.3L8 9.3l-3.9 3.9-1.3-1.3L6.7 8 2.8 4.1Z",
+  cancelled: "M3.5 3.5h9v9h-9Zm1.5 1.5v6h6V5Z",
+  warning: "M8 1.8 15 14H1Zm-.75 4.4v4h1.5v-4Zm0 5v1.5h1.5v-1.5Z",
+};
+
+/** @param {string} path */
+function icon(path) {
+  return drawing("svg", { viewBox: "0 0 16 16", class: "nanoos-icon", "aria-hidden": "true" }, drawing("path", { d: path }));
+}
+
+/** @param {string} formula @returns {Node[]} the formula with its numbers as subscripts */
+function typeset(formula) {
+  return formula.split(/(\d+)/).filter(Boolean).map((part) => (/\d/.test(part) ? element("sub", {}, part) : document.createTextNode(part)));
+}
+
+/** @param {CardState} state @returns {string} */
+function stepsText(state) {
+  if (!state.total && !state.step) return "";
+  return state.total ? `${integer(state.step)} / ${integer(state.total)} steps` : `${integer(state.step)} steps`;
+}
+
+/** @param {CardState} state @param {number} waited seconds since the state came @returns {string} */
+function timeText(state, waited) {
+  const parts = [];
+  const running = state.status === "running";
+  if (running && state.rate) parts.push(`${speed(state.rate)} steps/s`);
+  if (state.elapsed !== null) parts.push((running ? "" : "took ") + duration(state.elapsed + (running ? waited : 0)));
+  if (running && state.eta !== null) parts.push(`${duration(Math.max(0, state.eta - waited))} left`);
+  if (state.status === "queued") parts.push(`in queue ${state.queue}`);
+  if (state.attempt > 1) parts.push(`attempt ${state.attempt} of ${state.maxAttempts}`);
+  return parts.join("  ·  ");
+}
+
+/** @param {CardState} state */
+function finished(state) {
+  return ["succeeded", "failed", "cancelled"].includes(state.status);
+}
+
+/** @param {CardState} state @returns {number|null} how much is done, 0–1; null if nobody knows */
+function fraction(state) {
+  if (state.status === "succeeded") return 1;
+  return state.total ? Math.min(1, state.step / state.total) : null;
+}
+
+/** @param {number} moment in milliseconds of the page's clock */
+function secondsSince(moment) {
+  return (performance.now() - moment) / 1000;
+}
+
+/** @param {string} text @param {string} title @returns {HTMLButtonElement} */
+function button(text, title) {
+  return /** @type {HTMLButtonElement} */ (element("button", { type: "button", title }, text));
+}
+
+/** Whether what `node` shows is another thing than the last time. @param {HTMLElement} node @param {string} key */
+function changed(node, key) {
+  if (node.dataset.shown === key) return false;
+  node.dataset.shown = key;
+  return true;
+}
+
+/** What a person should know, the cause first. @param {CardState} state @returns {["failed"|"remedy"|"warning", string, string][]} */
+function notesOf(state) {
+  /** @type {["failed"|"remedy"|"warning", string, string][]} */
+  const notes = [];
+  if (state.failure) notes.push(["failed", REASONS[state.failure.reason] ?? "Failed", state.failure.message]);
+  if (state.failure?.remedy) notes.push(["remedy", "What to do", state.failure.remedy]);
+  if (state.warning) notes.push(["warning", "Waiting", state.warning]);
+  if (state.notice) notes.push(["warning", "Not done", state.notice]);
+  return notes;
+}
+
+/** The card inside an element. */
+export class Card {
+  /**
+   * @param {HTMLElement} root
+   * @param {(order: Order) => void} send carries what the user asks for
+   */
+  constructor(root, send) {
+    this.root = root;
+    this.send = send;
+    /** @type {CardState|null} */
+    this.state = null;
+    /** When the state came, and when a cancel was sent, in milliseconds of the page's clock; 0 for never. */
+    this.since = 0;
+    this.cancelSent = 0;
+    /** Timer within which a second click cancels a dear run; 0 outside of it. */
+    this.armed = 0;
+    this.plot = new Plot();
+    this.build();
+    this.listen();
+    this.clock = window.setInterval(() => this.tick(), 1000);
+  }
+
+  build() {
+    this.status = element("span", { class: "nanoos-status" });
+    this.name = element("span", { class: "nanoos-name" });
+    this.about = element("span", { class: "nanoos-about" });
+    this.logButton = button("Log", "Show what the engine said");
+    this.structureButton = button("3D", "Show the structure");
+    this.cancelButton = button("Cancel", "End this job; what it has sampled so far is kept");
+    this.cancelButton.classList.add("nanoos-cancel");
+    this.filled = element("div");
+    this.bar = element("div", { class: "nanoos-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" }, this.filled);
+    this.steps = element("span");
+    this.times = element("span");
+    this.notes = element("div");
+    this.results = element("div", { class: "nanoos-results" });
+    this.logText = element("pre", { class: "nanoos-log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: "0" });
+    this.voice = element("span", { class: "nanoos-voice", role: "status", "aria-live": "polite" });
+    const titles = element("span", { class: "nanoos-titles" }, this.name, this.about);
+    const buttons = element("span", { class: "nanoos-buttons" }, this.logButton, this.structureButton, this.cancelButton);
+    this.root.classList.add("nanoos-card");
+    this.root.replaceChildren(
+      element("div", { class: "nanoos-head" }, this.status, titles, buttons),
+      this.bar,
+      element("div", { class: "nanoos-figures" }, this.steps, this.times),
+      this.notes,
+      this.results,
+      this.plot.root,
+      this.logText,
+      this.voice,
+    );
+  }
+
+  listen() {
+    this.logButton.addEventListener("click", () => this.state && this.send({ order: "log", shown: !this.state.logShown }));
+    this.structureButton.addEventListener("click", () => this.state && this.send({ order: "structure", shown: !this.state.structureShown }));
+    this.cancelButton.addEventListener("click", () => this.onCancel());
+  }
+
+  dispose() {
+    window.clearInterval(this.clock);
+    window.clearTimeout(this.armed);
+    this.plot.dispose();
+  }
+
+  /** Show another state. @param {CardState} state */
+  update(state) {
+    if (this.state && this.state.status !== state.status) write(this.voice, `${state.name}: ${WORDS[state.status]}`);
+    this.state = state;
+    this.since = performance.now();
+    if (finished(state) || state.notice) this.cancelSent = 0;
+    this.draw();
+  }
+
+  /** Show a curve. @param {Series} series */
+  curve(series) {
+    this.plot.show(series, this.state?.task ?? "");
+  }
+
+  /** Show the newest lines of the log. @param {string[]} lines */
+  log(lines) {
+    const pane = this.logText;
+    const atEnd = pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 8;
+    write(pane, lines.join("\n") || "The engine has said nothing yet.");
+    if (atEnd) pane.scrollTop = pane.scrollHeight;
+  }
+
+  /** Let the clock go on between two states. */
+  tick() {
+    if (!this.state || finished(this.state)) return;
+    this.showProgress(this.state);
+    this.showNotes(this.state);
+  }
+
+  draw() {
+    if (!this.state) return;
+    this.root.dataset.status = this.state.status;
+    this.showHead(this.state);
+    this.showProgress(this.state);
+    this.showButtons(this.state);
+    this.showNotes(this.state);
+    this.showResults(this.state);
+  }
+
+  /** @param {CardState} state */
+  showHead(state) {
+    if (changed(this.status, state.status)) this.status.replaceChildren(icon(ICONS[state.status]), WORDS[state.status]);
+    write(this.name, state.name);
+    const atoms = state.atoms ? `${integer(state.atoms)} atom${state.atoms === 1 ? "" : "s"}` : "";
+    const facts = [atoms, state.engine, state.task].filter(Boolean).join(" · ");
+    if (!changed(this.about, state.formula + facts)) return;
+    this.about.title = `job ${state.id}`;
+    this.about.replaceChildren(...typeset(state.formula), (state.formula ? " · " : "") + facts);
+  }
+
+  /** @param {CardState} state */
+  showProgress(state) {
+    const done = fraction(state);
+    const percent = done === null ? null : Math.floor(100 * done);
+    this.bar.classList.toggle("nanoos-endless", done === null && state.status === "running");
+    this.filled.style.width = `${(100 * (done ?? 0)).toFixed(2)}%`;
+    if (percent === null) this.bar.removeAttribute("aria-valuenow");
+    else this.bar.setAttribute("aria-valuenow", String(percent));
+    const spokenParts = [WORDS[state.status], percent === null ? "" : `${percent} %`, stepsText(state)];
+    this.bar.setAttribute("aria-valuetext", spokenParts.filter(Boolean).join(", "));
+    write(this.steps, stepsText(state));
+    write(this.times, timeText(state, secondsSince(this.since)));
+  }
+
+  /** @param {CardState} state */
+  showButtons(state) {
+    const asked = state.cancelling || (this.cancelSent > 0 && !finished(state));
+    this.cancelButton.hidden = finished(state);
+    this.cancelButton.disabled = asked;
+    write(this.cancelButton, asked ? "Cancelling…" : this.armed ? "Cancel it?" : "Cancel");
+    this.logButton.setAttribute("aria-pressed", String(state.logShown));
+    this.structureButton.setAttribute("aria-pressed", String(state.structureShown));
+    this.structureButton.hidden = state.atoms === 0;
+    this.logText.hidden = !state.logShown;
+  }
+
+  /** @param {CardState} state */
+  showNotes(state) {
+    const notes = notesOf(state);
+    const unheard = this.cancelSent > 0 && !state.cancelling && secondsSince(this.cancelSent) > CANCEL_PATIENCE;
+    if (unheard) notes.push(["warning", "Cancel", `The kernel is busy and has not taken it in yet; nanoos-lab cancel ${state.id} in a terminal acts at once.`]);
+    if (!changed(this.notes, JSON.stringify(notes))) return;
+    this.notes.replaceChildren(
+      ...notes.map(([kind, head, text]) =>
+        element("p", { class: `nanoos-note nanoos-${kind}` }, kind === "remedy" ? "" : icon(ICONS[kind]), element("b", {}, head), " ", text),
+      ),
+    );
+  }
+
+  /** @param {CardState} state */
+  showResults(state) {
+    this.results.hidden = state.results.length === 0;
+    if (!changed(this.results, JSON.stringify(state.results))) return;
+    this.results.replaceChildren(
+      ...state.results.map(([name, value, unit]) =>
+        element("span", {}, element("span", {}, spoken(name)), " ", result(value) + (unit && unit !== "1" ? `\u202f${unit}` : "")),
+      ),
+    );
+  }
+
+  /** Cancel; a run that has cost much asks for a second click. */
+  onCancel() {
+    if (!this.state) return;
+    const dear = (this.state.elapsed ?? 0) + secondsSince(this.since) > DEAR_RUN;
+    if (dear && !this.armed) {
+      this.armed = window.setTimeout(() => {
+        this.armed = 0;
+        this.draw();
+      }, 1000 * SECOND_CLICK);
+    } else {
+      window.clearTimeout(this.armed);
+      this.armed = 0;
+      this.cancelSent = performance.now();
+      this.send({ order: "cancel" });
+    }
+    this.draw();
+  }
+}

@@ -1,0 +1,217 @@
+// @ts-check
+/**
+ * The structure under a job card: makes a view of a stock nglview model, and moves its atoms.
+ *
+ * nglview itself loads and moves structures only by way of the kernel's main thread. Here the page builds the
+ * component from plain arrays, so it works while a cell computes, shows the newest frame first after a reload, and
+ * follows changes of cell and atoms. Frames arrive as messages; the newest one is drawn with the next repaint of the
+ * page and then acknowledged, which is the back-pressure.
+ */
+
+/**
+ * @typedef {object} Scene
+ * @property {number} version     another version has other atoms
+ * @property {string[]} symbols
+ * @property {"ball+stick"|"spacefill"|"point"} style
+ * @property {number|null} step
+ * @property {number[]|null} cell  lengths in Å and angles in degrees
+ * @property {DataView} positions little-endian float32, Å
+ */
+
+/** @typedef {{serial: number, step: number|null, cell: number[]|null, positions: Float32Array}} Frame */
+
+/** @type {Record<Scene["style"], Record<string, unknown>>} */
+const STYLES = {
+  "ball+stick": { aspectRatio: 2.2 },
+  spacefill: { radiusScale: 0.62 },
+  point: { pointSize: 1.6, sizeAttenuation: true },
+};
+
+/** @param {DataView} data @returns {Float32Array} */
+function floats(data) {
+  return new Float32Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
+}
+
+/**
+ * Write atoms as PDB, the one format with a unit cell that NGL reads from text. Its three decimals and its overflow
+ * past 99 999 atoms do not matter: positions follow in full.
+ * @param {Scene} scene @param {Float32Array} positions
+ * @returns {string}
+ */
+function pdb(scene, positions) {
+  const number = (/** @type {number} */ value, /** @type {number} */ width, /** @type {number} */ decimals) =>
+    value.toFixed(decimals).padStart(width).slice(0, width);
+  const lines = [];
+  if (scene.cell) {
+    const [a, b, c, alpha, beta, gamma] = scene.cell;
+    const lengths = [a, b, c].map((value) => number(value, 9, 3)).join("");
+    const angles = [alpha, beta, gamma].map((value) => number(value, 7, 2)).join("");
+    lines.push(`CRYST1${lengths}${angles} P 1           1`);
+  }
+  scene.symbols.forEach((symbol, index) => {
+    const xyz = [0, 1, 2].map((axis) => number(positions[3 * index + axis], 8, 3)).join("");
+    const serial = String((index + 1) % 100000).padStart(5);
+    lines.push(`HETATM${serial} ${symbol.padEnd(4).slice(0, 4)} MOL     1    ${xyz}  1.00  0.00          ${symbol.padStart(2)}`);
+  });
+  return lines.join("\n") + "\nEND\n";
+}
+
+/** Follows the theme: one background for light and dark. @param {any} stage @returns {() => void} */
+function followTheme(stage) {
+  const paint = () => {
+    const colour = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0").trim();
+    stage.setParameters({ backgroundColor: colour || "white" });
+  };
+  const observer = new MutationObserver(paint);
+  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
+  paint();
+  return () => observer.disconnect();
+}
+
+/**
+ * Draw the unit cell in a grey for both themes; NGL has only its orange.
+ * @param {any} component
+ */
+function greyBox(component) {
+  const box = component.addRepresentation("unitcell");
+  const plain = box.repr.getUnitcellData;
+  box.repr.getUnitcellData = (/** @type {any} */ structure) => {
+    const data = plain(structure);
+    for (const colours of [data.vertex.color, data.edge.color, data.edge.color2]) colours.fill(0.55);
+    return data;
+  };
+  box.update({ color: true });
+  return box;
+}
+
+/** Turns, in radians about the screen's axes, that let a crystal look like a body and not like a pattern. */
+const TILT = { x: -0.3, y: -0.5 };
+/** How much farther away than NGL's own choice the camera stands, so that a tilted cell fits. */
+const ROOM = 1.2;
+
+/** One view of a structure on the page. */
+class Structure {
+  /**
+   * @param {any} view a displayed NGLView
+   * @param {HTMLElement} caption
+   * @param {boolean} aimed whether the camera was aimed before, in another view of the same model
+   */
+  constructor(view, caption, aimed) {
+    this.view = view;
+    this.caption = caption;
+    this.aimed = aimed;
+    /** @type {any} NGL's component, once loaded */
+    this.component = null;
+    this.version = 0;
+    /** @type {any} */
+    this.box = null;
+  }
+
+  /** Build the component for a scene. @param {Scene} scene */
+  async load(scene) {
+    const positions = floats(scene.positions);
+    this.version = scene.version;
+    const blob = new Blob([pdb(scene, positions)], { type: "text/plain" });
+    const component = await this.view.stage.loadFile(blob, { ext: "pdb", defaultRepresentation: false });
+    if (this.version !== scene.version) return void this.view.stage.removeComponent(component);
+    if (this.component) this.view.stage.removeComponent(this.component);
+    this.component = component;
+    component.addRepresentation(scene.style, { colorScheme: "element", ...STYLES[scene.style] });
+    this.box = scene.cell && greyBox(component);
+    this.move(positions, scene.cell, scene.step);
+    if (!this.aimed) this.aim();
+  }
+
+  aim() {
+    this.aimed = true;
+    const { stage } = this.view;
+    stage.viewerControls.spin([0, 1, 0], TILT.y);
+    stage.viewerControls.spin([1, 0, 0], TILT.x);
+    stage.animationControls.zoomMove(this.component.getCenter(), ROOM * this.component.getZoom(), 0);
+  }
+
+  /** @param {Float32Array} positions @param {number[]|null} cell @param {number|null} step */
+  move(positions, cell, step) {
+    const structure = this.component?.structure;
+    if (!structure || structure.atomCount * 3 !== positions.length) return;
+    if (cell && structure.unitcell && this.box) {
+      const [a, b, c, alpha, beta, gamma] = cell;
+      const Unitcell = structure.unitcell.constructor;
+      structure.unitcell = new Unitcell({ a, b, c, alpha, beta, gamma, spacegroup: "P 1" });
+    }
+    structure.updatePosition(positions);
+    this.component.updateRepresentations({ position: true });
+    this.caption.textContent = step === null ? "" : `step ${step}`;
+  }
+}
+
+export default {
+  async render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
+    el.classList.add("nanoos-structure");
+    const caption = document.createElement("span");
+    caption.className = "nanoos-step";
+    const page = Math.random().toString(36).slice(2);
+    const manager = model.widget_manager;
+    const stock = await manager.get_model(model.get("nglview"));
+    const aimed = stock.get("_camera_orientation").length > 0;
+    const view = await manager.create_view(stock);
+    el.replaceChildren(view.el, caption);
+    view.trigger("displayed");
+    await view.displayed;
+
+    const structure = new Structure(view, caption, aimed);
+    const forgetTheme = followTheme(view.stage);
+    const canvas = view.stage.viewer.renderer.domElement;
+    canvas.setAttribute("role", "img");
+    canvas.tabIndex = 0;
+
+    /** @type {Frame|null} the newest frame, until it is drawn */
+    let waiting = null;
+    let painting = 0;
+    const draw = () => {
+      painting = 0;
+      if (!waiting) return;
+      const frame = waiting;
+      waiting = null;
+      structure.move(frame.positions, frame.cell, frame.step);
+      model.send({ order: "seen", serial: frame.serial });
+    };
+    const take = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
+      if (message.kind !== "frame") return;
+      waiting = { serial: message.serial, step: message.step, cell: message.cell, positions: floats(buffers[0]) };
+      painting ||= requestAnimationFrame(draw);
+    };
+    const load = async () => {
+      const scene = model.get("scene_data");
+      canvas.setAttribute("aria-label", `Structure of ${scene.symbols.length} atoms`);
+      await structure.load(scene);
+    };
+
+    let onScreen = true;
+    const tell = () => model.send({ order: "watched", page, watched: onScreen && !document.hidden });
+    const sight = new IntersectionObserver(([entry]) => {
+      onScreen = entry.isIntersecting;
+      tell();
+    });
+    sight.observe(el);
+    document.addEventListener("visibilitychange", tell);
+    const sizes = new ResizeObserver(([entry]) => view.setSize(`${entry.contentRect.width}px`, `${model.get("height")}px`));
+    sizes.observe(el);
+    model.on("msg:custom", take);
+    model.on("change:scene_data", load);
+    await load();
+
+    return () => {
+      cancelAnimationFrame(painting);
+      model.off("msg:custom", take);
+      model.off("change:scene_data", load);
+      document.removeEventListener("visibilitychange", tell);
+      sight.disconnect();
+      sizes.disconnect();
+      forgetTheme();
+      model.send({ order: "watched", page, watched: false });
+      view.stage.dispose();
+      view.remove();
+    };
+  },
+};

@@ -1,0 +1,147 @@
+"""A live card against a job whose life the test directs; what would go to the page is caught at the widget."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.errors import StoreError
+from nanoos_lab.core.status import Status
+from nanoos_lab.widgets import render
+from nanoos_lab.widgets.live import LiveCard
+from tests.waiting import until
+from tests.widgets.fake import FakeJob
+
+
+@pytest.fixture
+def job() -> FakeJob:
+    return FakeJob(bulk("Cu", cubic=True))
+
+
+@pytest.fixture
+def card(job: FakeJob) -> Any:
+    card = LiveCard(job)
+    yield card
+    card.close()
+
+
+def obey(card: LiveCard, **order: Any) -> None:
+    """Send an order as the page does."""
+    card._card._handle_custom_msg(order, [])
+
+
+def test_the_card_follows_the_job_to_its_end_and_then_hears_no_more(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    job.progress(100, temperature=300.0)
+    assert (card.state()["status"], card.state()["step"]) == ("running", 100)
+    job.end(energy=-1.0)
+    assert card.state()["results"] == [["energy", -1.0, "eV"]]
+    until(lambda: not job.lab.watch.subscriptions)
+
+
+def test_a_job_that_has_ended_is_not_listened_to() -> None:
+    job = FakeJob()
+    job.end()
+    LiveCard(job).close()
+    assert not job.lab.watch.subscriptions
+
+
+def test_a_card_begins_with_the_durable_thermo(job: FakeJob) -> None:
+    for step in range(0, 500, 100):
+        job.progress(step, temperature=300.0 + step)
+    _, series = LiveCard(job).history()
+    assert list(series.rows) == [(float(step), 300.0 + step) for step in range(0, 500, 100)]
+    assert series.columns[0].unit == "K"
+
+
+def test_closing_the_card_ends_its_subscription_and_lets_it_go(job: FakeJob) -> None:
+    card = LiveCard(job)
+    gone = weakref.ref(card)
+    card.close()
+    assert not job.lab.watch.subscriptions
+    del card
+    gc.collect()
+    assert gone() is None
+
+
+def test_showing_a_job_twice_makes_one_card_with_one_subscription(job: FakeJob, monkeypatch: Any) -> None:
+    monkeypatch.setattr(render, "_in_jupyter", lambda: True)
+    bundles = [render.mimebundle(job) for _ in range(3)]
+    views = [bundle["application/vnd.jupyter.widget-view+json"]["model_id"] for bundle in bundles]
+    assert len(set(views)) == 1
+    assert len(job.lab.watch.subscriptions) == 1
+
+
+def test_cancel_reaches_the_job(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    obey(card, order="cancel")
+    assert job.cancels == 1
+    assert card.state()["cancelling"]
+
+
+def test_an_error_of_a_button_is_shown_on_the_card(job: FakeJob, card: LiveCard) -> None:
+    job.cancel_error = StoreError("the database does not answer")
+    obey(card, order="cancel")
+    assert card.state()["notice"] == "the database does not answer"
+
+
+def test_the_log_is_shown_when_it_is_asked_for(job: FakeJob, card: LiveCard) -> None:
+    job.log = "LAMMPS (22 Jul 2025)\n"
+    obey(card, order="log", shown=True)
+    assert card.state()["logShown"]
+    assert card._sent_log == ("LAMMPS (22 Jul 2025)",)
+
+
+def test_frames_are_asked_for_only_while_somebody_sees_them(job: FakeJob, card: LiveCard) -> None:
+    [subscription] = job.lab.watch.subscriptions
+    assert not subscription.frames
+    card._structure._handle_custom_msg({"order": "watched", "page": "a", "watched": True}, [])
+    assert subscription.frames
+    card._structure._handle_custom_msg({"order": "watched", "page": "a", "watched": False}, [])
+    assert not subscription.frames
+
+
+def test_a_frame_moves_the_atoms_of_the_scene(job: FakeJob, card: LiveCard) -> None:
+    card._structure._handle_custom_msg({"order": "watched", "page": "a", "watched": True}, [])
+    moved = job.atoms.positions + 0.5
+    job.show(100, moved)
+    assert card._structure.scene.step == 100
+    assert card._structure.scene.positions == pytest.approx(moved, abs=1e-5)
+
+
+def test_a_structure_is_built_once_and_only_when_shown() -> None:
+    job = FakeJob()
+    job.end()
+    card = LiveCard(job)
+    assert len(card.box.children) == 1
+    obey(card, order="structure", shown=True)
+    view = card.box.children[1]
+    obey(card, order="structure", shown=False)
+    obey(card, order="structure", shown=True)
+    assert card.box.children[1] is view
+    card.close()
+
+
+def test_changes_from_many_threads_lose_nothing(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    threads = [threading.Thread(target=job.tell, kwargs={"kind": "log", "text": f"line {n}"}) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(card._model.log) == sorted(f"line {n}" for n in range(50))
+
+
+def test_a_silent_page_is_told_of_the_end_all_the_same(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    for step in range(50):
+        job.progress(step, temperature=float(np.sin(step)))
+    job.end()
+    assert card._card.get_state("state")["state"]["status"] == str(Status.SUCCEEDED)
+    assert card.history()[1].rows[-1][0] == 49

@@ -1,0 +1,92 @@
+"""What a card shows, followed through the life of a job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from nanoos_lab.core.record import Failure
+from nanoos_lab.core.status import Reason, Status
+from nanoos_lab.widgets.model import CardModel, shows_structure
+from tests.widgets.fake import a_record
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_running_model(**changes: object) -> CardModel:
+    return CardModel.of(a_record(status=Status.RUNNING, started=START, **changes))
+
+
+def progress(step: int, **event: object) -> dict[str, object]:
+    return {"kind": "progress", "step": step, "total": 50_000, "rate": 1000.0, **event}
+
+
+def test_a_queued_job_says_why_it_waits_until_it_runs() -> None:
+    model = CardModel.of(a_record(), warning="no worker listens on simulations")
+    assert model.to_json(START)["warning"] == "no worker listens on simulations"
+    assert model.with_record(replace(model.record, status=Status.RUNNING)).to_json(START)["warning"] == ""
+
+
+def test_live_progress_moves_step_rate_and_time_left() -> None:
+    state = a_running_model().with_event(progress(10_000)).to_json(START + timedelta(seconds=10))
+    assert (state["step"], state["total"], state["rate"]) == (10_000, 50_000, 1000.0)
+    assert (state["eta"], state["elapsed"]) == (40.0, 10.0)
+
+
+def test_an_older_record_does_not_set_live_progress_back() -> None:
+    model = a_running_model().with_event(progress(10_000))
+    assert model.with_record(replace(model.record, step=9_000)).step == 10_000
+
+
+def test_another_attempt_begins_where_its_record_says() -> None:
+    model = a_running_model().with_event(progress(10_000))
+    model = model.with_record(replace(model.record, attempt=2, step=5_000))
+    assert (model.step, model.rate) == (5_000, None)
+
+
+def test_time_left_is_unknown_without_a_total() -> None:
+    model = a_running_model(total=None).with_event({"kind": "progress", "step": 7, "total": None, "rate": 1.0})
+    assert model.eta is None
+
+
+def test_rows_reach_the_curve_and_lines_the_log() -> None:
+    model = a_running_model()
+    model = model.with_event(progress(0, row={"temperature": 300.0})).with_event({"kind": "log", "text": "a\nb"})
+    assert model.series.rows == ((0.0, 300.0),)
+    assert model.log == ("a", "b")
+
+
+def test_an_event_of_another_kind_changes_nothing() -> None:
+    model = a_running_model()
+    assert model.with_event({"kind": "of the future"}) is model
+
+
+def test_a_failure_names_cause_and_remedy() -> None:
+    failure = Failure(reason=Reason.TIME_LIMIT, message="ran for 1 h", remedy="raise the limit")
+    model = CardModel.of(a_record(status=Status.FAILED, failure=failure))
+    assert model.to_json(START)["failure"] == {
+        "reason": "time_limit",
+        "message": "ran for 1 h",
+        "remedy": "raise the limit",
+    }
+
+
+def test_results_come_with_their_units() -> None:
+    record = a_record(status=Status.SUCCEEDED, scalars={"bulk_modulus": 137.0, "converged": True})
+    assert CardModel.of(record).to_json(START)["results"] == [["bulk_modulus", 137.0, "GPa"]]
+
+
+def test_a_late_event_does_not_revive_a_job_that_has_ended() -> None:
+    model = CardModel.of(a_record(status=Status.CANCELLED, step=100))
+    assert model.with_event(progress(900)) is model
+
+
+@pytest.mark.parametrize(
+    ("status", "atoms", "shown"),
+    [(Status.QUEUED, 2048, True), (Status.RUNNING, 20_000, True), (Status.RUNNING, 20_001, False),
+     (Status.SUCCEEDED, 8, False), (Status.RUNNING, 0, False)],
+)  # fmt: skip
+def test_the_structure_is_shown_unasked_while_it_moves_and_is_small(status: Status, atoms: int, shown: bool) -> None:
+    assert shows_structure(a_record(status=status, atoms=atoms)) is shown
