@@ -1,0 +1,39 @@
+"""CPU and wall time of processes, and waiting for conditions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def cpu_of(command: Sequence[str]) -> float:
+    """Run a command to its end; return the CPU seconds, user and system, of it and its children."""
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return usage.ru_utime + usage.ru_stime
+
+
+def cpu_of_tree(pid: int) -> float:
+    """Return the CPU seconds that a process and all children that it has waited for have used so far."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def until(condition: Callable[[], bool], *, timeout: float = 120.0, pause: float = 0.002) -> float:
+    """Wait for a condition; return the moment at which it was seen, by `time.perf_counter`."""
+    deadline = time.perf_counter() + timeout
+    while not condition():
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"not within {timeout} s")
+        time.sleep(pause)
+    return time.perf_counter()
