@@ -103,7 +103,21 @@ def work(connection: Redis, *, queues: Sequence[str] = QUEUES, burst: bool = Fal
 
 
 class _Queue(PriorityQueue):
-    """The worker's view of a queue: our messages have no dependents; those that somebody planted stay put."""
+    """The worker's view of a queue.
+
+    Overrides of RQ, each over a public method:
+
+    - `dequeue_any` gets past an entry that is no text, which RQ takes for the end of the worker.
+    - `move_dependents_to_ready` moves none: our messages have none, and those that somebody planted stay put.
+    """
+
+    @classmethod
+    def dequeue_any(cls, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
+        while True:
+            try:
+                return super().dequeue_any(*args, **kwargs)
+            except UnicodeDecodeError as error:
+                log.warning("refused an entry of a queue that is no text: %s", error)
 
     def move_dependents_to_ready(self, *_args: Any, **_kwargs: Any) -> dict[str, list[str]]:
         return {}

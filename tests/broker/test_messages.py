@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zlib
 from contextlib import suppress
@@ -37,13 +38,13 @@ plain_values = some.recursive(
 
 
 class Planted:
-    """Leaves a file when it is unpickled."""
+    """Leaves a directory when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
 
 
 @given(plain_values, some.sampled_from([4, 5]))
