@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from nanoos_lab.store.artifacts import Artifacts as Artifacts
     from nanoos_lab.store.formats import export as export
     from nanoos_lab.store.jobs import Store as Store
-    from nanoos_lab.store.jobs import warm as warm
     from nanoos_lab.store.queries import JobQuery as JobQuery
     from nanoos_lab.store.records import Holder as Holder
     from nanoos_lab.store.records import Orders as Orders
     from nanoos_lab.store.records import delivery as delivery
+    from nanoos_lab.store.rehearsal import warm as warm
     from nanoos_lab.store.results import read_results as read_results
     from nanoos_lab.store.results import scalars as scalars
     from nanoos_lab.store.results import write_results as write_results
@@ -43,7 +43,7 @@ _HOMES = {
     "read_results": "results",
     "read_thermo": "thermo",
     "scalars": "results",
-    "warm": "jobs",
+    "warm": "rehearsal",
     "write_results": "results",
 }
 

@@ -51,9 +51,7 @@ class FrameArray:
         if frames.ndim > 1:
             raise IndexError("frames are picked by a number, a slice, or a list or mask of one dimension")
         if isinstance(atoms, (list, np.ndarray)) and not isinstance(first, slice):
-            raise IndexError(
-                "pick frames or atoms by a list, not both at once; np.asarray() gives a whole array"
-            )
+            raise IndexError("pick frames or atoms by a list, not both at once; np.asarray() gives a whole array")
         example = np.empty((stop - start, 3))[(inner, *rest)]
         found = np.empty((len(frames), *example.shape))
         for place, frame in enumerate(frames):

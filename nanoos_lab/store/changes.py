@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import func, insert, select, update
 
 from nanoos_lab.core.errors import JobNotFoundError, TransitionError
 from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import MOVES, Reason, Status
-from nanoos_lab.store.records import RECORD, failure_values, job_record, storable, to_json
-from nanoos_lab.store.schema import attempts, clock, events, jobs
+from nanoos_lab.store import sql
+from nanoos_lab.store.records import failure_values, job_record, storable, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection, Row
-
     from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.store.work import Work
 
 #: How an attempt ended whose worker vanished; the job may go on.
 LOST = "lost"
 
 
+@dataclass(frozen=True)
+class FromNow:
+    """A moment, counted from now by the database's clock."""
+
+    #: How far ahead, in s.
+    seconds: float
+
+
+NOW = FromNow(0.0)
+
+
 def change(
-    connection: Connection, job_id: str, attempt: int, move: tuple[Status, Status], **values: Any
+    work: Work, job_id: str, attempt: int, move: tuple[Status, Status], values: Mapping[str, Any]
 ) -> JobRecord | None:
     """Move a job from one status to another if it is still in that status and attempt.
 
     Parameters
     ----------
-    connection
+    work
         In a transaction.
     job_id, attempt
         The job, and the attempt that the caller knows it in.
     move
         The status that the caller knows it in, and the new one.
     values
-        Columns that change with it.
+        Columns that change with it; moments as `FromNow`.
 
     Returns
     -------
@@ -50,98 +59,116 @@ def change(
         If `MOVES` has no such move.
     """
     before, after = move
-    if after not in MOVES[before]:
-        raise TransitionError(f"a job cannot go from {before} to {after}")
-    statement = (
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status == before.value, jobs.c.attempt == attempt)
-        .values(status=after.value, **values)
-        .returning(*RECORD)
+    check_move(before, after)
+    moments = {name: value.seconds for name, value in values.items() if isinstance(value, FromNow)}
+    plain = {"status": after.value, **{name: values[name] for name in values if name not in moments}}
+    parameters = {f"new_{name}": value for name, value in plain.items()}
+    parameters |= {f"in_{name}": seconds for name, seconds in moments.items()}
+    rows = work.run(
+        sql.move, tuple(plain), tuple(moments), job=job_id, before=before.value, known=attempt, **parameters
     )
-    row = connection.execute(statement).one_or_none()
-    if row is None:
+    if not rows:
         return None
-    record = job_record(row)
-    add_event(connection, job_id, record.attempt, "status", _told(record))
+    record = job_record(rows[0])
+    add_event(work, job_id, record.attempt, "status", _told(record))
     return record
 
 
+def check_move(before: Status, after: Status) -> None:
+    """Raise a TransitionError if `MOVES` has no such move."""
+    if after not in MOVES[before]:
+        raise TransitionError(f"a job cannot go from {before} to {after}")
+
+
 def end(
-    connection: Connection,
+    work: Work,
     job_id: str,
     attempt: int,
     to: Status,
     *,
     failure: Failure | None = None,
     provenance: Mapping[str, Any] | None = None,
-    **values: Any,
+    values: Mapping[str, Any] | None = None,
 ) -> JobRecord | None:
     """End a running attempt, and its job with it; None if the attempt is no longer the current one."""
-    record = change(
-        connection,
-        job_id,
-        attempt,
-        (Status.RUNNING, to),
-        ended=clock(),
-        lease_until=None,
-        **failure_values(failure),
-        **values,
-    )
+    ended = {"ended": NOW, "lease_until": None, **failure_values(failure), **(values or {})}
+    record = change(work, job_id, attempt, (Status.RUNNING, to), ended)
     if record is not None:
-        end_attempt(connection, job_id, attempt, to.value, failure=failure, provenance=provenance)
+        end_attempt(work, job_id, attempt, to.value, failure=failure, provenance=provenance)
     return record
 
 
-def lose(connection: Connection, row: Row[Any], message: str) -> JobRecord | None:
+def lose(work: Work, record: JobRecord, message: str) -> JobRecord | None:
     """Take a running attempt away from its worker: offer the job again, or end it.
 
     Parameters
     ----------
-    row
-        With `id`, `attempt`, `max_attempts` and `cancel_requested`, locked for the caller.
+    work
+        In a transaction.
+    record
+        The running job.
     message
         What happened to the worker.
     """
+    job_id, attempt = record.id, record.attempt
     failure = Failure(
         reason=Reason.LOST,
         message=message,
-        remedy="look at the worker's log and its host's memory; submit the job again to try it once more",
+        remedy="Look at the worker's log and at its host's memory; submit the job again to try it once more.",
     )
-    if row.cancel_requested is not None:
-        return end(connection, row.id, row.attempt, Status.CANCELLED)
-    if row.attempt >= row.max_attempts:
-        return end(connection, row.id, row.attempt, Status.FAILED, failure=failure)
-    record = change(
-        connection, row.id, row.attempt, (Status.RUNNING, Status.QUEUED), **offer(row.attempt + 1)
-    )
-    if record is not None:
-        end_attempt(connection, row.id, row.attempt, LOST, failure=failure)
-    return record
+    if record.cancel_requested is not None:
+        return end(work, job_id, attempt, Status.CANCELLED)
+    if attempt >= record.max_attempts:
+        return end(work, job_id, attempt, Status.FAILED, failure=failure)
+    changed = change(work, job_id, attempt, (Status.RUNNING, Status.QUEUED), _offer(attempt + 1))
+    if changed is not None:
+        end_attempt(work, job_id, attempt, LOST, failure=failure)
+    return changed
 
 
-def move_by_hand(connection: Connection, row: Row[Any], to: Status, failure: Failure | None) -> JobRecord:
-    """Move a job that no worker holds; `row` is locked for the caller."""
-    before = Status(row.status)
-    number: int = row.attempt
+def move_by_hand(work: Work, record: JobRecord, to: Status, failure: Failure | None) -> JobRecord:
+    """Move a job that no worker holds; it is locked for the caller."""
+    before, attempt = record.status, record.attempt
     if to is Status.QUEUED:
-        again = number + 1 if before is not Status.PENDING else number
-        values = {**offer(again), "max_attempts": max(row.max_attempts, again)}
+        again = attempt if before is Status.PENDING else attempt + 1
+        values = {**_offer(again), "max_attempts": max(record.max_attempts, again)}
     else:
-        values = {"ended": clock(), "lease_until": None, **failure_values(failure)}
-    record = change(connection, row.id, number, (before, to), **values)
-    if record is None:
-        raise TransitionError(f"job {row.id} changed at the same moment")
+        values = {"ended": NOW, "lease_until": None, **failure_values(failure)}
+    changed = change(work, record.id, attempt, (before, to), values)
+    if changed is None:
+        raise TransitionError(f"job {record.id} changed at the same moment")
     if before is Status.RUNNING:
         outcome = LOST if to is Status.QUEUED else to.value
-        end_attempt(connection, row.id, number, outcome, failure=failure)
-    return record
+        end_attempt(work, record.id, attempt, outcome, failure=failure)
+    return changed
 
 
-def offer(attempt: int) -> dict[str, Any]:
+def end_attempt(
+    work: Work,
+    job_id: str,
+    attempt: int,
+    outcome: str,
+    *,
+    failure: Failure | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down how an attempt ended."""
+    values = {"outcome": outcome, "provenance": to_json(provenance) if provenance else None}
+    parameters = {f"new_{name}": value for name, value in {**values, **failure_values(failure)}.items()}
+    work.run(sql.end_attempt, job=job_id, known=attempt, **parameters)
+
+
+def add_event(work: Work, job_id: str, attempt: int, kind: str, text: str) -> None:
+    """Append a line to the history of a job; raises JobNotFoundError."""
+    if not work.run(sql.add_event, job=job_id, number=attempt, kind=kind, text=storable(text)):
+        raise JobNotFoundError(job_id)
+
+
+def _offer(attempt: int) -> dict[str, Any]:
     """Return the columns of a job that waits for a worker to claim this attempt."""
     return {
         "attempt": attempt,
-        "send_after": clock(),
+        "send_after": NOW,
         "worker": None,
         "started": None,
         "ended": None,
@@ -151,64 +178,11 @@ def offer(attempt: int) -> dict[str, Any]:
     }
 
 
-def end_attempt(
-    connection: Connection,
-    job_id: str,
-    attempt: int,
-    outcome: str,
-    *,
-    failure: Failure | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> None:
-    """Write down how an attempt ended."""
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.job_id == job_id, attempts.c.number == attempt)
-        .values(
-            ended=clock(),
-            outcome=outcome,
-            provenance=to_json(provenance) if provenance else None,
-            **failure_values(failure),
-        )
-    )
-
-
-def request_cancel(connection: Connection, job_id: str) -> JobRecord:
-    """Note on a running job that it is to be cancelled; the first request counts."""
-    statement = (
-        update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(cancel_requested=func.coalesce(jobs.c.cancel_requested, clock()))
-        .returning(*RECORD)
-    )
-    return job_record(connection.execute(statement).one())
-
-
-def locked(connection: Connection, job_id: str) -> Row[Any]:
-    """Read a job for a change in the same transaction, with `held`: whether a lease is running.
-
-    Raises
-    ------
-    JobNotFoundError
-    """
-    held = (jobs.c.lease_until > clock()).label("held")
-    row = connection.execute(select(*RECORD, held).where(jobs.c.id == job_id).with_for_update()).one_or_none()
-    if row is None:
-        raise JobNotFoundError(job_id)
-    return row
-
-
-def add_event(connection: Connection, job_id: str, attempt: int, kind: str, text: str) -> None:
-    """Append a line to the history of a job."""
-    values = {"job_id": job_id, "attempt": attempt, "kind": kind, "text": storable(text)}
-    connection.execute(insert(events).values(time=clock()), values)
-
-
 def _told(record: JobRecord) -> str:
     """Say a new status in one line that begins with its word."""
     if record.status is Status.RUNNING:
-        return f"running on {record.worker}"
+        return f"{record.status} on {record.worker}"
     if record.failure is not None:
-        first = record.failure.message.splitlines()[0] if record.failure.message else ""
+        first = record.failure.message.partition("\n")[0]
         return f"{record.status} ({record.failure.reason}): {first}"
     return str(record.status)

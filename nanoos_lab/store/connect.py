@@ -1,8 +1,9 @@
-"""From a URL to a database: connections that are right for SQLite and for PostgreSQL, and errors in words."""
+"""From a URL to a database: connections right for SQLite and for PostgreSQL, and errors in words."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,21 +16,25 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from nanoos_lab.core.errors import SettingsError, StoreError
 from nanoos_lab.store.places import network_file_system
+from nanoos_lab.store.work import Statements, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, PoolProxiedConnection
 
 #: Longest wait in s: for a connection, for SQLite's one writer, for a silent peer.
 PATIENCE = 3
+#: The driver must not start transactions of its own: a transaction that reads first could not wait for the
+#: write lock later, so ours take it at once (BEGIN IMMEDIATE).
+_SQLITE: dict[str, Any] = {"timeout": PATIENCE, "isolation_level": None}
 
 
 class Database:
     """One database, as all stores of this process see it; connects when it is first used.
 
-    It may be made, and its statements compiled, in a process that forks: a child that finds connections of its parent
-    leaves them alone and opens its own.
+    It may be made, and its statements compiled, in a process that forks: a child that finds connections of its
+    parent leaves them alone and opens its own.
 
     Parameters
     ----------
@@ -43,61 +48,131 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = _parse(url)
-        self.shown = self.url.render_as_string(hide_password=True)
-        self.engine = _engine(self.url)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._reads = (
-            self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        )
-        self._writes = self.engine.execution_options(write=True)
-        self._pid: int | None = None
-        self._inherited: list[object] = []
+        self._url = _parse(url)
+        #: The URL without its password.
+        self.shown = self._url.render_as_string(hide_password=True)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        #: Whether the version of the schema has been looked at.
         self.checked = False
+        self._engine = self._sqlite() if self.is_sqlite else _postgresql(self._url)
+        self._statements = Statements(self._engine.dialect)
+        self._pid: int | None = None
+        self._rehearsing = False
+        self._inherited: list[object] = []
 
     @contextmanager
-    def autocommit(self) -> Iterator[Connection]:
-        """Yield a connection on which every statement stands for itself."""
+    def transaction(self) -> Iterator[Work]:
+        """Yield the means to work in one transaction, which may write from its first statement on."""
+        with self._checked_out() as connection:
+            cursor = connection.cursor()
+            if self.is_sqlite:
+                cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield Work(cursor, self._statements)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Work]:
+        """Yield the means to run statements that stand each for itself."""
+        with self._checked_out() as connection:
+            driver: Any = connection.driver_connection
+            if not self.is_sqlite:
+                driver.autocommit = True
+            yield Work(connection.cursor(), self._statements)
+            if not self.is_sqlite:
+                driver.autocommit = False
+
+    @contextmanager
+    def schema_change(self) -> Iterator[Connection]:
+        """Yield SQLAlchemy's own connection, in a transaction that nobody else writes beside."""
         self._own()
-        with self.answering(), self._reads.connect() as connection:
+        with self._answering(), self._engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction that may write from its first statement on."""
-        self._own()
-        with self.answering(), self._writes.begin() as connection:
-            yield connection
+    def rehearsal(self) -> Iterator[None]:
+        """Connect to an empty database in memory instead, while the block lasts; before the first use only.
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """Turn what a driver raises when the database is away, locked or full into one sentence."""
+        What is compiled and looked up meanwhile is there for the real database, and for forked children.
+        """
+        self._rehearsing = True
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
-            raise StoreError(
-                f"the database {self.shown} does not answer: {_first_line(error.orig)}"
-            ) from None
-        except PoolTimeout:
-            raise StoreError(f"all connections to {self.shown} were busy for {PATIENCE} s") from None
+        finally:
+            self._rehearsing = False
+            self._engine.dispose()
+            self._pid = None
+
+    @property
+    def used(self) -> bool:
+        """Whether this process, or one that it was forked from, has connected."""
+        return self._pid is not None
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
         if self._pid == os.getpid():
-            self.engine.dispose()
+            self._engine.dispose()
+
+    @contextmanager
+    def _checked_out(self) -> Iterator[PoolProxiedConnection]:
+        self._own()
+        with self._answering():
+            connection = self._engine.raw_connection()
+            try:
+                yield connection
+            except self._away:
+                connection.invalidate()
+                raise
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turn what a driver raises when the database is away, locked or full into one sentence."""
+        try:
+            yield
+        except self._away as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(f"the database {self.shown} does not answer: {_first_line(cause)}") from None
+        except PoolTimeout:
+            raise StoreError(f"all connections to {self.shown} were busy for {PATIENCE} s") from None
+
+    @property
+    def _away(self) -> tuple[type[Exception], ...]:
+        """What says that the database, not the statement, is at fault."""
+        driver = self._engine.dialect.loaded_dbapi
+        return (OperationalError, InterfaceError, driver.OperationalError, driver.InterfaceError)
 
     def _own(self) -> None:
         pid = os.getpid()
         if self._pid not in (None, pid):
             # Kept for ever: if they were collected here, closing them would disturb the parent's.
-            self._inherited.append(self.engine.pool)
-            self.engine.dispose(close=False)
+            self._inherited.append(self._engine.pool)
+            self._engine.dispose(close=False)
         self._pid = pid
+
+    def _sqlite(self) -> Engine:
+        engine = create_engine(self._url, connect_args=dict(_SQLITE), pool_timeout=PATIENCE)
+        event.listen(engine, "do_connect", self._before_connect)
+        event.listen(engine, "connect", _set_up)
+        return engine
+
+    def _before_connect(self, *_: object) -> sqlite3.Connection | None:
+        """Make the file if it is missing; SQLAlchemy connects to it when this returns None."""
+        if self._rehearsing:
+            return sqlite3.connect(":memory:", check_same_thread=False, **_SQLITE)
+        _make_private(Path(str(self._url.database)).absolute())
+        return None
 
 
 @lru_cache(maxsize=64)
 def database(url: str) -> Database:
-    """Return this process's one `Database` of that URL, which a forked child inherits with its compiled statements."""
+    """Return this process's one `Database` of that URL; a forked child inherits its compiled statements."""
     return Database(url)
 
 
@@ -119,9 +194,7 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
+def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(
             url,
@@ -138,23 +211,7 @@ def _engine(url: URL) -> Engine:
             use_native_hstore=False,
         )
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"PostgreSQL needs {error.name}: pip install 'nanoos-lab[postgres]'",
-        ) from None
-
-
-def _sqlite(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        # The driver must not start transactions of its own: see _begin.
-        connect_args={"timeout": PATIENCE, "isolation_level": None},
-        pool_timeout=PATIENCE,
-    )
-    path = Path(str(url.database)).absolute()
-    event.listen(engine, "do_connect", lambda *_: _make_private(path))
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-    return engine
+        raise SettingsError(f"PostgreSQL needs {error.name}: pip install 'nanoos-lab[postgres]'") from None
 
 
 def _make_private(path: Path) -> None:
@@ -175,18 +232,11 @@ def _make_private(path: Path) -> None:
 
 def _set_up(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
-    """Take SQLite's write lock at once: a transaction that reads first could not wait for it later."""
-    if connection.get_execution_options().get("write"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _first_line(error: BaseException | None) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

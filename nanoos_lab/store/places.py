@@ -6,7 +6,26 @@ from pathlib import Path
 
 #: File systems shared between hosts, on which SQLite's shared memory and locks do not work.
 _NETWORK = frozenset(
-    ["afs", "afpfs", "beegfs", "ceph", "cifs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs"]
+    [
+        "afs",
+        "afpfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fhgfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "orangefs",
+        "panfs",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+        "wekafs",
+    ]
 )
 
 
@@ -33,7 +52,5 @@ def network_file_system(path: Path, *, mounts: Path = Path("/proc/self/mounts"))
         if place.is_relative_to(where) and len(where.parts) >= len(found[0].parts):
             found = (where, kind)
     kind = found[1]
-    remote = kind in _NETWORK or kind.startswith(
-        ("fuse.sshfs", "fuse.gluster", "fuse.ceph", "fuse.s3", "fuse.rclone")
-    )
+    remote = kind in _NETWORK or kind.startswith(("fuse.sshfs", "fuse.gluster", "fuse.ceph", "fuse.s3", "fuse.rclone"))
     return kind if remote else None

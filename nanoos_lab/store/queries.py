@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from nanoos_lab.core.status import Status
-from nanoos_lab.store.records import RECORD
 from nanoos_lab.store.schema import jobs
+from nanoos_lab.store.sql import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Collection

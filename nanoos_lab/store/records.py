@@ -1,20 +1,20 @@
-"""Between rows and the frozen values that the rest of nanoos_lab sees."""
+"""Between what drivers return and the frozen values that the rest of nanoos_lab sees."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.record import Attempt, Event, Failure, JobRecord
 from nanoos_lab.core.request import Delivery
 from nanoos_lab.core.status import Reason, Status
-from nanoos_lab.store.schema import attempts, events, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Row
+    from nanoos_lab.store.work import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,55 +39,55 @@ class Orders:
     cancel: bool
 
 
-#: The columns that make a JobRecord.
-RECORD = (
-    jobs.c.id,
-    jobs.c.key,
-    jobs.c.name,
-    jobs.c.formula,
-    jobs.c.atoms,
-    jobs.c.engine,
-    jobs.c.task,
-    jobs.c.status,
-    jobs.c.reason,
-    jobs.c.message,
-    jobs.c.remedy,
-    jobs.c.queue,
-    jobs.c.priority,
-    jobs.c.attempt,
-    jobs.c.max_attempts,
-    jobs.c.step,
-    jobs.c.total,
-    jobs.c.worker,
-    jobs.c.created,
-    jobs.c.started,
-    jobs.c.ended,
-    jobs.c.cancel_requested,
-    jobs.c.lease_until,
-    jobs.c.scalars,
-)
-
-
-def job_record(row: Row[Any]) -> JobRecord:
-    """Make a record of a row of the `RECORD` columns."""
-    values = dict(row._mapping)
+def job_record(row: Row) -> JobRecord:
+    """Make a record of the `sql.RECORD` columns; further columns are left out."""
     return JobRecord(
-        failure=_failure(values),
-        status=Status(values.pop("status")),
-        scalars=_json(values.pop("scalars")),
-        **values,
+        id=row[0],
+        key=row[1],
+        name=row[2],
+        formula=row[3],
+        atoms=row[4],
+        engine=row[5],
+        task=row[6],
+        status=Status(row[7]),
+        failure=_failure(row[8], row[9], row[10]),
+        queue=row[11],
+        priority=row[12],
+        attempt=row[13],
+        max_attempts=row[14],
+        step=row[15],
+        total=row[16],
+        worker=row[17],
+        created=moment(row[18]),
+        started=_moment_or_none(row[19]),
+        ended=_moment_or_none(row[20]),
+        cancel_requested=_moment_or_none(row[21]),
+        lease_until=_moment_or_none(row[22]),
+        scalars=from_json(row[23]),
     )
 
 
-def attempt(row: Row[Any]) -> Attempt:
+def attempt(row: Row) -> Attempt:
     """Make an attempt of a whole row of its table."""
-    values = dict(row._mapping)
-    return Attempt(failure=_failure(values), provenance=_json(values.pop("provenance")), **values)
+    job_id, number, worker, host, pid, started, ended, outcome, *failure, provenance = row
+    return Attempt(
+        job_id=job_id,
+        number=number,
+        worker=worker,
+        host=host,
+        pid=pid,
+        started=moment(started),
+        ended=_moment_or_none(ended),
+        outcome=outcome,
+        failure=_failure(*failure),
+        provenance=from_json(provenance),
+    )
 
 
-def event(row: Row[Any]) -> Event:
+def event(row: Row) -> Event:
     """Make an event of a whole row of its table."""
-    return Event(**row._mapping)
+    number, job_id, attempt_number, time, kind, text = row
+    return Event(number=number, job_id=job_id, attempt=attempt_number, time=moment(time), kind=kind, text=text)
 
 
 def delivery(record: JobRecord) -> Delivery:
@@ -99,6 +99,14 @@ def delivery(record: JobRecord) -> Delivery:
         priority=record.priority,
         description=" ".join(filter(None, (record.engine, record.formula, record.task))),
     )
+
+
+def moment(value: Any) -> datetime:
+    """Read a moment as SQLite (ISO text) or PostgreSQL (aware, in the session's zone) returns it."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    when: datetime = value.astimezone(UTC)
+    return when
 
 
 def failure_values(failure: Failure | None) -> dict[str, str | None]:
@@ -113,8 +121,13 @@ def failure_values(failure: Failure | None) -> dict[str, str | None]:
 
 
 def to_json(values: Mapping[str, Any]) -> str:
-    """Return plain values as JSON; numpy's numbers and arrays become Python's."""
-    return json.dumps(dict(values), default=_plain)
+    """Return plain values as JSON; numpy's numbers and arrays become Python's, anything else its text."""
+    return storable(json.dumps(dict(values), default=_plain, ensure_ascii=False))
+
+
+def from_json(text: str | None) -> dict[str, Any]:
+    """Read what `to_json` wrote; nothing stored is an empty mapping."""
+    return json.loads(text) if text else {}
 
 
 def storable(text: str) -> str:
@@ -122,32 +135,15 @@ def storable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _failure(values: dict[str, Any]) -> Failure | None:
-    reason, message, remedy = values.pop("reason"), values.pop("message"), values.pop("remedy")
-    return Failure(reason=Reason(reason), message=message, remedy=remedy) if reason else None
+def _failure(reason: str | None, message: str | None, remedy: str | None) -> Failure | None:
+    if reason is None:
+        return None
+    return Failure(reason=Reason(reason), message=message or "", remedy=remedy or "")
 
 
-def _json(text: str | None) -> dict[str, Any]:
-    return json.loads(text) if text else {}
+def _moment_or_none(value: Any) -> datetime | None:
+    return None if value is None else moment(value)
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
-
-
-__all__ = [
-    "RECORD",
-    "Holder",
-    "Orders",
-    "attempt",
-    "attempts",
-    "delivery",
-    "event",
-    "events",
-    "failure_values",
-    "job_record",
-    "storable",
-    "to_json",
-]
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -78,9 +78,7 @@ def scalars(results: Results) -> dict[str, float | int | str | bool]:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, complex)) and not (
-        isinstance(value, np.ndarray) and value.ndim == 0
-    )
+    return isinstance(value, (np.ndarray, complex)) and not (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
 def _plain(value: Any) -> Any:

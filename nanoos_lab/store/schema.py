@@ -5,11 +5,12 @@ The newest migration in `migrations/versions` makes exactly these tables; a test
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     CheckConstraint,
     Column,
     DateTime,
@@ -30,12 +31,15 @@ from sqlalchemy.types import TypeDecorator
 
 from nanoos_lab.core.status import Reason, Status
 
-#: The newest migration; the version that this code reads and writes.
+#: The newest migration: the version that this code reads and writes.
 HEAD = "0001"
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A timezone-aware moment: ``timestamptz`` on PostgreSQL, sortable ISO text with milliseconds on SQLite."""
+    """A moment: ``timestamptz`` on PostgreSQL, sortable ISO text with milliseconds, in UTC, on SQLite.
+
+    Only the database makes moments (see `clock`), and `records.moment` reads both forms.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -44,21 +48,6 @@ class UtcTime(TypeDecorator[datetime]):
         """Return the column's type in this database."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
 
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> Any:
-        """Turn a moment into what the driver stores."""
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")[:23]
-
-    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
-        """Turn what the driver returns into a moment in UTC."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return datetime.fromisoformat(value).replace(tzinfo=UTC)
-        moment: datetime = value.astimezone(UTC)
-        return moment
-
 
 class clock(FunctionElement[datetime]):
     """The database's clock plus a number of seconds: the only clock that deadlines know.
@@ -66,15 +55,15 @@ class clock(FunctionElement[datetime]):
     Parameters
     ----------
     seconds
-        How far from now, in s; negative is the past.
+        How far from now, in s; a number, or a parameter of type Float.
     """
 
     type = UtcTime()
     inherit_cache = True
     name = "clock"
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(literal(float(seconds), Float()))
+    def __init__(self, seconds: float | BindParameter[float] = 0.0) -> None:
+        super().__init__(seconds if isinstance(seconds, BindParameter) else literal(seconds, Float()))
 
 
 @compiles(clock, "sqlite")

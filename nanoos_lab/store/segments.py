@@ -74,9 +74,7 @@ class SegmentWriter:
         self._row = struct.Struct(f"<{len(names) + 1}d")
         self._dirty = False
         write_durably(directory / HEAD, _head_json(head))
-        self._thermo = GrowingTable(
-            directory / THERMO, np.dtype([(name, "<f8") for name in ["step", *names]])
-        )
+        self._thermo = GrowingTable(directory / THERMO, np.dtype([(name, "<f8") for name in ["step", *names]]))
         self._frames: _FrameWriter | None = None
 
     def append(self, sample: Sample) -> None:

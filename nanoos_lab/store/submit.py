@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
-from sqlalchemy.dialects import postgresql, sqlite
-
 from nanoos_lab.core.record import JobRecord
 from nanoos_lab.core.status import Status
+from nanoos_lab.store import sql
 from nanoos_lab.store.ids import new_ids
-from nanoos_lab.store.records import storable, to_json
-from nanoos_lab.store.schema import clock, events, jobs, structures
+from nanoos_lab.store.records import moment, storable, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
-
     from nanoos_lab.core.request import Submission
     from nanoos_lab.core.structures import Structure
+    from nanoos_lab.store.work import Work
 
 
-def insert_jobs(connection: Connection, submissions: Sequence[Submission]) -> list[JobRecord]:
+def insert_jobs(work: Work, submissions: Sequence[Submission]) -> list[JobRecord]:
     """Record jobs as queued, in the order given, and return them."""
-    now = connection.execute(select(clock())).scalar_one()
+    ((now,),) = work.run(sql.now)
     ids = new_ids(len(submissions))
-    made = [_record(job_id, item, now) for job_id, item in zip(ids, submissions, strict=True)]
-    _insert_structures(connection, [item.request.structure for item in submissions])
-    connection.execute(
-        insert(jobs), [_row(record, item) for record, item in zip(made, submissions, strict=True)]
-    )
+    _insert_structures(work, [item.request.structure for item in submissions])
+    made = [_record(job_id, item, moment(now)) for job_id, item in zip(ids, submissions, strict=True)]
+    rows = [_row(record, item, now) for record, item in zip(made, submissions, strict=True)]
+    work.run_many(sql.add_job, rows)
     history = {"attempt": 1, "time": now, "kind": "status", "text": Status.QUEUED.value}
-    connection.execute(insert(events), [{"job_id": job_id, **history} for job_id in ids])
+    work.run_many(sql.add_first_event, [{"job_id": job_id, **history} for job_id in ids])
     return made
 
 
@@ -64,7 +59,7 @@ def _record(job_id: str, item: Submission, now: datetime) -> JobRecord:
     )
 
 
-def _row(record: JobRecord, item: Submission) -> dict[str, Any]:
+def _row(record: JobRecord, item: Submission, now: Any) -> dict[str, Any]:
     structure = item.request.structure
     return {
         "id": record.id,
@@ -80,20 +75,15 @@ def _row(record: JobRecord, item: Submission) -> dict[str, Any]:
         "attempt": record.attempt,
         "max_attempts": record.max_attempts,
         "step": record.step,
-        "created": record.created,
-        "send_after": record.created,
+        "created": now,
+        "send_after": now,
         "structure": structure.digest if structure else None,
         "request": to_json(item.request.to_json()),
     }
 
 
-def _insert_structures(connection: Connection, wanted: Sequence[Structure | None]) -> None:
+def _insert_structures(work: Work, wanted: Sequence[Structure | None]) -> None:
     """Store each structure once; one that is there already is equal, since its digest is."""
     different = {structure.digest: structure.data for structure in wanted if structure is not None}
-    if not different:
-        return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(
-        dialect.insert(structures).on_conflict_do_nothing(),
-        [{"digest": digest, "data": data} for digest, data in different.items()],
-    )
+    for digest, data in different.items():
+        work.run(sql.add_structure, work.dialect, digest=digest, data=data)

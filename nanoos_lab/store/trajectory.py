@@ -105,9 +105,7 @@ class TrajectoryReader(Sequence[Atoms]):
 
     @property
     def _order(self) -> range:
-        return (
-            self._chosen if self._chosen is not None else range(int(self._ends[-1]) if len(self._ends) else 0)
-        )
+        return self._chosen if self._chosen is not None else range(int(self._ends[-1]) if len(self._ends) else 0)
 
     def _find(self, index: int) -> tuple[_Segment, int]:
         try:
@@ -119,9 +117,7 @@ class TrajectoryReader(Sequence[Atoms]):
         return self._segments[number], place - before
 
     def _column(self, name: str, empty: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        parts = [
-            segment.index[name][:count] for segment, count in zip(self._segments, self._counts, strict=True)
-        ]
+        parts = [segment.index[name][:count] for segment, count in zip(self._segments, self._counts, strict=True)]
         whole = parts[0] if len(parts) == 1 else np.concatenate([empty, *parts])
         chosen = self._order
         if not len(chosen):

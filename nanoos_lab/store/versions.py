@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select, text
-from sqlalchemy.exc import DBAPIError
 
 from nanoos_lab.core.errors import SchemaError
 from nanoos_lab.store.connect import Database, database
 from nanoos_lab.store.schema import HEAD, metadata
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, TextClause
 
 #: Alembic's own table.
 version_table = Table(
@@ -44,7 +43,7 @@ def ensure(base: Database) -> None:
         return
     version = _peek(base)
     if version is None:
-        with base.transaction() as connection:
+        with base.schema_change() as connection:
             _lock(connection)
             version = _read(connection) or _create(connection, base)
     _judge(version, base)
@@ -67,7 +66,7 @@ def migrate(url: str) -> None:
     base = database(url)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with base.transaction() as connection:
+    with base.schema_change() as connection:
         _lock(connection)
         version = _read(connection)
         if version is not None and version > HEAD:
@@ -78,13 +77,20 @@ def migrate(url: str) -> None:
 
 def _peek(base: Database) -> str | None:
     """Read the version with one statement where it exists."""
-    with base.autocommit() as connection:
-        try:
-            return connection.scalar(select(version_table.c.version_num))
-        except DBAPIError:
-            if inspect(connection).has_table(version_table.name):
-                raise
+    with base.autocommit() as work:
+        if base.is_sqlite:
+            # Kept in the file: from now on readers and the writer do not wait for each other.
+            work.query(text("PRAGMA journal_mode = WAL"))
+        if not work.query(_has_version(base)):
             return None
+        rows = work.query(select(version_table.c.version_num))
+        return rows[0][0] if rows else None
+
+
+def _has_version(base: Database) -> TextClause:
+    if base.is_sqlite:
+        return text(f"SELECT 1 FROM sqlite_master WHERE name = '{version_table.name}'")
+    return text(f"SELECT 1 WHERE to_regclass('{version_table.name}') IS NOT NULL")
 
 
 def _read(connection: Connection) -> str | None:
@@ -107,7 +113,7 @@ def _create(connection: Connection, base: Database) -> str:
             "give nanoos_lab a database of its own"
         )
     metadata.create_all(connection, checkfirst=False)
-    version_table.create(connection)
+    version_table.create(connection, checkfirst=False)
     connection.execute(insert(version_table), {"version_num": HEAD})
     return HEAD
 
