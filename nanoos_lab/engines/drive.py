@@ -22,7 +22,15 @@ class Stepper(Protocol):
         """Return thermo row and frame at the current step, which is `step` of the task."""
 
 
-def drive(run: Stepper, *, steps: int, every: int, context: RunContext, first: int = 0) -> int:
+def drive(
+    run: Stepper,
+    *,
+    steps: int,
+    every: int,
+    context: RunContext,
+    first: int = 0,
+    origin: int = 0,
+) -> int:
     """Advance a simulation to its last step, or until the context asks it to stop.
 
     Parameters
@@ -37,6 +45,8 @@ def drive(run: Stepper, *, steps: int, every: int, context: RunContext, first: i
         Takes samples and progress; asked for stops.
     first
         The step at which the simulation stands; sampled too if it is a multiple of `every`.
+    origin
+        The step from which multiples of `every` count.
 
     Returns
     -------
@@ -45,23 +55,22 @@ def drive(run: Stepper, *, steps: int, every: int, context: RunContext, first: i
     """
     cadence = Cadence()
     step = first
-    _keep(run, step, every, context)
+    if (step - origin) % every == 0:
+        context.sample(run.sample(step))
+    context.progress(step)
     while step < steps and not _asked_to_stop(context):
-        target = min(steps, step - step % every + every)
+        target = min(steps, step - (step - origin) % every + every)
         step = _advance(run, step, target, cadence, context)
-        if not _asked_to_stop(context):
-            _keep(run, step, every, context)
+        if _asked_to_stop(context):
+            break
+        if (step - origin) % every == 0:
+            context.sample(run.sample(step))
+        context.progress(step)
     return step
 
 
 def _asked_to_stop(context: RunContext) -> bool:
     return context.stop is not None
-
-
-def _keep(run: Stepper, step: int, every: int, context: RunContext) -> None:
-    if step % every == 0:
-        context.sample(run.sample(step))
-    context.progress(step)
 
 
 def _advance(run: Stepper, step: int, target: int, cadence: Cadence, context: RunContext) -> int:
@@ -74,9 +83,7 @@ def _advance(run: Stepper, step: int, target: int, cadence: Cadence, context: Ru
         if _asked_to_stop(context):
             return step
         step += chunk
-        cadence.ran(
-            chunk, cpu=time.process_time() - cpu, wall=time.perf_counter() - wall, extra=step < target
-        )
+        cadence.ran(chunk, cpu=time.process_time() - cpu, wall=time.perf_counter() - wall, extra=step < target)
         if step < target:
             context.progress(step)
             if plan.show and context.watched:

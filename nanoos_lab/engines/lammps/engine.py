@@ -12,10 +12,12 @@ from nanoos_lab.engines.lammps import forces, library, tasks
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
     LammpsRelaxParameters,
+    LammpsScriptParameters,
     LammpsStaticParameters,
     PotentialParameters,
 )
 from nanoos_lab.engines.lammps.relax import relax
+from nanoos_lab.engines.lammps.script import task as script
 from nanoos_lab.engines.lammps.system import fixed_atoms
 
 if TYPE_CHECKING:
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import RunContext
 
-_TASKS: Mapping[str, tuple[type[TaskParameters], Callable[[JobRequest, Any, RunContext], Results]]] = MappingProxyType(
+    _Run = Callable[[JobRequest, Any, RunContext], Results]
+
+_TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
     {
         "static": (LammpsStaticParameters, tasks.static),
         "relax": (LammpsRelaxParameters, relax),
         "md": (LammpsMDParameters, tasks.md),
+        "script": (LammpsScriptParameters, script.run),
     }
 )
 
@@ -61,7 +66,9 @@ class LammpsEngine:
     def check(
         self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
     ) -> Mapping[str, Path]:
-        """Check that the potential fits the structure; return the potential's files."""
+        """Check that the potential fits the structure, or that the script is allowed; return their files."""
+        if isinstance(parameters, LammpsScriptParameters):
+            return script.check(parameters, policy)
         if not isinstance(parameters, PotentialParameters):
             raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
         if structure is None:

@@ -84,6 +84,21 @@ class LammpsRelaxParameters(RelaxParameters, PotentialParameters):
         return self
 
 
+class LammpsScriptParameters(TaskParameters):
+    """The user's own LAMMPS input, executed line by line.
+
+    A structure, if given, is there for ``read_data structure.data``, with one atom type for each element and
+    mass. Rows and frames come at the multiples of the script's own ``thermo``. Potential files that come with
+    LAMMPS are found by their names.
+    """
+
+    script: Name = field(doc="LAMMPS input commands")
+    elements: Names | None = field(
+        None, doc="chemical symbol of each atom type; from the structure, or by mass, unless given"
+    )
+    files: tuple[Name, ...] = field((), doc="paths of files that the script reads, there under their base names")
+
+
 class LammpsMDParameters(MDParameters, PotentialParameters):
     """Molecular dynamics: velocity Verlet, with a Nosé-Hoover thermostat and barostat.
 

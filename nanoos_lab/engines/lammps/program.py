@@ -34,14 +34,17 @@ class Program:
         Where it writes its log; the current directory of the process should be the same.
     threads
         OpenMP threads.
+    plain
+        Whether a single thread is to run the styles as they are named, not their faster variants: those round
+        in another order.
     """
 
-    def __init__(self, workdir: Path, *, threads: int = 1) -> None:
+    def __init__(self, workdir: Path, *, threads: int = 1, plain: bool = False) -> None:
         self._workdir = workdir
-        self.suffix = "omp" if threads > 1 else "opt"
+        self.suffix = "omp" if threads > 1 else "" if plain else "opt"
         self._arguments = ["-screen", "none", "-log", str(workdir / LOG_FILE), "-nocite"]
         self._arguments += ["-package", "omp", str(threads)] if threads > 1 else []
-        self._arguments += ["-suffix", self.suffix]
+        self._arguments += ["-suffix", self.suffix] if self.suffix else []
         self._lammps: Any = None
         self._open = threading.Lock()
 
@@ -85,6 +88,41 @@ class Program:
         with self._open:
             if self._lammps is not None:
                 self._lammps.force_timeout()
+
+    def expand(self, line: str) -> str:
+        """Return a line of input with its variables filled in, as LAMMPS would."""
+        try:
+            return str(self._lammps.expand(line))
+        except Exception as error:
+            raise failures.explain(str(error)) from None
+
+    def has_variable(self, name: str) -> bool:
+        """Whether there is a variable of that name; ``next`` deletes one that has no more values."""
+        return bool(self._lammps.has_id("variable", name))
+
+    def variable(self, name: str) -> float:
+        """Return the value of an equal-style variable."""
+        try:
+            return float(self._lammps.extract_variable(name))
+        except Exception as error:
+            raise failures.explain(str(error)) from None
+
+    @property
+    def units(self) -> str:
+        """Name of the unit system."""
+        return str(self._lammps.extract_global("units"))
+
+    @property
+    def pbc(self) -> tuple[bool, bool, bool]:
+        """Periodicity along the three cell vectors."""
+        first, second, third = self._lammps.extract_box()[5]
+        return bool(first), bool(second), bool(third)
+
+    def masses(self) -> Array:
+        """Return the mass of each type, from 1, in LAMMPS's unit; not a number where it is not set per type."""
+        types = self._lammps.extract_setting("ntypes")
+        view = self._lammps.numpy.extract_atom("mass", nelem=types + 1)
+        return np.full(types, np.nan) if view is None else np.array(view).ravel()[1 : types + 1]
 
     def thermo(self, keyword: str) -> float:
         """Return the value of a keyword of ``thermo_style``, in LAMMPS's unit."""
@@ -157,6 +195,10 @@ class Program:
 
     def _ordered(self, rows: Array) -> Array:
         ids = self._raw("id", 1).ravel()
+        if len(ids) and ids.max() != len(ids):
+            # Atoms were deleted or added: their ids have gaps.
+            gaps: Array = rows[np.argsort(ids)]
+            return gaps
         ordered = np.empty_like(rows)
         ordered[ids - 1] = rows
         return ordered

@@ -69,7 +69,7 @@ class Session:
                 system=system,
                 force_field=forces.commands(parameters, links, read, system.symbols),
                 context=context,
-                provenance=_provenance(request, program),
+                provenance=provenance(request, program),
                 stack=stack.pop_all(),
             )
         raise AssertionError("ExitStack swallows no errors")
@@ -87,7 +87,7 @@ class Session:
         for line in lines:
             self.program.command(line)
 
-    def results(self, simulation: Simulation, provenance: dict[str, Any], **properties: Any) -> Results:
+    def results(self, simulation: Simulation, extra: dict[str, Any], **properties: Any) -> Results:
         """Return the results for the present structure.
 
         After an interrupt only the structure is certain: energies were not tallied at its last step.
@@ -98,7 +98,7 @@ class Session:
             structure=simulation.structure(),
             provenance={
                 **self.provenance,
-                **provenance,
+                **extra,
                 "commands": (self.context.workdir / INPUT_FILE).read_text(encoding="utf-8"),
             },
             stopped=stopped,
@@ -130,7 +130,8 @@ def _plain_name(name: str, role: str) -> str:
     return plain if plain.strip("._") else role
 
 
-def _provenance(request: JobRequest, program: Program) -> dict[str, Any]:
+def provenance(request: JobRequest, program: Program) -> dict[str, Any]:
+    """Return what made the results: program, version, variant and input files."""
     return {
         "program": "LAMMPS",
         "version": str(program.version),

@@ -1,0 +1,201 @@
+"""Advances a script's runs in chunks that change nothing, and takes its samples."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from nanoos_lab.core.errors import InputError
+from nanoos_lab.engines.drive import drive
+from nanoos_lab.engines.lammps.script import units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nanoos_lab.core.frames import Sample
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.lammps.program import Program
+    from nanoos_lab.engines.lammps.script.recorder import Recorder
+    from nanoos_lab.engines.lammps.script.text import Word
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand:
+    """A ``run`` command, read."""
+
+    #: Steps to make.
+    steps: int
+    #: LAMMPS's steps between which ramps lead.
+    start: int
+    stop: int
+    #: Whether to set up anew before it.
+    pre: bool
+    #: Whether it has commands of its own to execute every so many steps.
+    nested: bool
+
+    @classmethod
+    def parse(cls, words: Sequence[str], now: int) -> RunCommand:
+        """Read a command; `now` is LAMMPS's step.
+
+        Raises
+        ------
+        InputError
+            If it is not a ``run`` command.
+        """
+        options = {"start": "", "stop": "", "pre": "yes", "post": "yes"}
+        rest = list(words[2:])
+        upto = rest[:1] == ["upto"]
+        nested = "every" in rest
+        rest = rest[upto : rest.index("every") if nested else None]
+        if len(rest) % 2 or not set(rest[::2]) <= set(options):
+            raise InputError(f"not a run command: {' '.join(words)!r}")
+        options.update(zip(rest[::2], rest[1::2], strict=True))
+        try:
+            count = int(words[1])
+            steps = count - now if upto else count
+            start = int(options["start"] or now)
+            stop = int(options["stop"] or now + steps)
+        except (ValueError, IndexError):
+            raise InputError(f"not a run command: {' '.join(words)!r}") from None
+        if steps < 0:
+            raise InputError(f"a run cannot have {steps} steps")
+        return cls(steps=steps, start=start, stop=stop, pre=options["pre"] != "no", nested=nested)
+
+
+class Runner:
+    """Advances runs; keeps samples at the multiples of the script's ``thermo``.
+
+    Parameters
+    ----------
+    program
+        LAMMPS.
+    recorder
+        Makes the samples.
+    context
+        Asked for stops and watchers.
+    """
+
+    def __init__(self, program: Program, recorder: Recorder, context: RunContext) -> None:
+        self._program = program
+        self._recorder = recorder
+        self._context = context
+        #: Argument of the script's last ``thermo``; 0 for first and last step only.
+        self.every = 0
+
+    def run(self, words: Sequence[str]) -> None:
+        """Execute a ``run`` or ``minimize`` command."""
+        if words[0] == "run":
+            command = RunCommand.parse(words, self._program.step)
+            if not command.nested:
+                self._in_chunks(command)
+                return
+        self._program.command(" ".join(_quoted(word) for word in words))
+        if self._context.stop is None:
+            self._keep_present()
+
+    def _in_chunks(self, command: RunCommand) -> None:
+        """Execute a ``run`` command; rows and frames of it are those of one native run."""
+        first = self._program.step
+        chunks = _Chunks(self._program, self._recorder, command)
+        chunks.set_up()
+        self._keep_present()
+        offset = self._recorder.step_of(first) - first
+        last = first + command.steps
+        with contextlib.suppress(_HaltedError):
+            drive(
+                chunks,
+                steps=last + offset,
+                every=self.every or last + 1,
+                context=cast("RunContext", _Once(self._context, self._recorder)),
+                first=first + offset,
+                origin=offset,
+            )
+        if self._context.stop is None:
+            self._keep_present()
+
+    def _keep_present(self) -> None:
+        self._recorder.keep()
+        self._context.progress(self._recorder.step_of(self._program.step))
+
+
+class _Once:
+    """The run's context, which gets each sample once: runs of a script share a step where they meet."""
+
+    def __init__(self, context: RunContext, recorder: Recorder) -> None:
+        self._context = context
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def sample(self, sample: Sample) -> None:
+        self._recorder.hand_over(sample)
+
+
+class _HaltedError(Exception):
+    """The script itself has ended a run before its last step, with ``fix halt`` or ``timer timeout``."""
+
+
+class _Chunks:
+    """A ``run`` command as a `Stepper`."""
+
+    def __init__(self, program: Program, recorder: Recorder, command: RunCommand) -> None:
+        self._program = program
+        self._recorder = recorder
+        self._command = command
+
+    def set_up(self) -> None:
+        """Compute forces and thermo of the first step."""
+        self._go(0, "yes" if self._command.pre else "no")
+
+    def advance(self, steps: int) -> None:
+        """Advance; the same as one long run, in whatever chunks."""
+        before = self._program.step
+        self._go(steps, "no")
+        if self._program.step < before + steps:
+            raise _HaltedError
+
+    def sample(self, step: int) -> Sample:
+        """Return the last row of thermo and the frame."""
+        return self._recorder.sample()
+
+    def _go(self, steps: int, pre: str) -> None:
+        ramp = f"start {self._command.start} stop {self._command.stop}"
+        self._program.command(f"run {steps} {ramp} pre {pre} post no")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the text of a script says of its runs."""
+
+    #: Steps of all runs; None if the text alone does not say.
+    total: int | None
+    #: Headings of the columns that its ``thermo_style custom`` commands bring.
+    headings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, commands: Sequence[Sequence[Word]]) -> Self:
+        """Read the commands of a script."""
+        texts = [[word.text for word in words] for words in commands]
+        styles = [words[2:] for words in texts if words[:2] == ["thermo_style", "custom"]]
+        headings = [units.heading_of(keyword) for words in styles for keyword in words if "$" not in keyword]
+        return cls(total=_total_steps(texts), headings=tuple(headings))
+
+
+def _total_steps(commands: Sequence[Sequence[str]]) -> int | None:
+    total = 0
+    for name, *arguments in commands:
+        if name in ("jump", "if", "include", "minimize", "rerun", "read_restart"):
+            return None
+        if name == "run":
+            if not arguments or not arguments[0].isdigit() or "upto" in arguments:
+                return None
+            total += int(arguments[0])
+    return total
+
+
+def _quoted(word: str) -> str:
+    if word and not any(mark.isspace() or mark in "'\"" for mark in word):
+        return word
+    return f'"""{word}"""' if '"' in word else f'"{word}"'

@@ -1,0 +1,137 @@
+"""Task ``script``: from the user's input text to results."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from contextlib import chdir, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from nanoos_lab.core.errors import EngineError, ParameterError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines.lammps import inputs, library
+from nanoos_lab.engines.lammps.program import LOG_FILE, Program
+from nanoos_lab.engines.lammps.script import rules, units
+from nanoos_lab.engines.lammps.script.interpreter import Interpreter
+from nanoos_lab.engines.lammps.script.recorder import Recorder
+from nanoos_lab.engines.lammps.script.runner import Plan, Runner
+from nanoos_lab.engines.lammps.script.text import lines_of, words_of
+from nanoos_lab.engines.lammps.session import INPUT_FILE, provenance
+from nanoos_lab.engines.lammps.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.lammps.parameters import LammpsScriptParameters
+
+#: Files in the working directory that are not the user's.
+_OURS = (INPUT_FILE, LOG_FILE, inputs.DATA_FILE)
+
+
+def check(parameters: LammpsScriptParameters, policy: EnginePolicy) -> Mapping[str, Path]:
+    """Check a script; return the files that it needs, by role.
+
+    Raises
+    ------
+    InputError
+        Names the line, the command and why it is refused.
+    ParameterError
+        If a file is not there.
+    """
+    lines = lines_of(parameters.script) if policy.allow_shell else rules.check_script(parameters.script)
+    found: dict[str, Path] = {}
+    for name in parameters.files:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ParameterError("files", name, f"there is no file {path.absolute()}")
+        if path.name in _OURS or path.name in found:
+            raise ParameterError("files", name, f"there is another file {path.name!r} in the working directory")
+        found[path.name] = path.resolve()
+    folder = library.potentials_folder()
+    for line in lines:
+        for word in words_of(line.text)[1:]:
+            name = word.text
+            if folder and name not in found and Path(name).name == name and (folder / name).is_file():
+                found[name] = folder / name
+    return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
+
+
+def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunContext) -> Results:
+    """Execute a script in the working directory."""
+    system = System.of(request.structure.atoms()) if request.structure else None
+    with chdir(context.workdir):
+        for role, path in context.files.items():
+            # Copies: a script may write to any name in its directory.
+            shutil.copyfile(path, Path(request.files[role].name).name)
+        Path(INPUT_FILE).write_text(parameters.script, encoding="utf-8")
+        if system is not None:
+            Path(inputs.DATA_FILE).write_text(inputs.data_file(system, masses=True), encoding="utf-8")
+        with Program(context.workdir, threads=context.resources.threads, plain=True) as program:
+            context.on_stop(program.interrupt)
+            recorder = _recorder(program, parameters, context, system)
+            Interpreter(program, Runner(program, recorder, context), context).execute(parameters.script)
+            return _results(request, parameters, program, recorder, context)
+
+
+def _recorder(
+    program: Program, parameters: LammpsScriptParameters, context: RunContext, system: System | None
+) -> Recorder:
+    commands = [words_of(line.text) for line in lines_of(parameters.script)]
+    return Recorder(
+        program,
+        context,
+        elements=parameters.elements or (system.symbols if system else ()),
+        box=system.box if system else None,
+        plan=Plan.of(commands),
+    )
+
+
+def _results(
+    request: JobRequest,
+    parameters: LammpsScriptParameters,
+    program: Program,
+    recorder: Recorder,
+    context: RunContext,
+) -> Results:
+    stopped = context.stop is not None
+    return Results(
+        properties={} if stopped else _properties(program, recorder),
+        structure=_structure(program, recorder),
+        provenance={**provenance(request, program), "commands": parameters.script},
+        stopped=stopped,
+    )
+
+
+def _properties(program: Program, recorder: Recorder) -> dict[str, Any]:
+    """Return the energy (eV) and forces (eV/Å) of the last step, where the units are not reduced."""
+    if not recorder.has_begun:
+        return {}
+    system = units.SYSTEMS[program.units]
+    found: dict[str, Any] = {"steps": recorder.step_of(program.step)}
+    if system.energy is None:
+        return found
+    with suppress(EngineError):
+        # Not every script has LAMMPS tally it.
+        energy = program.thermo("pe") * system.energy
+        if math.isfinite(energy):
+            found["energy"] = energy
+            found["forces"] = recorder.turned(program.per_atom("f")) * (system.energy / system.length)
+    return found
+
+
+def _structure(program: Program, recorder: Recorder) -> Structure | None:
+    """Return the atoms as they are at the end, if there are any."""
+    if not program.atoms:
+        return None
+    frame = recorder.snapshot()
+    numbers = recorder.numbers()
+    if not np.isfinite(frame.positions).all():
+        return None
+    return Structure.encode(Atoms(numbers=numbers, positions=frame.positions, cell=frame.cell, pbc=program.pbc))
