@@ -48,15 +48,16 @@ def run_relax(atoms: Atoms, given: AseRelaxParameters, context: RunContext) -> R
     context.begin(meter.head("fmax", total=None))
     free = given.cell == "free"
     moved = FrechetCellFilter(atoms, scalar_pressure=given.pressure * units.GPa) if free else atoms
-    for step, fmax in _steps(moved, given):
-        last = fmax < given.fmax or step == given.steps or context.stop is not None
-        if last or step % given.every == 0:
+    for step, fmax, converged in _steps(moved, given):
+        last = converged or step == given.steps or context.stop is not None
+        sampled = last or step % given.every == 0
+        if sampled:
             context.sample(meter.sample(step, 0.0, fmax))
         context.progress(step)
-        if last:
+        if last or (sampled and context.stop is not None):
             break
-    stopped = fmax >= given.fmax and step < given.steps
-    if fmax >= given.fmax and not stopped:
+    stopped = not converged and context.stop is not None
+    if not converged and not stopped:
         raise _not_converged(fmax, step, given)
     return Results(
         properties={**meter.properties(), "fmax": fmax, "steps": step},
@@ -66,17 +67,18 @@ def run_relax(atoms: Atoms, given: AseRelaxParameters, context: RunContext) -> R
     )
 
 
-def _steps(moved: Atoms | FrechetCellFilter, given: AseRelaxParameters) -> Iterator[tuple[int, float]]:
-    """Yield step and largest force in eV/Å, from step 0 on."""
+def _steps(moved: Atoms | FrechetCellFilter, given: AseRelaxParameters) -> Iterator[tuple[int, float, bool]]:
+    """Yield step, largest force in eV/Å and whether it is small enough, from step 0 on."""
     with calculating(given.calculator):
         optimizer = getattr(optimize, given.optimizer)(moved, logfile=None)
         run = optimizer.irun(fmax=given.fmax, steps=given.steps)
     while True:
         with calculating(given.calculator):
-            if next(run, None) is None:
+            converged = next(run, None)
+            if converged is None:
                 return
             fmax = float(np.linalg.norm(moved.get_forces(), axis=1).max())
-        yield optimizer.nsteps, fmax
+        yield optimizer.nsteps, fmax, bool(converged)
 
 
 def _not_converged(fmax: float, step: int, given: AseRelaxParameters) -> EngineError:
