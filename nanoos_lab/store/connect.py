@@ -165,7 +165,8 @@ class Database:
     def _before_connect(self, *_: object) -> sqlite3.Connection | None:
         """Make the file if it is missing; SQLAlchemy connects to it when this returns None."""
         if self._rehearsing:
-            return sqlite3.connect(":memory:", check_same_thread=False, **_SQLITE)
+            connection: sqlite3.Connection = sqlite3.connect(":memory:", check_same_thread=False, **_SQLITE)
+            return connection
         _make_private(Path(str(self._url.database)).absolute())
         return None
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: NumPy's own reader and writer of headers, which has no types.
+_NPY: Any = np.lib.format
+
+
 class GrowingTable:
     """The one writer of a table.
 
@@ -67,10 +71,9 @@ def open_table(path: Path) -> np.ndarray[Any, Any]:
         If it is no such table.
     """
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
+        if _NPY.read_magic(file) != (1, 0):
             raise ValueError(f"{path} is not a table of nanoos_lab")
-        _, _, dtype = np.lib.format.read_array_header_1_0(file)
+        _, _, dtype = _NPY.read_array_header_1_0(file)
         start = file.tell()
         rows = (os.fstat(file.fileno()).st_size - start) // dtype.itemsize
         if rows == 0:
@@ -81,6 +84,6 @@ def open_table(path: Path) -> np.ndarray[Any, Any]:
 def _header(dtype: np.dtype[Any], rows: int) -> bytes:
     """Return a header that has the same length for any number of rows."""
     stream = BytesIO()
-    head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
-    np.lib.format.write_array_header_1_0(stream, head)
+    head = {"descr": _NPY.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
+    _NPY.write_array_header_1_0(stream, head)
     return stream.getvalue()

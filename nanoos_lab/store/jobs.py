@@ -96,7 +96,7 @@ class Store:
     def count(self) -> dict[Status, int]:
         """Return how many jobs there are in each status."""
         with self._reading() as work:
-            found = dict(work.run(sql.counts))
+            found: dict[str, int] = dict(work.run(sql.counts))
         return {status: found.get(status.value, 0) for status in Status}
 
     def request(self, job_id: str) -> JobRequest:

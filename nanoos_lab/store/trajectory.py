@@ -83,7 +83,7 @@ class TrajectoryReader(Sequence[Atoms]):
 
     @cached_property
     def cells(self) -> np.ndarray[Any, Any]:
-        """Cell of each frame in Å, vectors as rows, shape (frames, 3, 3); a memory map if one attempt wrote them all."""
+        """Cell of each frame in Å, vectors as rows, shape (frames, 3, 3); a memory map if one attempt wrote all."""
         return self._column("cell", np.empty((0, 3, 3)))
 
     @property
@@ -174,7 +174,8 @@ class _Segment:
         """Read the positions (Å), momenta (ASE's units) or velocities (Å/fs) of atoms [start, stop) of a frame."""
         field = "positions" if name == "positions" else "momenta"
         found = np.empty((stop - start, 3), dtype="<f8")
-        os.preadv(self._file, [found], int(self.index[field][place]) + 24 * start)
+        buffer: Any = found
+        os.preadv(self._file, [buffer], int(self.index[field][place]) + 24 * start)
         if name == "velocities":
             found *= units.fs / atomic_masses[self.numbers[start:stop]][:, np.newaxis]
         return found

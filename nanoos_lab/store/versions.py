@@ -89,8 +89,8 @@ def _peek(base: Database) -> str | None:
 
 def _has_version(base: Database) -> TextClause:
     if base.is_sqlite:
-        return text(f"SELECT 1 FROM sqlite_master WHERE name = '{version_table.name}'")
-    return text(f"SELECT 1 WHERE to_regclass('{version_table.name}') IS NOT NULL")
+        return text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+    return text("SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL")
 
 
 def _read(connection: Connection) -> str | None:

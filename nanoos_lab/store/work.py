@@ -79,6 +79,10 @@ class Work:
     def run_many(self, build: Callable[..., Executable], rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement that returns nothing once for each mapping of values."""
         prepared = self._statements.get(build)
+        if len(rows) == 1:
+            # PostgreSQL's driver sets up a pipeline for many.
+            self._execute(prepared, rows[0])
+            return
         self._cursor.executemany(prepared.text, [prepared.bind(row) for row in rows])
 
     def query(self, statement: Executable) -> list[Row]:
