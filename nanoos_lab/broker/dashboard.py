@@ -176,8 +176,15 @@ def _refuse_changes() -> Response | None:
 def _forbid_planted_scripts(response: Response) -> Response:
     """Let the browser run the page's own scripts only: rq-dashboard shows some texts from the server unescaped."""
     nonce = secrets.token_urlsafe(16)
-    policy = f"default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'nonce-{nonce}' 'unsafe-eval'"
-    response.headers["Content-Security-Policy"] = f"{policy}; frame-ancestors 'none'; form-action 'none'"
+    rules = (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "style-src 'self' 'unsafe-inline'",
+        f"script-src 'nonce-{nonce}' 'unsafe-eval'",
+        "frame-ancestors 'none'",
+        "form-action 'none'",
+    )
+    response.headers["Content-Security-Policy"] = "; ".join(rules)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":
         response.set_data(response.get_data().replace(b"<script", f'<script nonce="{nonce}"'.encode()))
