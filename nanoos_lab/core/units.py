@@ -56,6 +56,11 @@ THERMO_COLUMNS: tuple[str, ...] = (
 )
 
 
+def thermo_columns(*extra: str) -> tuple[Column, ...]:
+    """Return the usual columns of thermo, and the engine's own after them."""
+    return tuple(Column(name=name, unit=unit_of(name)) for name in (*THERMO_COLUMNS, *extra))
+
+
 def unit_of(name: str) -> str:
     """Return the unit of a column or property; "" for a name that is not ours."""
     return UNITS.get(name, "")

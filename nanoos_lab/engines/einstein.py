@@ -13,7 +13,7 @@ import numpy as np
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.core.units import THERMO_COLUMNS, Column, unit_of
+from nanoos_lab.core.units import thermo_columns
 
 if TYPE_CHECKING:
     from nanoos_lab.core.parameters import MDParameters
@@ -67,7 +67,7 @@ class Crystal:
 
     def head(self, *extra: str, total: int | None) -> RunHead:
         """Return the head of a run whose thermo has these columns after the usual ones."""
-        columns = tuple(Column(name=name, unit=unit_of(name)) for name in (*THERMO_COLUMNS, *extra))
+        columns = thermo_columns(*extra)
         return RunHead(total=total, columns=columns, numbers=self.arrays["numbers"], pbc=self.structure.pbc)
 
     def at_rest(self) -> Motion:

@@ -200,9 +200,7 @@ def _run_md(crystal: Crystal, given: MockMD, context: RunContext) -> Results:
 class _Play:
     """A run known in advance, shown at the pace of a real one."""
 
-    def __init__(
-        self, sample: Callable[[int], Sample], given: MockParameters, steps: int, context: RunContext
-    ) -> None:
+    def __init__(self, sample: Callable[[int], Sample], given: MockParameters, steps: int, context: RunContext) -> None:
         self.sample = sample
         self._clock = _Clock(given, steps, context)
         self._context = context

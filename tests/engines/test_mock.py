@@ -241,7 +241,5 @@ def test_it_can_kill_its_own_process(tmp_path, pytestconfig):
 
 
 def test_it_needs_nothing_but_numpy_and_atoms():
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

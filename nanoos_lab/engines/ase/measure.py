@@ -13,7 +13,7 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.core.units import THERMO_COLUMNS, Column, unit_of
+from nanoos_lab.core.units import thermo_columns
 from nanoos_lab.engines.ase.calculators import calculating
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Meter:
 
     def head(self, *extra: str, total: int | None) -> RunHead:
         """Return the head of a run whose thermo has these columns after the usual ones."""
-        columns = tuple(Column(name=name, unit=unit_of(name)) for name in (*THERMO_COLUMNS, *extra))
+        columns = thermo_columns(*extra)
         first, second, third = (bool(flag) for flag in self._atoms.pbc)
         return RunHead(total=total, columns=columns, numbers=self._atoms.numbers.copy(), pbc=(first, second, third))
 
