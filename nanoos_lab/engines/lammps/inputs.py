@@ -115,12 +115,15 @@ def minimisation(system: System, parameters: LammpsRelaxParameters) -> list[str]
         f"thermo_style custom {THERMO} pxx pyy pzz pxy pxz pyz",
         "thermo_modify norm no format float %.10g",
         "thermo 1",
-        # The largest force on an atom, as ASE's fmax.
-        "min_modify norm max",
     ]
     if parameters.cell == "free":
         lines.append(f"fix cell all box/relax tri {parameters.pressure * _GPA!r} vmax 0.001 nreset 10")
     return lines
+
+
+def minimiser(style: str) -> list[str]:
+    """Return the commands that choose a minimiser; its criterion is the largest force on an atom, as ASE's fmax."""
+    return [f"min_style {style}", "min_modify norm max"]
 
 
 def _integrator(parameters: MDParameters) -> str:

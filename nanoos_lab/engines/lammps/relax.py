@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import units
 
 from nanoos_lab.core.errors import EngineError
-from nanoos_lab.core.frames import Frame, Results, Sample
+from nanoos_lab.core.frames import Results, Sample
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import inputs
 from nanoos_lab.engines.lammps.session import Session
-from nanoos_lab.engines.lammps.simulation import BAR, Simulation, stress_of
+from nanoos_lab.engines.lammps.simulation import Simulation, stress_of
 
 if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
@@ -56,13 +57,13 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
 def _minimise(session: Session, observer: _Observer, parameters: LammpsRelaxParameters) -> None:
     free = parameters.cell == "free"
     style = "cg"
-    session.execute(["min_style cg"])
+    session.execute(inputs.minimiser(style))
     while True:
         before = session.program.step
         left = parameters.steps - before
         chunk = min(left, _RESTART) if free else left
         session.execute([f"minimize 0.0 {parameters.fmax!r} {chunk} {50 * chunk + 50}"])
-        observer.raise_error()
+        observer.settle()
         made = session.program.step - before
         if observer.converged or session.context.stop is not None or made >= left:
             return
@@ -72,7 +73,7 @@ def _minimise(session: Session, observer: _Observer, parameters: LammpsRelaxPara
             return
         # Where a line search can no longer tell energies apart, forces still lead on.
         style = "fire"
-        session.execute(["min_style fire"])
+        session.execute(inputs.minimiser(style))
 
 
 class _Observer:
@@ -89,9 +90,9 @@ class _Observer:
         self._parameters = parameters
         self._mobile = np.ones(len(session.system.atoms), dtype=bool)
         self._mobile[session.system.fixed] = False
-        self._frame: Frame | None = None
+        self._frame = simulation.frame(0)
+        self._thermo: dict[str, float] = {}
         self._forces = 0.0
-        self._kept = -1
         self._live_from = time.perf_counter()
         self._live_after = 0.0
         self._error: Exception | None = None
@@ -102,21 +103,24 @@ class _Observer:
         """Whether the last complete iteration ended below `fmax`."""
         return self.fmax <= self._parameters.fmax
 
-    def raise_error(self) -> None:
-        """Raise what went wrong inside LAMMPS's call, where nothing can be raised."""
+    def settle(self) -> None:
+        """Judge the iteration at which the minimiser has ended; raise what could not be raised inside its call."""
         if self._error is not None:
             raise self._error
+        if self._session.context.stop is None:
+            self._judge()
 
     def finish(self) -> None:
         """Take the last sample."""
         if self._session.context.stop is None:
-            self._complete(last=True)
-            self.raise_error()
+            self._hand_over(last=True)
 
     def _evaluated(self, step: int) -> None:
         try:
             if step > self.step:
-                self._complete(last=False)
+                # LAMMPS has printed the thermo row of the iteration before.
+                self._judge()
+                self._hand_over(last=False)
             self.step = step
             self._frame = self._simulation.frame(step)
             forces = self._session.program.per_atom("f")[self._mobile]
@@ -125,19 +129,19 @@ class _Observer:
             self._error = error
             self._session.program.interrupt()
 
-    def _complete(self, *, last: bool) -> None:
-        """Hand over the iteration that has just ended, whose thermo row LAMMPS has printed."""
-        thermo = self._session.program.last_thermo()
-        context, frame = self._session.context, self._frame
-        if frame is None or thermo is None:
-            return
-        self.fmax = max(self._forces, self._stress_force(thermo, frame))
-        if self._kept < self.step and (last or self.step % self._parameters.every == 0):
-            self._kept = self.step
-            context.sample(self._sample(thermo, frame))
+    def _judge(self) -> None:
+        """Measure the iteration that has just ended."""
+        self._thermo = self._session.program.last_thermo() or {}
+        self.fmax = max(self._forces, self._stress_force())
+
+    def _hand_over(self, *, last: bool) -> None:
+        """Hand over the iteration that has just ended."""
+        context = self._session.context
+        if last or self.step % self._parameters.every == 0:
+            context.sample(self._sample())
         elif context.watched and self._is_time_for_live():
             started = time.process_time()
-            context.live(self._sample(thermo, frame))
+            context.live(self._sample())
             cost = time.process_time() - started + context.live_cost
             self._live_from = time.perf_counter()
             self._live_after = time.process_time() + cost / _LIVE_SHARE
@@ -147,18 +151,19 @@ class _Observer:
         waited = time.perf_counter() - self._live_from
         return waited >= _LIVE_INTERVAL and time.process_time() >= self._live_after
 
-    def _sample(self, thermo: dict[str, float], frame: Frame) -> Sample:
+    def _sample(self) -> Sample:
+        thermo, frame = self._thermo, self._frame
         values = (0.0, thermo["PotEng"], 0.0, thermo["PotEng"], thermo["Press"])
         row = self._simulation.row(frame.step, 0.0, frame.cell, values, thermo["Volume"])
         return Sample(step=frame.step, row=(*row, self.fmax), frame=frame)
 
-    def _stress_force(self, thermo: dict[str, float], frame: Frame) -> float:
+    def _stress_force(self) -> float:
         """Return what ASE's cell filters count as forces: volume · stress / atoms, as the largest row in eV."""
         if self._parameters.cell == "fixed":
             return 0.0
-        components: Any = [thermo[name] for name in ("Pxx", "Pyy", "Pzz", "Pxy", "Pxz", "Pyz")]
-        excess = stress_of(components) + np.eye(3) * self._parameters.pressure * 1e4 * BAR
-        rows = np.linalg.norm(excess, axis=1) * thermo["Volume"] / len(self._session.system.atoms)
+        components = [self._thermo[name] for name in ("Pxx", "Pyy", "Pzz", "Pxy", "Pxz", "Pyz")]
+        excess = stress_of(components) + np.eye(3) * self._parameters.pressure * units.GPa
+        rows = np.linalg.norm(excess, axis=1) * self._thermo["Volume"] / len(self._session.system.atoms)
         return float(rows.max())
 
 

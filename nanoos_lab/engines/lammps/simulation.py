@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: LAMMPS's ``metal`` units → ours.
 _BAR_IN_GPA = 1e-4
 _PER_PS = 1e-3
-BAR = 1e5 * units.Pascal
+_BAR = 1e5 * units.Pascal
 #: Order of ASE's Voigt vector (xx, yy, zz, yz, xz, xy) as indices of a (3, 3) tensor.
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
@@ -152,7 +152,7 @@ class Simulation:
 def stress_of(pressures: Sequence[float] | Array) -> Array:
     """Return the stress tensor in eV/Å³ for LAMMPS's pressures xx, yy, zz, xy, xz, yz in bar, shape (3, 3)."""
     xx, yy, zz, xy, xz, yz = pressures
-    return -BAR * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return -_BAR * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
 def _volume(cell: Array) -> float:

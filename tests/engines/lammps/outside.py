@@ -1,0 +1,170 @@
+"""Runs of the LAMMPS engine in a process of their own, so that pytest's own process never loads LAMMPS."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.parameters import validate
+from nanoos_lab.core.request import FileRef, JobRequest
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.engines.lammps import LammpsEngine
+from tests.engines.context import RecordingContext
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from nanoos_lab.core.frames import Results, RunHead, Sample
+
+_METHOD = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is treated, apart from its parameters."""
+
+    watched: bool = False
+    threads: int = 1
+    allow_shell: bool = False
+    #: Wall seconds after the first sample at which a stop is asked for, from another thread.
+    stop_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run handed over, and what it left."""
+
+    results: Results
+    head: RunHead
+    samples: list[Sample]
+    live: list[Sample]
+    progress: list[int]
+    workdir: Path
+    #: Wall seconds between the stop that was asked for and the end.
+    stop_took: float
+
+    @property
+    def steps(self) -> list[int]:
+        return [sample.step for sample in self.samples]
+
+    @property
+    def columns(self) -> list[str]:
+        return [column.name for column in self.head.columns]
+
+    @property
+    def rows(self) -> np.ndarray[Any, Any]:
+        return np.array([sample.row for sample in self.samples])
+
+    def series(self, column: str) -> np.ndarray[Any, Any]:
+        return self.rows[:, self.columns.index(column)]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.results.properties[name]
+
+    @property
+    def atoms(self) -> Atoms:
+        assert self.results.structure is not None
+        return self.results.structure.atoms()
+
+
+class Outside:
+    """Starts runs, one after another, in one process that lives as long as the tests."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = _METHOD.Pipe()
+        self._process = _METHOD.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(10)
+
+    def run(
+        self, workdir: Path, structure: Atoms | None, task: str, options: Options | None = None, **parameters: Any
+    ) -> Outcome:
+        """Check and run; raises what the engine raises."""
+        options = options or Options()
+        workdir.mkdir(exist_ok=True)
+        request, files = submitted(structure, task, EnginePolicy(allow_shell=options.allow_shell), **parameters)
+        self._pipe.send((request.to_json(), request.structure, files, workdir, options))
+        kind, value = self._pipe.recv()
+        if kind == "engine error":
+            message, reason, remedy = value
+            raise EngineError(message, reason=reason, remedy=remedy)
+        assert kind == "outcome", value
+        return value
+
+
+def submitted(
+    atoms: Atoms | None, task: str, policy: EnginePolicy | None = None, **parameters: Any
+) -> tuple[JobRequest, dict[str, Path]]:
+    """Do what a submit does: validate, check, name the files by content."""
+    engine = LammpsEngine()
+    given = validate(engine.tasks[task], parameters, where=f"engine 'lammps', task {task!r}")
+    structure = Structure.encode(atoms) if atoms is not None else None
+    files = dict(engine.check(structure, task, given, policy or EnginePolicy()))
+    refs = {
+        role: FileRef(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        for role, path in files.items()
+    }
+    request = JobRequest(
+        structure=structure, engine="lammps", task=task, parameters=given.model_dump(mode="json"), files=refs
+    )
+    return request, files
+
+
+def _serve(pipe: Connection) -> None:
+    while True:
+        try:
+            order = pipe.recv()
+        except EOFError:
+            os._exit(0)
+        try:
+            pipe.send(("outcome", _run(*order)))
+        except EngineError as error:
+            pipe.send(("engine error", (error.message, error.reason, error.remedy)))
+        except Exception:
+            pipe.send(("bug", traceback.format_exc()))
+
+
+def _run(
+    data: dict[str, Any], structure: Structure | None, files: dict[str, Path], workdir: Path, options: Options
+) -> Outcome:
+    import time
+
+    context = RecordingContext(
+        workdir=workdir,
+        files=files,
+        watched=options.watched,
+        resources=Resources(threads=options.threads),
+        policy=EnginePolicy(allow_shell=options.allow_shell),
+    )
+    asked: list[float] = []
+    if options.stop_after is not None:
+        after = options.stop_after
+
+        def stop() -> None:
+            context.begun.wait(60)
+            time.sleep(after)
+            asked.append(time.perf_counter())
+            context.ask_to_stop()
+
+        threading.Thread(target=stop, daemon=True).start()
+    results = LammpsEngine().run(JobRequest.from_json(data, structure), context)
+    took = time.perf_counter() - asked[0] if asked else 0.0
+    assert context.head is not None
+    return Outcome(results, context.head, context.samples, context.live_samples, context.progress_steps, workdir, took)
