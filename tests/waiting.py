@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], *, seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], *, what: str = "what was waited for", seconds: float = 30.0) -> None:
     """Return as soon as the condition holds; fail if it does not within the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"did not come true within {seconds} s"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+wait_until = until

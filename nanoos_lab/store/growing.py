@@ -37,6 +37,8 @@ class GrowingTable:
         self._rows = 0
         self._file = path.open("xb")
         self._file.write(_header(dtype, 0))
+        # At once and in one write: a reader finds a whole header or an empty file.
+        self._file.flush()
 
     def append(self, row: bytes) -> None:
         """Add a row, as the bytes that the dtype describes; it may stay in memory until the next flush."""
@@ -67,10 +69,13 @@ def open_table(path: Path) -> np.ndarray[Any, Any]:
     Raises
     ------
     FileNotFoundError
+        Also while its writer has only just made the file.
     ValueError
         If it is no such table.
     """
     with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise FileNotFoundError(path)
         if _NPY.read_magic(file) != (1, 0):
             raise ValueError(f"{path} is not a table of nanoos_lab")
         _, _, dtype = _NPY.read_array_header_1_0(file)

@@ -63,8 +63,10 @@ class Settings(BaseSettings):
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"{name or 'settings'}: {first['msg']}") from None
+            field = str(first["loc"][0]) if first["loc"] else ""
+            info = cls.model_fields.get(field)
+            name = (info and info.validation_alias) or field or "settings"
+            raise SettingsError(f"{name}: {first['msg']}") from None
 
     @field_validator("log_level", mode="before")
     @classmethod

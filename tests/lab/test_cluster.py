@@ -1,0 +1,134 @@
+"""The same API on a cluster's services: PostgreSQL and Redis by two URLs, workers that others start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.errors import BrokerError, InputError, SettingsError, StoreError
+from nanoos_lab.lab.lab import Lab
+from nanoos_lab.worker.settings import Settings
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COPPER = bulk("Cu", cubic=True)
+RQ = str(Path(sys.executable).with_name("rq"))
+QUEUES = ["high_priority", "simulations", "default"]
+CLASSES = {"plain": {}, "ours": {"RQ_WORKER_CLASS": "nanoos_lab.worker.rq_worker.NanoosWorker"}}
+
+
+@pytest.fixture
+def settings(postgres_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return Settings.load(
+        redis_url=redis_url, database_url=postgres_url, artifacts_url=str(tmp_path / "shared"), home=tmp_path / "home"
+    )
+
+
+@pytest.fixture
+def cluster(settings: Settings) -> Iterator[Lab]:
+    with Lab(settings) as lab:
+        yield lab
+
+
+@pytest.fixture(params=CLASSES)
+def worker(request: pytest.FixtureRequest, settings: Settings, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """What a site starts on its nodes."""
+    environment = os.environ | settings.environment() | {"RQ_REDIS_URL": redis_url} | CLASSES[request.param]
+    process = subprocess.Popen([RQ, "worker", *QUEUES], env=environment)
+    yield process
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
+    process.wait(30)
+
+
+def test_a_worker_that_the_site_starts_runs_our_jobs(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:
+    job = cluster.submit(COPPER, engine="mock", task="md", steps=100, every=10).wait(60)
+
+    assert job.status == "succeeded"
+    assert len(job.trajectory) == 11
+    assert cluster.settings.home.exists() is False
+    assert worker.poll() is None
+
+
+def test_a_running_job_is_cancelled_over_the_cluster_too(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:
+    job = cluster.submit(COPPER, engine="mock", task="md", steps=100, every=10, duration=60.0)
+    until(lambda: len(job.thermo) > 0, seconds=60)
+    job.cancel()
+    assert job.wait(10).status == "cancelled"
+    assert worker.poll() is None
+
+
+def test_without_a_worker_the_job_says_which_command_starts_one(cluster: Lab) -> None:
+    job = cluster.submit(COPPER, engine="mock", task="md", steps=1)
+    assert "no worker listens on queue 'simulations'" in job.warning
+    assert "nanoos-lab worker" in job.warning
+    assert job.cancel()
+    assert job.wait(10).status == "cancelled"
+    assert job.warning is None
+
+
+def test_a_queued_job_that_is_cancelled_leaves_the_queue(cluster: Lab) -> None:
+    job = cluster.submit(COPPER, engine="mock", task="md", steps=1)
+    assert cluster.services.queue.depths()["simulations"] == 1
+    job.cancel()
+    assert cluster.services.queue.depths()["simulations"] == 0
+
+
+@pytest.mark.parametrize(
+    ("gone", "error"), [({"redis_url": "redis://127.0.0.1:1/0"}, BrokerError), ({"database_url": "postgresql://127.0.0.1:1/x"}, StoreError)]
+)
+def test_a_server_that_is_down_is_said_within_three_seconds_and_nothing_is_stored(
+    settings: Settings, gone: dict[str, str], error: type[Exception]
+) -> None:
+    urls = {
+        "redis_url": settings.redis_url.get_secret_value(),
+        "database_url": settings.database_url.get_secret_value(),
+    }
+    broken = Settings.load(artifacts_url=settings.artifacts_url, home=settings.home, **(urls | gone))
+    with Lab(broken) as lab:
+        begun = time.monotonic()
+        with pytest.raises(error) as caught:
+            lab.submit(COPPER, engine="mock", task="md", steps=1)
+        assert time.monotonic() - begun < 4.0
+        assert "127.0.0.1" in str(caught.value)
+    with Lab(settings) as lab:
+        assert len(lab.jobs()) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"redis_url": "redis://x"}, "DATABASE_URL"),
+        ({"database_url": "postgresql://x"}, "REDIS_URL"),
+        ({"redis_url": "redis://x", "database_url": "postgresql://x"}, "NANOOS_ARTIFACTS_URL"),
+        ({"log_level": "LOUD"}, "LOG_LEVEL"),
+        ({"concurrency": 0}, "WORKER_CONCURRENCY"),
+    ],
+)
+def test_settings_that_cannot_work_name_what_is_missing(values: dict[str, object], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        Settings.load(**values)
+
+
+def test_secrets_are_not_shown(settings: Settings) -> None:
+    secret = Settings.load(redis_url="redis://:hunter2@x", database_url="postgresql://u:hunter2@x", artifacts_url="/x")
+    assert "hunter2" not in repr(secret)
+    assert secret.environment()["REDIS_URL"] == "redis://:hunter2@x"
+
+
+def test_a_bad_request_is_refused_before_any_service_is_asked(settings: Settings) -> None:
+    broken = Settings.load(
+        redis_url="redis://127.0.0.1:1/0", database_url="postgresql://127.0.0.1:1/x", artifacts_url="/nowhere"
+    )
+    with Lab(broken) as lab, pytest.raises(InputError, match="steps"):
+        lab.submit(COPPER, engine="mock", task="md", step=1, steps=1)
