@@ -191,7 +191,7 @@ def _run_md(crystal: Crystal, given: MockMD, context: RunContext) -> Results:
     last = swing.at(step)
     return Results(
         properties={"energy": last.potential, "forces": last.forces},
-        structure=crystal.moved(last),
+        structure=crystal.moved(last) if step else crystal.structure,
         provenance={"engine": "mock", "seed": given.seed},
         stopped=step < given.steps,
     )

@@ -122,6 +122,11 @@ def test_momenta_are_kept_even_where_a_constraint_would_stop_them():
     np.testing.assert_array_equal(Structure.encode(atoms).atoms().get_momenta(), np.ones((2, 3)))
 
 
+@given(structures())
+def test_its_formula_is_the_one_that_ase_shows(atoms):
+    assert Structure.encode(atoms).formula == atoms.get_chemical_formula()
+
+
 def test_it_knows_what_it_is_made_of():
     structure = Structure.encode(molecule("CH3CH2OH"))
     assert structure.formula == "C2H6O"

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: Short names of calculators that every lab allows.
 SHORT_NAMES = {"emt": "ase.calculators.emt:EMT", "lj": "ase.calculators.lj:LennardJones"}
 
+#: Elements whose EMT parameters ASE calls "not for any serious use".
+TOYS = frozenset({"C", "H", "N", "O"})
+
 
 def find(name: str, policy: EnginePolicy) -> type[BaseCalculator]:
     """Import the class of a calculator, without making one.
@@ -86,6 +89,12 @@ def check_elements(calculator: type[BaseCalculator], structure: Structure) -> No
         raise StructureError(
             f"EMT has no parameters for {', '.join(missing)}; it has them for {', '.join(emt_parameters)}"
         )
+
+
+def caveat(calculator: BaseCalculator, structure: Structure) -> str:
+    """Return what a reader of the results should know of the calculator; mostly nothing."""
+    toys = sorted(structure.elements & TOYS) if isinstance(calculator, EMT) else []
+    return f"ASE's EMT parameters of {', '.join(toys)} are not for any serious use" if toys else ""
 
 
 def make(given: CalculatorParameters, policy: EnginePolicy) -> BaseCalculator:

@@ -85,7 +85,7 @@ class AseEngine:
         EngineError
             If the calculator fails, or a relaxation does not converge.
         """
-        from nanoos_lab.engines.ase.calculators import SHORT_NAMES, make
+        from nanoos_lab.engines.ase.calculators import SHORT_NAMES, caveat, make
 
         if request.structure is None:
             raise EngineError("there is no structure", reason=Reason.INPUT)
@@ -94,6 +94,9 @@ class AseEngine:
             raise EngineError(f"task {request.task!r} has no calculator", reason=Reason.BUG)
         atoms = request.structure.atoms()
         atoms.calc = make(given, context.policy)
+        warning = caveat(atoms.calc, request.structure)
+        if warning:
+            context.log(f"warning: {warning}")
         results = _run(atoms, given, context)
         provenance = {
             "engine": "ase",

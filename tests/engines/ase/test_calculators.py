@@ -136,6 +136,16 @@ def test_emt_says_which_elements_it_lacks_and_which_it_has(context):
         run(context, Atoms("CuFeSi", positions=np.eye(3) * 3), "static", calculator="emt")
 
 
+def test_the_log_warns_of_emt_for_light_elements(context):
+    run(context, Atoms("CuO", positions=[[0, 0, 0], [0, 0, 1.8]]), "static", calculator="emt")
+    assert context.logged == ["warning: ASE's EMT parameters of O are not for any serious use"]
+
+
+def test_the_log_has_no_warning_for_metals(context):
+    run(context, bulk("Cu"), "static", calculator="emt")
+    assert context.logged == []
+
+
 def test_a_calculator_that_cannot_be_made_fails_with_its_own_words(context):
     with pytest.raises(EngineError, match=r"FileNotFoundError: no model at x\.pt") as caught:
         run(context, Atoms("H"), "static", calculator=f"{DOUBLES}:Picky", calculator_options={"model": "x.pt"})
