@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -104,12 +105,7 @@ class AseEngine:
             "calculator": SHORT_NAMES.get(given.calculator, given.calculator),
             **results.provenance,
         }
-        return Results(
-            properties=results.properties,
-            structure=results.structure,
-            provenance=provenance,
-            stopped=results.stopped,
-        )
+        return replace(results, provenance=provenance)
 
 
 def _run(atoms: Atoms, given: CalculatorParameters, context: RunContext) -> Results:

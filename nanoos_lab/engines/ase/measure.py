@@ -99,7 +99,10 @@ class Meter:
         return math.nan if stress is None else -float(stress[:3].sum()) / 3 / units.GPa
 
     def properties(self) -> dict[str, Any]:
-        """Return what the calculator says of the atoms as they are, by ASE's names and in ASE's units."""
+        """Return what the calculator says of the atoms, by ASE's names and in ASE's units.
+
+        The stress is without its kinetic part, as ASE's `get_stress` has it.
+        """
         with calculating(self._calculator):
             found: dict[str, Any] = {
                 "energy": float(self._atoms.get_potential_energy()),
