@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from nanoos_lab.core.errors import SettingsError, StoreError
@@ -125,8 +125,9 @@ class Database:
             connection = self._engine.raw_connection()
             try:
                 yield connection
-            except self._away:
-                connection.invalidate()
+            except Exception as error:
+                if self._is_away(error):
+                    connection.invalidate()
                 raise
             finally:
                 connection.close()
@@ -136,17 +137,20 @@ class Database:
         """Turn what a driver raises when the database is away, locked or full into one sentence."""
         try:
             yield
-        except self._away as error:
-            cause = getattr(error, "orig", None) or error
-            raise StoreError(f"the database {self.shown} does not answer: {_first_line(cause)}") from None
         except PoolTimeout:
             raise StoreError(f"all connections to {self.shown} were busy for {PATIENCE} s") from None
+        except Exception as error:
+            cause = getattr(error, "orig", None) or error
+            if not self._is_away(cause):
+                raise
+            raise StoreError(f"the database {self.shown} does not answer: {_first_line(cause)}") from None
 
-    @property
-    def _away(self) -> tuple[type[Exception], ...]:
-        """What says that the database, not the statement, is at fault."""
-        driver = self._engine.dialect.loaded_dbapi
-        return (OperationalError, InterfaceError, driver.OperationalError, driver.InterfaceError)
+    def _is_away(self, error: BaseException) -> bool:
+        """Whether the database, not the statement, is at fault; a damaged file raises the bare DatabaseError."""
+        driver: Any = self._engine.dialect.loaded_dbapi
+        return (
+            isinstance(error, (driver.OperationalError, driver.InterfaceError)) or type(error) is driver.DatabaseError
+        )
 
     def _own(self) -> None:
         pid = os.getpid()

@@ -24,7 +24,7 @@ def _structures() -> None:
         "structures",
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name="pk_structures"),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_structures")),
     )
 
 
@@ -56,13 +56,13 @@ def _jobs() -> None:
         sa.Column("scalars", sa.Text),
         sa.Column("structure", sa.String(64)),
         sa.Column("request", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_jobs"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.CheckConstraint(
             "status IN ('pending', 'queued', 'running', 'succeeded', 'failed', 'cancelled')",
-            name="ck_jobs_status",
+            name=op.f("ck_jobs_status"),
         ),
-        _reasons("ck_jobs_reason"),
-        sa.ForeignKeyConstraint(["structure"], ["structures.digest"], name="fk_jobs_structure"),
+        _reasons(op.f("ck_jobs_reason")),
+        sa.ForeignKeyConstraint(["structure"], ["structures.digest"], name=op.f("fk_jobs_structure")),
     )
     op.create_index("ix_jobs_status_id", "jobs", ["status", "id"])
     op.create_index("ix_jobs_key", "jobs", ["key"])
@@ -83,9 +83,9 @@ def _attempts() -> None:
         sa.Column("outcome", sa.String(16)),
         *_failure(),
         sa.Column("provenance", sa.Text),
-        sa.PrimaryKeyConstraint("job_id", "number", name="pk_attempts"),
-        _reasons("ck_attempts_reason"),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_attempts_job_id"),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_attempts")),
+        _reasons(op.f("ck_attempts_reason")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id")),
     )
 
 
@@ -98,8 +98,8 @@ def _events() -> None:
         sa.Column("time", _moment(), nullable=False),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("text", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("number", name="pk_events"),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_events_job_id"),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_events")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_events_job_id")),
     )
     op.create_index("ix_events_job_id_number", "events", ["job_id", "number"])
 
