@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self, TypeVar
 
 from nanoos_lab.core.errors import ParameterError, UnknownNameError
+
+Value = TypeVar("Value", bound="Resources | RetryPolicy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +22,9 @@ class Resources:
     gpus: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.ranks >= 1, "resources.ranks", self.ranks, "an integer ≥ 1")
-        _require(self.threads >= 1, "resources.threads", self.threads, "an integer ≥ 1")
-        _require(self.gpus >= 0, "resources.gpus", self.gpus, "an integer ≥ 0")
+        _require_integer(self.ranks, "resources.ranks", lowest=1)
+        _require_integer(self.threads, "resources.threads", lowest=1)
+        _require_integer(self.gpus, "resources.gpus", lowest=0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -42,7 +44,7 @@ class RetryPolicy:
     attempts: int = 3
 
     def __post_init__(self) -> None:
-        _require(1 <= self.attempts <= 100, "retries.attempts", self.attempts, "an integer from 1 to 100")
+        _require_integer(self.attempts, "retries.attempts", lowest=1, highest=100)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -56,20 +58,20 @@ class RetryPolicy:
         return _from_any(cls, value, "retries")
 
 
-def _require(ok: bool, field: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise ParameterError(field, value, allowed)
+def _require_integer(value: object, field: str, *, lowest: int, highest: int = 10**6) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise ParameterError(field, value, f"an integer from {lowest} to {highest:,}")
 
 
-def _from_any(cls: Any, value: Any, field: str) -> Any:
+def _from_any(cls: type[Value], value: Any, field: str) -> Value:
     if value is None:
         return cls()
     if isinstance(value, cls):
         return value
     if not isinstance(value, dict):
         raise ParameterError(field, value, f"a {cls.__name__} or a mapping of its fields")
-    allowed = cls.__dataclass_fields__
+    allowed = {item.name for item in fields(cls)}
     for name in value:
         if name not in allowed:
             raise UnknownNameError(f"{field} field", name, allowed)
-    return cls(**value)
+    return cls(**{name: item.item() if hasattr(item, "item") else item for name, item in value.items()})
