@@ -11,7 +11,7 @@ import io
 import pickle
 import pickletools
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import ResponseError
 from rq.exceptions import NoSuchJobError
@@ -128,15 +128,13 @@ class Message(Job):
             If there is none, or what is there cannot be one.
         """
         try:
-            message = super().fetch(id, connection, serializer)
+            return cast("Message", super().fetch(id, connection, serializer))
         except ValueError as error:
             raise NoSuchJobError(f"no message can have the id {id!r}") from error
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
             raise NoSuchJobError(f"what is stored under {id!r} is no message") from error
-        assert isinstance(message, cls)  # noqa: S101 - for mypy: RQ promises a Job
-        return message
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
         """Take over the fields of one of our messages; of any other only what RQ needs to end it."""

@@ -251,19 +251,23 @@ def _worker_name(key: str) -> str:
 
 
 def _worker_state(key: str, fields: Mapping[bytes, bytes], executions: Iterable[bytes]) -> WorkerState | None:
-    values = {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
-    # RQ keeps the hash of a dead worker for a minute, and one without a birth is a stray late heartbeat.
-    if "death" in values or "birth" not in values:
+    """Return what a worker registered; None for one that signed off, and for what no worker has written."""
+    values = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
+    # RQ keeps the hash of a worker that signed off for a minute.
+    if "death" in values:
         return None
-    return WorkerState(
-        name=_worker_name(key),
-        queues=tuple(values["queues"].split(",")),
-        state=values.get("state", "started"),
-        host=values["hostname"],
-        pid=int(values["pid"]),
-        heartbeat=datetime.fromisoformat(values["last_heartbeat"]).astimezone(UTC),
-        messages=tuple(sorted(StartedJobRegistry.parse_job_id(as_text(entry)) for entry in executions)),
-    )
+    try:
+        return WorkerState(
+            name=_worker_name(key),
+            queues=tuple(values["queues"].split(",")),
+            state=values.get("state", "started"),
+            host=values["hostname"],
+            pid=int(values["pid"]),
+            heartbeat=datetime.fromisoformat(values["last_heartbeat"]).astimezone(UTC),
+            messages=tuple(sorted(StartedJobRegistry.parse_job_id(as_text(entry)) for entry in executions)),
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def _alive(worker: WorkerState) -> bool:

@@ -25,7 +25,7 @@ from nanoos_lab.broker.messages import FUNCTION, Message, PlainSerializer
 from nanoos_lab.broker.queue import PriorityQueue
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.engines import registry
-from nanoos_lab.store.rehearsal import warm
+from nanoos_lab.worker.services import prepare
 from nanoos_lab.worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ MAINTENANCE_INTERVAL = 60
 #: Longest pause in seconds between two tries to reach a lost server.
 LONGEST_PAUSE = 5.0
 #: What runs import besides their engine.
-_LIBRARIES = ("numpy", "ase", "ase.io", FUNCTION.rpartition(".")[0])
+_LIBRARIES = ("numpy", "ase", FUNCTION.rpartition(".")[0])
 
 
 def preload() -> None:
@@ -60,7 +60,8 @@ def preload() -> None:
     """
     for name in _LIBRARIES:
         import_module(name)
-    _prepare("the store", partial(warm, Settings.load().store_url))
+    Settings.load()
+    _prepare("store and broker", prepare)
     for name in registry.names():
         _prepare(f"engine {name}", partial(_preload_engine, name))
     # What is loaded now stays for good: the collector of a fork need not touch, and so copy, its pages.

@@ -168,6 +168,12 @@ class TestQueue:
         worker.register_death()
         assert queue.workers() == []
 
+    def test_what_no_worker_has_written_is_passed_over(self, broker: Redis, queue: JobQueue) -> None:
+        broker.sadd("rq:workers", "rq:worker:a", "rq:worker:b", "rq:worker:gone")
+        broker.hset("rq:worker:a", mapping={"last_heartbeat": "soon", b"\xff": b"\xff"})
+        broker.hset("rq:worker:b", mapping={"pid": "x", "queues": "default", "hostname": "h", "last_heartbeat": "now"})
+        assert queue.workers() == []
+
 
 class TestLive:
     def test_events_arrive_in_their_order_with_attempt_and_time(self, writer: LiveWriter, reader: LiveReader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -29,6 +30,8 @@ from nanoos_lab.broker.connection import connect
 from nanoos_lab.broker.messages import FUNCTION, Message
 from nanoos_lab.broker.queue import JobQueue
 from nanoos_lab.core.request import QUEUES, Delivery
+from nanoos_lab.engines import registry
+from nanoos_lab.worker.rq_worker import preload
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -330,3 +333,20 @@ print(json.dumps([threading.active_count(), sorted({name.partition(".")[0] for n
     assert threads == 1
     assert {"numpy", "ase"} <= set(modules)
     assert not {"pandas", "IPython", "ipywidgets", "anywidget", "nglview", "mpi4py"} & set(modules)
+
+
+def test_an_engine_that_cannot_be_loaded_does_not_keep_a_worker_from_starting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def broken(name: str) -> None:
+        asked.append(name)
+        raise ImportError("its library is not installed")
+
+    monkeypatch.setenv("NANOOS_HOME", str(tmp_path))
+    monkeypatch.setattr(registry, "names", lambda: ("first", "second"))
+    monkeypatch.setattr(registry, "get", broken)
+    preload()
+    gc.unfreeze()
+    assert asked == ["first", "second"]
