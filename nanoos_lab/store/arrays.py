@@ -42,7 +42,7 @@ class FrameArray:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
-        """Return an array as NumPy would: for ``[i]``, ``[a:b]``, ``[i, j]``, ``[:, j]``, ``[..., 2]``, lists, masks."""
+        """Return what NumPy would, for ``[i]``, ``[a:b]``, ``[i, j]``, ``[:, j]``, ``[..., 2]``, lists and masks."""
         first, atoms, *rest = _three(key)
         frames = np.arange(self.shape[0])[first]
         start, stop, inner = self._span(atoms)

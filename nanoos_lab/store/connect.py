@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 #: Longest wait in s: for a connection, for SQLite's one writer, for a silent peer.
 PATIENCE = 3
-#: The driver must not start transactions of its own: a transaction that reads first could not wait for the
-#: write lock later, so ours take it at once (BEGIN IMMEDIATE).
-_SQLITE: dict[str, Any] = {"timeout": PATIENCE, "isolation_level": None}
 
 
 class Database:
@@ -107,6 +104,7 @@ class Database:
             self._rehearsing = False
             self._engine.dispose()
             self._pid = None
+            self.checked = False
 
     @property
     def used(self) -> bool:
@@ -161,18 +159,17 @@ class Database:
         self._pid = pid
 
     def _sqlite(self) -> Engine:
-        engine = create_engine(self._url, connect_args=dict(_SQLITE), pool_timeout=PATIENCE)
-        event.listen(engine, "do_connect", self._before_connect)
-        event.listen(engine, "connect", _set_up)
-        return engine
+        return create_engine(self._url, creator=self._open, pool_timeout=PATIENCE)
 
-    def _before_connect(self, *_: object) -> sqlite3.Connection | None:
-        """Make the file if it is missing; SQLAlchemy connects to it when this returns None."""
-        if self._rehearsing:
-            connection: sqlite3.Connection = sqlite3.connect(":memory:", check_same_thread=False, **_SQLITE)
-            return connection
-        _make_private(Path(str(self._url.database)).absolute())
-        return None
+    def _open(self) -> sqlite3.Connection:
+        """Open the file of the database, made if it is missing; without SQLAlchemy's detours."""
+        path = ":memory:" if self._rehearsing else _private(Path(str(self._url.database)).absolute())
+        # The driver must not start transactions of its own: a transaction that reads first could not wait for the
+        # write lock later, so ours take it at once (BEGIN IMMEDIATE).
+        connection = sqlite3.connect(path, check_same_thread=False, timeout=PATIENCE, isolation_level=None)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
 
 
 @lru_cache(maxsize=64)
@@ -219,10 +216,10 @@ def _postgresql(url: URL) -> Engine:
         raise SettingsError(f"PostgreSQL needs {error.name}: pip install 'nanoos-lab[postgres]'") from None
 
 
-def _make_private(path: Path) -> None:
-    """Make the file (0600) and its directory (0700) if they are missing."""
+def _private(path: Path) -> Path:
+    """Make the file (0600) and its directory (0700) if they are missing; return the path."""
     if path.exists():
-        return
+        return path
     if kind := network_file_system(path.parent):
         raise SettingsError(
             f"{path} is on a network file system ({kind}), where SQLite loses data; "
@@ -233,13 +230,7 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreError(f"cannot make the database {path}: {error.strerror}") from None
-
-
-def _set_up(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
+    return path
 
 
 def _first_line(error: BaseException) -> str:

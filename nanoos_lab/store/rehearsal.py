@@ -8,7 +8,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.store.connect import database
 from nanoos_lab.store.jobs import Store
 from nanoos_lab.store.records import Holder
-from nanoos_lab.store.schema import metadata
+from nanoos_lab.store.versions import ensure
 
 
 def warm(url: str | None = None) -> None:
@@ -28,9 +28,10 @@ def warm(url: str | None = None) -> None:
     if not base.is_sqlite or base.used:
         return
     with base.rehearsal():
-        with base.schema_change() as connection:
-            metadata.create_all(connection, checkfirst=False)
-        _rehearse(Store(url, check=False))
+        ensure(base)
+        base.checked = False
+        ensure(base)
+        _rehearse(Store(url))
 
 
 def _rehearse(store: Store) -> None:

@@ -16,7 +16,7 @@ from nanoos_lab.store.connect import Database, database
 from nanoos_lab.store.schema import HEAD, metadata
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, TextClause
+    from sqlalchemy import Connection, Select, TextClause
 
 #: Alembic's own table.
 version_table = Table(
@@ -79,18 +79,28 @@ def _peek(base: Database) -> str | None:
     """Read the version with one statement where it exists."""
     with base.autocommit() as work:
         if base.is_sqlite:
-            # Kept in the file: from now on readers and the writer do not wait for each other.
-            work.query(text("PRAGMA journal_mode = WAL"))
-        if not work.query(_has_version(base)):
+            work.run(_write_ahead)
+        if not work.run(_has_version, base.is_sqlite):
             return None
-        rows = work.query(select(version_table.c.version_num))
+        rows = work.run(_version)
         return rows[0][0] if rows else None
 
 
-def _has_version(base: Database) -> TextClause:
-    if base.is_sqlite:
-        return text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
-    return text("SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL")
+def _write_ahead() -> TextClause:
+    """Write: keep a write-ahead log from now on, so that readers and the writer do not wait for each other."""
+    return text("PRAGMA journal_mode = WAL")
+
+
+def _has_version(is_sqlite: bool) -> TextClause:
+    """Write: whether Alembic's table is there."""
+    if is_sqlite:
+        return text(f"SELECT 1 FROM sqlite_master WHERE name = '{version_table.name}'")  # noqa: S608
+    return text(f"SELECT 1 WHERE to_regclass('{version_table.name}') IS NOT NULL")
+
+
+def _version() -> Select[tuple[str]]:
+    """Write: the version in Alembic's table."""
+    return select(version_table.c.version_num)
 
 
 def _read(connection: Connection) -> str | None:

@@ -9,7 +9,6 @@ import stat
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from tests.store.samples import HOLDER, submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.fixtures.postgres import PostgresServer
 
@@ -49,7 +49,7 @@ def test_a_network_file_system_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "network_file_system", lambda _: "nfs4")
-    with pytest.raises(SettingsError, match="nfs4.*DATABASE_URL"):
+    with pytest.raises(SettingsError, match=r"nfs4.*DATABASE_URL"):
         Store(f"sqlite:///{tmp_path}/home/jobs.sqlite").count()
     assert list(tmp_path.iterdir()) == []
 
@@ -125,10 +125,15 @@ def test_a_connection_that_breaks_in_the_middle_leaves_nothing_half_done(
 ) -> None:
     store = Store(postgres_url)
     job = store.add([submission()])[0]
-    with pytest.raises(StoreError), store._writing() as work:
-        work.run(sql.request_cancel, job=job.id)
-        postgres.restart()
-        work.run(sql.request_cancel, job=job.id)
+
+    def cancel_twice() -> None:
+        with store._writing() as work:
+            work.run(sql.request_cancel, job=job.id)
+            postgres.restart()
+            work.run(sql.request_cancel, job=job.id)
+
+    with pytest.raises(StoreError):
+        cancel_twice()
     assert store.get(job.id) == job
     store.close()
 

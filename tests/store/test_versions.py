@@ -92,14 +92,14 @@ def test_migrating_twice_changes_nothing(new_url: str, engine: Engine) -> None:
 def test_a_schema_of_an_older_version_names_the_command(new_url: str, engine: Engine) -> None:
     migrate(new_url)
     run_sql(engine, "UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(SchemaError, match="older.*nanoos-lab migrate"):
+    with pytest.raises(SchemaError, match=r"older.*nanoos-lab migrate"):
         Store(new_url).count()
 
 
 def test_a_schema_of_a_newer_version_says_to_upgrade(new_url: str, engine: Engine) -> None:
     migrate(new_url)
     run_sql(engine, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(SchemaError, match="newer.*upgrade nanoos-lab"):
+    with pytest.raises(SchemaError, match=r"newer.*upgrade nanoos-lab"):
         Store(new_url).count()
     with pytest.raises(SchemaError, match="newer"):
         migrate(new_url)
