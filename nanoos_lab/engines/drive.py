@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from nanoos_lab.engines.cadence import Cadence
+from nanoos_lab.engines.cadence import Cadence, Plan
 
 if TYPE_CHECKING:
     from nanoos_lab.core.frames import Sample
@@ -30,6 +30,7 @@ def drive(
     context: RunContext,
     first: int = 0,
     origin: int = 0,
+    between: bool = True,
 ) -> int:
     """Advance a simulation to its last step, or until the context asks it to stop.
 
@@ -47,13 +48,15 @@ def drive(
         The step at which the simulation stands; sampled too if it is a multiple of `every`.
     origin
         The step from which multiples of `every` count.
+    between
+        Whether the simulation may halt between samples, for progress and live samples.
 
     Returns
     -------
     int
         The last step that was reached for certain: `steps`, or less if the context asked to stop.
     """
-    cadence = Cadence()
+    cadence = Cadence() if between else None
     step = first
     if (step - origin) % every == 0:
         context.sample(run.sample(step))
@@ -73,18 +76,20 @@ def _asked_to_stop(context: RunContext) -> bool:
     return context.stop is not None
 
 
-def _advance(run: Stepper, step: int, target: int, cadence: Cadence, context: RunContext) -> int:
+def _advance(run: Stepper, step: int, target: int, cadence: Cadence | None, context: RunContext) -> int:
     """Advance from `step` to `target` in chunks; return the last step that was reached for certain."""
     while step < target:
-        plan = cadence.plan(watched=context.watched)
+        plan = cadence.plan(watched=context.watched) if cadence else Plan(steps=target - step, show=False)
         chunk = _even_part(target - step, plan.steps)
         cpu, wall = time.process_time(), time.perf_counter()
         run.advance(chunk)
         if _asked_to_stop(context):
             return step
         step += chunk
-        cadence.ran(chunk, cpu=time.process_time() - cpu, wall=time.perf_counter() - wall, extra=step < target)
-        if step < target:
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        if cadence:
+            cadence.ran(chunk, cpu=cpu, wall=wall, extra=step < target)
+        if cadence and step < target:
             context.progress(step)
             if plan.show and context.watched:
                 _show(run, step, cadence, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import InputError
+from nanoos_lab.core.errors import InputError, StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
 from nanoos_lab.engines.lammps import forces, library, tasks
@@ -76,7 +76,7 @@ class LammpsEngine:
         found = forces.files(parameters)
         forces.check(parameters, forces.read(parameters, found), structure.elements)
         if task != "static":
-            fixed_atoms(structure.atoms())
+            _check_motion(structure, parameters)
         return found
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
@@ -84,3 +84,16 @@ class LammpsEngine:
         model, function = _TASKS[request.task]
         where = f"engine {self.name!r}, task {request.task!r}"
         return function(request, validate(model, request.parameters, where=where), context)
+
+
+def _check_motion(structure: Structure, parameters: TaskParameters) -> None:
+    """Raise unless the constraints can be kept and the cell can change if it is to."""
+    atoms = structure.atoms()
+    fixed = fixed_atoms(atoms)
+    changing = getattr(parameters, "cell", "") == "free" or getattr(parameters, "ensemble", "") == "npt"
+    if not changing:
+        return
+    if not atoms.pbc.all():
+        raise StructureError(f"a cell can change only if it is periodic in all directions; pbc is {atoms.pbc.tolist()}")
+    if len(fixed):
+        raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")

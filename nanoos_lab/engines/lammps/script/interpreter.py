@@ -118,17 +118,10 @@ class Interpreter:
                 self._quit(words)
             case _:
                 self.program.command(command)
-                self._notice(words)
-
-    def _notice(self, words: Sequence[Word]) -> None:
-        """Take note of what a command that LAMMPS has executed means for those to come."""
-        match [word.text for word in words]:
-            case ["next", name, *_]:
-                self.exhausted = not self.program.has_variable(name)
-            case ["thermo", every]:
-                self.runner.every = int(every) if every.isdigit() else 0
-            case ["clear"]:
-                self.runner.every = 0
+                texts = [word.text for word in words]
+                self.runner.notice(texts)
+                if texts[0] == "next" and len(texts) > 1:
+                    self.exhausted = not self.program.has_variable(texts[1])
 
     def _filled_in(self, text: str) -> str:
         """Return a command with its variables filled in, once: LAMMPS must find none left that nobody has checked."""

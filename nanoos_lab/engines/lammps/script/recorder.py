@@ -63,6 +63,7 @@ class Recorder:
         self._columns: tuple[str, ...] = ()
         self._atoms = 0
         self._offset = 0
+        self._time = self._earlier = 0.0
         self._last = -1
 
     @property
@@ -103,9 +104,14 @@ class Recorder:
     def snapshot(self) -> Frame:
         """Return positions, cell and time as they are now, in Å and fs."""
         system = units.SYSTEMS[self._program.units]
+        elapsed = self._program.thermo("time") * system.time
+        if self._earlier + elapsed < self._time:
+            # The script has set LAMMPS's step and time back.
+            self._earlier = self._time - elapsed
+        self._time = self._earlier + elapsed
         return Frame(
             step=self.step_of(self._program.step),
-            time=self._program.thermo("time") * system.time,
+            time=self._time,
             positions=self.turned(self._program.positions()) * system.length,
             cell=self.turned(self._program.cell()) * system.length,
         )

@@ -82,6 +82,27 @@ class Runner:
         self._context = context
         #: Argument of the script's last ``thermo``; 0 for first and last step only.
         self.every = 0
+        self._style: tuple[str, ...] = ()
+        self._derived = False
+
+    def notice(self, words: Sequence[str]) -> None:
+        """Take note of what a command that LAMMPS has executed means for the runs to come."""
+        match words:
+            case ["thermo", every]:
+                self.every = int(every) if every.isdigit() else 0
+            case ["thermo_style", *style]:
+                self._style = tuple(style)
+            case ["compute", *arguments]:
+                self._derived |= any(word.startswith(("f_", "v_")) for word in arguments)
+            case ["clear"]:
+                self.every, self._style, self._derived = 0, (), False
+
+    @property
+    def _may_halt_anywhere(self) -> bool:
+        """Whether thermo can be asked for at any step: not what a fix has at its own steps only, or may change."""
+        if any(word.startswith(("f_", "v_")) for word in self._style):
+            return False
+        return not (self._derived and any(word.startswith("c_") for word in self._style))
 
     def run(self, words: Sequence[str]) -> None:
         """Execute a ``run`` or ``minimize`` command."""
@@ -110,6 +131,7 @@ class Runner:
                 context=cast("RunContext", _Once(self._context, self._recorder)),
                 first=first + offset,
                 origin=offset,
+                between=self._may_halt_anywhere,
             )
         if self._context.stop is None:
             self._keep_present()

