@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 #: Points that the fit remembers, about: each new one takes this share off the weight of the older ones.
-_FORGET = 0.02
+_FORGET = 0.005
 #: Every so many extra stops, one more after a single step, to learn what a stop costs.
 _PROBE_EVERY = 8
 #: Budget is saved for, and debt carried over, at most so many CPU seconds of simulation.

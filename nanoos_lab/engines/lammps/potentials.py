@@ -124,7 +124,12 @@ def _read_meam_library(head: list[str], lines: Iterable[str]) -> _Content:
     if len(words) % _MEAM_WORDS:
         raise ValueError(len(words))
     starts = range(0, len(words), _MEAM_WORDS)
-    return {words[start]: chemical_symbols[round(float(words[start + 3]))] for start in starts}, ()
+    return {words[start]: _meam_symbol(words[start], words[start + 3]) for start in starts}, ()
+
+
+def _meam_symbol(name: str, number: str) -> str:
+    """Return the symbol of a library's entry; some libraries have 1 for every atomic number."""
+    return name if name in atomic_numbers else chemical_symbols[round(float(number))]
 
 
 def _read_triples(head: list[str], lines: Iterable[str]) -> _Content:

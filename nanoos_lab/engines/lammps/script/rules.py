@@ -135,13 +135,14 @@ def _check_style(words: Sequence[Word]) -> None:
 def check_files(words: Sequence[Word]) -> None:
     """Raise for a word that could name a file outside of the working directory, or hide a shell command.
 
-    LAMMPS reads and writes packed files through a shell command with their name in it.
+    LAMMPS reads and writes packed files through a shell command with their name in it. A variable outside of quotes
+    is looked at again when it has its value; inside quotes it would reach the shell as it is.
     """
     for word in words:
         text = word.text
         if text.startswith(("/", "~")) or ".." in text.replace("\\", "/").split("/"):
             raise InputError(f"{text!r} is outside of the working directory; bring files with files=[…]")
-        if _PACKED.search(text) and not _PLAIN.fullmatch(text) and "$" not in text:
+        if _PACKED.search(text) and not _PLAIN.fullmatch(text) and (word.quoted or "$" not in text):
             raise InputError(f"{text!r} has characters that the name of a packed file must not have")
 
 

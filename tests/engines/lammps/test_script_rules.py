@@ -1,0 +1,244 @@
+"""What a script may not do, tried as an attacker would; no LAMMPS runs here."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.engines.lammps.script.rules import check_command, check_script
+from nanoos_lab.engines.lammps.script.text import Word, lines_of, outside_quotes, words_of
+from tests.engines.lammps.outside import submitted
+
+RUNS_SOMETHING = [
+    "shell rm -rf .",
+    "  shell ls",
+    "\tshell\tls",
+    "'shell' ls",
+    '"shell" ls',
+    '"""shell""" ls',
+    "she&\nll ls",
+    "shell &\n ls",
+    "python f invoke here 'import os'",
+    'python f input 1 v_x here """\nimport os\n"""',
+    "plugin load evil.so",
+    "geturl http://example.org/x",
+    "partition yes 1 shell ls",
+    "message server zmq localhost",
+    "package gpu 1",
+    "if '1 == 1' then 'shell ls'",
+    'if "1 == 1" then "print hi" else "shell ls"',
+    'if "1 == 1" then "print hi" elif "2 == 2" "shell ls"',
+    """if '1 == 1' then "if '2 == 2' then 'shell ls'" """,
+    'run 10 every 5 "shell ls"',
+    'run 10 every 5 NULL "shell ls"',
+    "run 10 every 5 \"if '1 == 1' then 'shell ls'\"",
+    "variable c string shell\nrun 10 every 5 '${c} ls'",
+    "variable c string 'shell ls'\nrun 10 every 5 \"$c\"",
+    "variable c string x.txt\nrun 10 every 5 'print hello file $c'",
+    "variable c string shell\n${c} ls",
+    "variable s string shell\n$s ls",
+    "$(v_x) ls",
+    "sh${x}ll ls",
+    "if '1 == 1' then '${c} ls'",
+    "variable x python f",
+    "variable x getenv DATABASE_URL",
+    "variable x uloop 3",
+    "variable x ${style} DATABASE_URL",
+    "dump 1 all movie 100 x.mpg type type",
+    "write_dump all movie x.mpg type type",
+    "fix 1 all python/invoke 10 end_of_step f",
+    "fix 1 all python/move py.Move",
+    "fix 1 all imd 9999",
+    "fix 1 all ipi host 9999",
+    "fix 1 all mdi/qm",
+    "fix 1 all colvars c.inp",
+    "fix 1 all plumed plumedfile p.dat outfile o",
+    "pair_style python 5.0",
+    "pair_style hybrid lj/cut 2.5 python 5.0",
+    "pair_style kim Model",
+    "kim init Model metal",
+    "jump other.in",
+    "jump other.in label",
+    "jump ${where} label",
+    "fitpod a b",
+    "Shell ls",
+    "unknown_command 1 2",
+]
+
+TOUCHES_OTHER_FILES = [
+    'print "hello" file /etc/cron.d/x',
+    'print "hello" append ~/.bashrc',
+    'print "hello" file ../x',
+    'print "hello" file a/../../x',
+    "log /tmp/log",
+    "log '/tmp/log'",
+    "dump 1 all atom 10 /tmp/dump",
+    "dump 1 all custom 10 '../x' id",
+    "dump 1 all image 10 /tmp/x.*.png type type",
+    "restart 10 /tmp/a /tmp/b",
+    "write_restart /tmp/a",
+    "write_data ../a",
+    "write_dump all atom /tmp/a",
+    "read_data /etc/passwd",
+    "read_restart ~/x",
+    "read_dump /etc/passwd 0 x y z",
+    "rerun /etc/passwd dump x y z",
+    "include /etc/passwd",
+    "molecule m /etc/passwd",
+    "variable x file /etc/passwd",
+    "variable x atomfile ../x",
+    'variable x equal "is_file(/etc/passwd)"',
+    "variable x equal is_file(/etc/passwd)",
+    "if 'is_file(/etc/passwd)' then 'print x'",
+    "fix 1 all ave/time 1 1 1 c_x file /tmp/x",
+    'fix 1 all print 10 "hello" file /tmp/x',
+    'fix 1 all print 10 "hello" append ../x',
+    "pair_coeff * * /etc/passwd Cu",
+    "info all out overwrite /tmp/x",
+    "labelmap write /tmp/x",
+    "if '1 == 1' then 'log /tmp/x'",
+    'run 10 every 5 "write_data /tmp/x"',
+    "read_data `id`.gz",
+    "read_data 'x.data; id; x.gz'",
+    "dump 1 all atom 10 'x\"; id; \".gz'",
+    "dump 1 all custom/gz 10 '$(id).gz' id",
+    "read_data 'a b.bz2'",
+]
+
+#: Characters and quotes that this reader and LAMMPS might see differently.
+TRICKS = [
+    "print 'hello' # 'comment' \nsh\u2060ell ls",
+    "\u2018shell\u2019 ls",
+    "\u00a0shell ls",
+    "print \u201chello\u201d",
+    "print 'hello' \x00shell ls",
+    "print 'hello\x0bshell ls",
+    "print 'unclosed",
+    'print """unclosed',
+    "print 'closed'shell ls",
+    "if '1 == 1' then 'print a\nshell ls'",
+    'if "1 == 1" then """print a\nshell ls"""',
+    'run 10 every 5 """print a\nshell ls"""',
+]
+
+HARMLESS = """\
+units metal # shell rm -rf / in a comment is none
+print "shell rm -rf /"
+print 'text with /etc/passwd in it' file notes.txt
+print \"\"\"
+several lines
+of 'text'
+\"\"\"
+variable x equal "2/3 + ke/atoms"
+variable y equal 3
+variable i loop 10
+variable names index a b c
+variable f file values.txt
+region b block 0 1 0 1 0 1 units box
+fix 1 all print 100 "$x /tmp is text here" file out.dat screen no
+fix 2 all ave/time 1 10 100 c_thermo_temp file sub/means.txt
+dump d all custom 100 dump.*.gz id x y z
+pair_coeff * * Cu_u3.eam Cu
+label top
+if "${y} > 2" then "print 'large'" "log other.log" elif "$y == 1" "jump SELF top" else "print 'small'"
+run 100 every 50 "print 'now at $(step)'" NULL
+next i
+jump SELF top
+quit
+"""
+
+
+@pytest.mark.parametrize("script", RUNS_SOMETHING)
+def test_a_script_cannot_run_programs_or_code_or_reach_the_network(script: str) -> None:
+    with pytest.raises(InputError):
+        check_script(f"units lj\n{script}\n")
+
+
+@pytest.mark.parametrize("script", TOUCHES_OTHER_FILES)
+def test_a_script_cannot_name_files_outside_of_its_directory(script: str) -> None:
+    with pytest.raises(InputError):
+        check_script(f"units lj\n{script}\n")
+
+
+@pytest.mark.parametrize("script", TRICKS)
+def test_characters_that_lammps_reads_differently_are_refused(script: str) -> None:
+    with pytest.raises(InputError):
+        check_script(f"units lj\n{script}\n")
+
+
+def test_ordinary_scripts_pass() -> None:
+    lines = check_script(HARMLESS)
+    assert lines[0].text == "units metal"
+    assert [line.number for line in lines[:4]] == [1, 2, 3, 4]
+    assert lines[4].number == 8
+
+
+def test_a_refusal_names_line_command_and_reason() -> None:
+    with pytest.raises(InputError, match=r"line 3: command 'shell' is refused: it runs programs"):
+        check_script("units lj\n\nshell ls")
+    with pytest.raises(InputError, match=r"did you mean 'pair_style'\?"):
+        check_script("pair_stile lj/cut 2.5")
+
+
+def test_the_check_of_the_engine_refuses_before_anything_is_queued() -> None:
+    with pytest.raises(InputError, match="shell"):
+        submitted(None, "script", script="shell ls")
+    submitted(None, "script", EnginePolicy(allow_shell=True), script="shell ls")
+
+
+def test_files_that_are_not_there_or_would_replace_ours_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ParameterError, match="there is no file"):
+        submitted(None, "script", script="units lj", files=[str(tmp_path / "none")])
+    ours = tmp_path / "in.lammps"
+    ours.write_text("")
+    with pytest.raises(ParameterError, match="another file"):
+        submitted(None, "script", script="units lj", files=[str(ours)])
+
+
+def test_potentials_of_the_wheel_that_a_script_names_travel_with_it() -> None:
+    _, files = submitted(None, "script", script="pair_style eam\npair_coeff * * Cu_u3.eam")
+    assert [path.name for path in files.values()] == ["Cu_u3.eam"]
+
+
+def test_continued_lines_are_joined_as_lammps_joins_them() -> None:
+    [line] = lines_of("pair_coeff * * &  \n   file &\n Cu # end")
+    assert [word.text for word in words_of(line.text)] == ["pair_coeff", "*", "*", "file", "Cu"]
+    # LAMMPS continues a comment as well.
+    assert [found.text for found in lines_of("run 1 # more &\nshell ls\nrun 2")] == ["run 1", "run 2"]
+
+
+def test_quotes_count_only_at_the_start_of_a_word() -> None:
+    assert words_of("a'b' 'c d' \"\"\"e 'f'\"\"\"") == [
+        Word("a'b'", quoted=False),
+        Word("c d", quoted=True),
+        Word("e 'f'", quoted=True),
+    ]
+
+
+@given(st.text(alphabet="ab $'\"#&\n\t{}()", max_size=60))
+def test_the_reader_never_does_worse_than_to_refuse(text: str) -> None:
+    """No text makes it fail in another way, and what it lets through has a known command on each line."""
+    try:
+        lines = lines_of(text)
+        words = [words_of(line.text) for line in lines]
+    except InputError:
+        return
+    assert all(words)
+    for line in lines:
+        assert line.text == line.text.strip()
+        outside_quotes(line.text)
+
+
+@given(st.lists(st.text(alphabet="abc/.~$ ;`'", min_size=1, max_size=8), min_size=1, max_size=5))
+def test_no_command_gets_a_file_above_its_directory(arguments: list[str]) -> None:
+    words = [Word("write_data", quoted=False), *(Word(text, quoted=False) for text in arguments)]
+    try:
+        check_command(words)
+    except InputError:
+        return
+    for text in arguments:
+        assert not text.startswith(("/", "~"))
+        assert ".." not in text.split("/")
