@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 BEAT = 1.0
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
+#: Seconds that a run lasts before orders are listened to: one that is shorter needs no connection for them.
+SHORT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +111,14 @@ class AttemptRun:
 
     def _loop(self, recorder: Recorder, live: LiveWriter) -> None:
         """Follow the engine until it has ended, its process is gone, or the attempt is no longer ours."""
+        listen = time.monotonic() + SHORT
         next_beat = time.monotonic() + BEAT
         while self._ended is None and self._current:
-            orders = live.fileno()
+            listening = time.monotonic() >= listen
+            orders = live.fileno() if listening else None
             sources: list[Any] = [self._engine.pipe] if orders is None else [self._engine.pipe, orders]
-            ready = wait(sources, timeout=max(0.0, next_beat - time.monotonic()))
+            due = next_beat if listening else listen
+            ready = wait(sources, timeout=max(0.0, due - time.monotonic()))
             if orders in ready:
                 self._obey(recorder, live)
             if self._engine.pipe in ready:

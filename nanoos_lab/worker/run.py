@@ -5,8 +5,7 @@ from __future__ import annotations
 from nanoos_lab.core.status import Status
 from nanoos_lab.worker.attempt import AttemptRun
 from nanoos_lab.worker.child import EngineProcess
-from nanoos_lab.worker.services import Services
-from nanoos_lab.worker.settings import Settings
+from nanoos_lab.worker.services import of_environment
 
 
 class AttemptFailedError(Exception):
@@ -35,7 +34,7 @@ def run_job(job_id: str, attempt: int) -> str:
     """
     # Before any thread, socket or store handle: what a fork copies, both sides own.
     engine = EngineProcess.fork()
-    services = Services(Settings.load())
+    services = of_environment()
     try:
         outcome = AttemptRun(services, engine, job_id, attempt).run()
     finally:

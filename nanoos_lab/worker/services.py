@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from nanoos_lab.broker import embedded
@@ -12,11 +13,11 @@ from nanoos_lab.broker.queue import JobQueue
 from nanoos_lab.core.errors import BrokerError
 from nanoos_lab.store.artifacts import Artifacts
 from nanoos_lab.store.jobs import Store
+from nanoos_lab.store.rehearsal import warm
+from nanoos_lab.worker.settings import VARIABLES, Settings
 
 if TYPE_CHECKING:
     from redis import Redis
-
-    from nanoos_lab.worker.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,33 @@ class Services:
             self.store.close()
         if "connection" in opened:
             self.connection.close()
+
+
+def of_environment() -> Services:
+    """Return the services of the lab that the environment names; the same ones as long as it says the same."""
+    return _of_environment(tuple(os.environ.get(name) for name in VARIABLES))
+
+
+def prepare() -> None:
+    """Make ready what every work-horse needs, before the fork; nothing stays connected.
+
+    A fork pays for each page of memory that it touches first, so reading the environment and setting up clients costs
+    it several times what it costs here.
+
+    Raises
+    ------
+    ServiceError
+        If the embedded server does not run.
+    """
+    services = of_environment()
+    warm(services.settings.store_url)
+    # Looked at, and so made.
+    _ = services.store, services.artifacts, services.connection
+
+
+@lru_cache(maxsize=1)
+def _of_environment(_values: tuple[str | None, ...]) -> Services:
+    return Services(Settings.load())
 
 
 def broker_url(settings: Settings) -> str:

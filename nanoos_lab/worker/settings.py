@@ -142,6 +142,10 @@ class Settings(BaseSettings):
         return EnginePolicy(allow_shell=self.allow_shell, calculators=self.calculators)
 
 
+#: The environment variables that are read.
+VARIABLES = tuple(str(info.validation_alias) for info in Settings.model_fields.values())
+
+
 def _default_home() -> Path:
     from platformdirs import user_data_path
 
