@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Dialect, Executable
-    from sqlalchemy.engine.interfaces import DBAPICursor
 
 #: A row as the driver returns it.
 Row = tuple[Any, ...]
@@ -65,7 +64,7 @@ class Work:
         Those of its database.
     """
 
-    def __init__(self, cursor: DBAPICursor, statements: Statements) -> None:
+    def __init__(self, cursor: Any, statements: Statements) -> None:
         #: "sqlite" or "postgresql".
         self.dialect = statements.dialect.name
         self._cursor = cursor
@@ -91,4 +90,7 @@ class Work:
 
     def _execute(self, prepared: Prepared, values: Mapping[str, Any]) -> list[Row]:
         self._cursor.execute(prepared.text, prepared.bind(values))
-        return list(self._cursor.fetchall()) if self._cursor.description else []
+        if self._cursor.description is None:
+            return []
+        rows: list[Row] = self._cursor.fetchall()
+        return rows

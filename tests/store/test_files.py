@@ -20,7 +20,12 @@ def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     write_durably(tmp_path / "file", b"old")
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file") as file:
-        file.write(b"half")
-        _ = 1 / 0
+
+    def write_half() -> None:
+        with replacing(tmp_path / "file") as file:
+            file.write(b"half")
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="full"):
+        write_half()
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
