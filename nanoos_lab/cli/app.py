@@ -37,10 +37,12 @@ COMMANDS = (
         example="nanoos-lab submit Cu.vasp --engine ase --task relax -p calculator=emt -p fmax=0.005 --wait",
     ),
     Command(panel=_JOBS, function=reading.jobs, example="nanoos-lab jobs --status running --status queued"),
-    Command(panel=_JOBS, function=reading.show, example="nanoos-lab show 0198c2d7 --json"),
-    Command(panel=_JOBS, function=reading.logs, example="nanoos-lab logs 0198c2d7 --follow"),
-    Command(panel=_JOBS, function=control.cancel, example="nanoos-lab cancel 0198c2d7"),
-    Command(panel=_JOBS, function=reading.export, example="nanoos-lab export 0198c2d7 melt.extxyz"),
+    Command(panel=_JOBS, function=reading.show, example="nanoos-lab show 0198c2d7a3b47c518e0f6d2a9b4c1e57 --json"),
+    Command(panel=_JOBS, function=reading.logs, example="nanoos-lab logs 0198c2d7a3b47c518e0f6d2a9b4c1e57 --follow"),
+    Command(panel=_JOBS, function=control.cancel, example="nanoos-lab cancel 0198c2d7a3b47c518e0f6d2a9b4c1e57"),
+    Command(
+        panel=_JOBS, function=reading.export, example="nanoos-lab export 0198c2d7a3b47c518e0f6d2a9b4c1e57 melt.extxyz"
+    ),
     Command(panel=_LAB, function=services.up, example="nanoos-lab up"),
     Command(panel=_LAB, function=services.status, example="nanoos-lab status --json"),
     Command(panel=_LAB, function=services.down, example="nanoos-lab down --now"),

@@ -9,7 +9,7 @@ from nanoos_lab.cli.session import open_lab
 
 
 def cancel(
-    job_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, or unique beginnings of them.")],
+    job_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, as `nanoos-lab jobs` lists them.")],
 ) -> None:
     """Cancel jobs.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.lab.job import Job
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job, or a unique beginning of it.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job, as `nanoos-lab jobs` lists it.")]
 #: Seconds between two looks at a log that grows.
 _TAIL = 0.5
 
@@ -106,7 +106,7 @@ def _show(job: "Job") -> None:
             ("structure", f"{record.formula}, {record.atoms} atoms" if record.formula else None),
             ("engine", f"{record.engine}, task {record.task}"),
             ("status", record.status),
-            ("progress", f"{record.step:,} of {record.total:,} steps" if record.total else None),
+            ("progress", _progress(record)),
             ("warning", job.warning),
             ("reason", failure.reason if failure else None),
             ("message", failure.message if failure else None),
@@ -128,6 +128,11 @@ def _show(job: "Job") -> None:
     if job.files:
         print("\nfiles")
         print_pairs((f"  {name}", path) for name, path in job.files.items())
+
+
+def _progress(record: "JobRecord") -> str:
+    of = f" of {record.total:,}" if record.total else ""
+    return f"{record.progress:.0%}, {record.step:,}{of} steps"
 
 
 def _took(record: "JobRecord") -> str | None:

@@ -99,10 +99,15 @@ def worker(
 
 
 def dashboard(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9181,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 9181,
 ) -> None:
-    """Serve rq-dashboard on 127.0.0.1, behind a password that is made and printed now."""
+    """Serve rq-dashboard on 127.0.0.1 until Ctrl-C.
+
+    It is behind a password that is made and printed now, shows only, and refuses what is not ours.
+    """
+    from contextlib import suppress
+
     from nanoos_lab.broker.dashboard import serve
 
-    with open_lab() as lab:
-        serve(lab.services.connection, port=port)
+    with open_lab() as lab, suppress(KeyboardInterrupt):
+        serve(lab.services.connection, port=port, announce=lambda text: print(text, flush=True))

@@ -53,7 +53,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
             print_json(job.record.to_json())
         else:
             print(job.id)
-        error = job.exception(0) if wait else None
+        error = job.exception() if wait else None
         if error is not None:
             raise error
 

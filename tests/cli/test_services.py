@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -14,13 +13,24 @@ from typing import TYPE_CHECKING
 import pytest
 from ase.build import bulk
 
-from tests.cli.waiting import until
+from tests.cli.command import Cli
+from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from nanoos_lab.lab.lab import Lab
-    from tests.cli.conftest import Cli
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """The command line on a lab that it has started, and stops at the end."""
+    directory = tmp_path_factory.mktemp("running")
+    cli = Cli({"NANOOS_HOME": str(directory / "home"), "WORKER_CONCURRENCY": "1"}, directory)
+    cli("up")
+    yield cli
+    cli("down", "--now")
 
 
 def test_a_lab_that_does_not_run_is_said_so_and_nothing_is_made(own_cli: Cli, own_lab: Lab) -> None:
@@ -54,53 +64,40 @@ def test_up_status_and_down_tell_the_life_of_the_lab(own_cli: Cli, own_lab: Lab)
     assert not any(_alive(pid) for pid in first["processes"].values())
 
 
-def test_no_command_prints_the_password_of_the_server(own_cli: Cli, own_lab: Lab) -> None:
-    answers = [own_cli("up"), own_cli("status"), own_cli("status", "--json"), own_cli("reconcile")]
-    configuration = (own_lab.settings.home / "valkey.conf").read_text()
+def test_no_command_prints_the_password_of_the_server(running: Cli) -> None:
+    configuration = (running.directory / "home" / "valkey.conf").read_text()
     found = re.search(r"^requirepass (\S+)$", configuration, re.MULTILINE)
     assert found
+    answers = [running("up"), running("status"), running("status", "--json"), running("worker", "--burst")]
     assert not any(found.group(1) in answer.out + answer.err for answer in answers)
 
 
 def test_a_worker_in_burst_mode_runs_what_waits_and_leaves(own_cli: Cli, own_lab: Lab) -> None:
-    own_cli("up")
     jobs = [own_lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5) for _ in range(3)]
     own_cli("worker", "--burst")
     assert [job.wait(30).status for job in jobs] == ["succeeded"] * 3
 
 
-def test_the_reconciler_says_what_it_did(own_cli: Cli) -> None:
-    own_cli("up")
-    assert own_cli("reconcile").err.strip() == "0 lost, 0 sent again"
+def test_the_reconciler_says_what_it_did(running: Cli) -> None:
+    assert running("reconcile").err.strip() == "0 lost, 0 sent again"
 
 
-def test_migrate_makes_or_keeps_the_schema(own_cli: Cli) -> None:
-    own_cli("up")
-    own_cli("migrate")
-    own_cli("migrate")
-    assert own_cli("jobs", "--json").json() == []
+def test_migrate_keeps_a_schema_that_is_right(running: Cli) -> None:
+    running("migrate")
+    assert running("jobs", "--json").json() == []
 
 
-def test_the_dashboard_is_behind_a_password_of_its_own(own_cli: Cli) -> None:
-    own_cli("up")
-    port = _free_port()
-    process = own_cli.start("dashboard", "--port", str(port))
-    try:
+def test_the_dashboard_is_behind_a_password_of_its_own_and_ends_quietly(running: Cli) -> None:
+    with running.start("dashboard", "--port", "0") as process:
         assert process.stdout is not None
-        text = ""
-        while not (found := re.search(r"password[:\s]+(\S+)", text, re.IGNORECASE)):
-            line = process.stdout.readline()
-            assert line, text
-            text += line
-        user = re.search(r"user(?:name)?[:\s]+(\w+)", text, re.IGNORECASE)
-        address = f"http://127.0.0.1:{port}/"
-        until(lambda: _status(address) != 0)
-        assert _status(address) == 401
-        assert _status(address, f"{user.group(1) if user else 'nanoos'}:{found.group(1)}") == 200
-    finally:
+        line = process.stdout.readline()
+        found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/)  user name: (\S+)  password: (\S+)\n", line)
+        assert found, line
+        assert _status(found.group(1)) == 401
+        assert _status(found.group(1), f"{found.group(2)}:{found.group(3)}") == 200
         process.send_signal(signal.SIGINT)
-        process.wait(20)
-        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
 
 
 @pytest.mark.parametrize("command", ["up", "status", "jobs"])
@@ -132,14 +129,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def _status(address: str, credentials: str | None = None) -> int:
-    """Return the HTTP status of a page, or 0 if nobody answers."""
+    """Return the HTTP status of a page."""
     request = urllib.request.Request(address)
     if credentials:
         request.add_header("Authorization", f"Basic {b64encode(credentials.encode()).decode()}")
@@ -149,5 +140,3 @@ def _status(address: str, credentials: str | None = None) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-    except urllib.error.URLError:
-        return 0

@@ -1,0 +1,68 @@
+"""The command line as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+#: Settings of the tester's own shell that must not reach the commands.
+_OURS = ("REDIS_URL", "DATABASE_URL", "NANOOS_ARTIFACTS_URL", "NANOOS_HOME")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has printed."""
+
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs ``nanoos-lab`` in one environment."""
+
+    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if name not in _OURS}
+        self.environment = {**kept, **environment, "COLUMNS": "200"}
+        self.directory = directory
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-W", "error", "-m", "nanoos_lab", *arguments]
+
+    def __call__(self, *arguments: str, code: int = 0, timeout: float = 120.0) -> Answer:
+        """Run a command, and hold it to its exit code and to never showing a traceback."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments} → {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return Answer(done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command that stays."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
