@@ -8,6 +8,7 @@ cells, and for cells that lack vectors along directions that are not periodic.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -91,7 +92,7 @@ class Box:
         """Return the user's cell for the present cell of LAMMPS, shape (3, 3)."""
         return np.where(np.array(self.pbc)[:, None], self.outwards(cell), self.user_cell)
 
-    @property
+    @cached_property
     def aligned(self) -> bool:
         """Whether both frames are the same."""
         return bool((self.rotation == np.eye(3)).all())

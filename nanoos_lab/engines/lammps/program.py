@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from nanoos_lab.core.resources import Resources
+
     Array = np.ndarray[Any, Any]
 
 #: LAMMPS's log, in the working directory.
 LOG_FILE = "log.lammps"
+#: Runs that are logged in full; a run in chunks would fill the disk with them.
+_LOGGED_RUNS = 1000
 #: Packed image flags of LAMMPS: bits of each of the three, and the zero of each, by size of the packed
 #: integer.
 _IMAGE_BITS = {4: 10, 8: 21}
@@ -32,14 +36,22 @@ class Program:
     ----------
     workdir
         Where it writes its log; the current directory of the process should be the same.
-    threads
-        OpenMP threads.
+    resources
+        OpenMP threads to use; LAMMPS's library has one rank here.
     plain
         Whether a single thread is to run the styles as they are named, not their faster variants: those round
         in another order.
     """
 
-    def __init__(self, workdir: Path, *, threads: int = 1, plain: bool = False) -> None:
+    def __init__(self, workdir: Path, resources: Resources, *, plain: bool = False) -> None:
+        threads = resources.threads
+        if resources.ranks > 1 or resources.gpus:
+            raise EngineError(
+                f"engine 'lammps' runs in one process on processors, not with {resources.ranks} MPI ranks and "
+                f"{resources.gpus} GPUs",
+                reason=Reason.INPUT,
+                remedy="Ask for resources={'threads': n} instead.",
+            )
         self._workdir = workdir
         self.suffix = "omp" if threads > 1 else "" if plain else "opt"
         self._arguments = ["-screen", "none", "-log", str(workdir / LOG_FILE), "-nocite"]
@@ -47,6 +59,7 @@ class Program:
         self._arguments += ["-suffix", self.suffix] if self.suffix else []
         self._lammps: Any = None
         self._open = threading.Lock()
+        self._runs = 0
 
     def __enter__(self) -> Self:
         module = library.load()
@@ -82,6 +95,19 @@ class Program:
             self._lammps.command(line)
         except Exception as error:
             raise failures.explain(str(error)) from None
+
+    def run_chunk(self, line: str) -> None:
+        """Execute a ``run`` command that is one of many; only the first ones show in the log."""
+        self._runs += 1
+        if self._runs == _LOGGED_RUNS:
+            self.command(f'print "Only the first {_LOGGED_RUNS} chunks of the run are logged."')
+            self.command("log none")
+        self.command(line)
+
+    def log_again(self) -> None:
+        """Log what comes after the chunks."""
+        if self._runs >= _LOGGED_RUNS:
+            self.command(f'log "{LOG_FILE}" append')
 
     def interrupt(self) -> None:
         """End a run after its present step; from any thread, at any time."""

@@ -60,7 +60,7 @@ class Session:
             }
             read = forces.read(parameters, context.files)
             forces.check(parameters, read, system.symbols)
-            program = stack.enter_context(Program(context.workdir, threads=context.resources.threads))
+            program = stack.enter_context(Program(context.workdir, context.resources))
             context.on_stop(program.interrupt)
             free = getattr(parameters, "cell", "fixed") == "free"
             (context.workdir / inputs.DATA_FILE).write_text(inputs.data_file(system, skewed=free))

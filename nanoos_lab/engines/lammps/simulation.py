@@ -66,7 +66,7 @@ class Simulation:
 
     def advance(self, steps: int) -> None:
         """Advance; bit for bit the same as one long run, in whatever chunks."""
-        self._program.command(f"run {steps} pre no post no start 0 stop {self._steps}")
+        self._program.run_chunk(f"run {steps} pre no post no start 0 stop {self._steps}")
 
     def sample(self, step: int) -> Sample:
         """Return thermo row and frame.

@@ -36,6 +36,7 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         simulation.prepare()
         context.begin(simulation.head(total=parameters.steps))
         drive(simulation, steps=parameters.steps, every=parameters.every, context=context)
+        session.program.log_again()
         results = session.results(simulation, {"seed": parameters.seed})
         session.write_restart()
         return results

@@ -38,6 +38,7 @@ class Options:
 
     watched: bool = False
     threads: int = 1
+    ranks: int = 1
     allow_shell: bool = False
     #: Wall seconds after the first sample at which a stop is asked for, from another thread.
     stop_after: float | None = None
@@ -150,7 +151,7 @@ def _run(
         workdir=workdir,
         files=files,
         watched=options.watched,
-        resources=Resources(threads=options.threads),
+        resources=Resources(threads=options.threads, ranks=options.ranks),
         policy=EnginePolicy(allow_shell=options.allow_shell),
     )
     asked: list[float] = []

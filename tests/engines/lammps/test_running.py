@@ -96,6 +96,20 @@ def test_two_threads_give_the_same_forces(lammps: Lammps) -> None:
     assert (one.results.provenance["suffix"], two.results.provenance["suffix"]) == ("opt", "omp")
 
 
+def test_ranks_and_gpus_are_refused_with_what_to_ask_for(lammps: Lammps) -> None:
+    with pytest.raises(EngineError, match="2 MPI ranks") as caught:
+        lammps(copper(), "static", Options(ranks=2), potential="Cu_u3.eam")
+    assert "threads" in caught.value.remedy
+
+
+def test_the_log_of_a_run_with_many_chunks_stays_small(lammps: Lammps) -> None:
+    run = lammps(copper(2), "md", **COPPER, steps=3000, every=1)
+    log = (run.workdir / "log.lammps").read_text()
+    assert len(log) < 500_000
+    assert "write_restart" in log
+    assert len(run.steps) == 3001
+
+
 def test_the_input_and_the_log_are_kept_and_potential_files_are_not_doubled(lammps: Lammps) -> None:
     run = lammps(copper(), "md", **COPPER, steps=10, every=10)
     assert sorted(path.name for path in run.workdir.iterdir()) == [

@@ -201,6 +201,12 @@ def test_files_of_the_user_travel_with_the_job_and_may_be_included(lammps: Lammp
     assert run.steps == [0, 20]
 
 
+def test_a_file_that_includes_itself_ends(lammps: Lammps, tmp_path: Path) -> None:
+    (tmp_path / "again.in").write_text("include again.in")
+    with pytest.raises(EngineError, match="without an end"):
+        lammps(None, "script", script="include again.in", files=[str(tmp_path / "again.in")])
+
+
 def test_columns_that_a_later_run_brings_are_there_from_the_start(lammps: Lammps) -> None:
     script = MELT.replace("run             300", "minimize 0 1e-2 10 100\nthermo_style custom step pe vol\nrun 50")
     run = lammps(None, "script", script=script)

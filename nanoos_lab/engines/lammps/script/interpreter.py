@@ -8,6 +8,7 @@ variables filled in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.lammps.script.text import Word
 
 _CONDITION = "nanoos_lab_condition"
+_DEEPEST = 20
 
 
 @dataclass
@@ -42,14 +44,17 @@ class _Place:
     index: int = 0
     name: str = "script"
 
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """Label → index of the line after it."""
+        commands = [[word.text for word in words_of(line.text)] for line in self.lines]
+        return {words[1]: index for index, words in enumerate(commands, start=1) if words[0] == "label" and words[1:]}
+
     def go_to(self, label: str) -> None:
         """Continue after a label."""
-        for index, line in enumerate(self.lines):
-            words = words_of(line.text)
-            if words[0].text == "label" and len(words) == 2 and words[1].text == label:
-                self.index = index + 1
-                return
-        raise InputError(f"there is no label {label!r}")
+        if label not in self.labels:
+            raise InputError(f"there is no label {label!r}")
+        self.index = self.labels[label]
 
 
 @dataclass
@@ -105,7 +110,7 @@ class Interpreter:
     def _follow(self, command: str, words: Sequence[Word]) -> None:
         match words[0].text:
             case "run" | "minimize":
-                self.runner.run([word.text for word in words])
+                self.runner.run(command, [word.text for word in words])
             case "if":
                 self._if(words)
             case "jump":
@@ -161,6 +166,8 @@ class Interpreter:
     def _include(self, words: Sequence[Word]) -> None:
         if len(words) != 2:
             raise InputError("include needs one file name")
+        if len(self.places) > _DEEPEST:
+            raise InputError("files include each other without an end")
         try:
             text = Path(words[1].text).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -177,8 +177,8 @@ def _check_run(words: Sequence[Word]) -> None:
             continue
         check_nested(command)
         inner = words_of(command)
-        # LAMMPS fills in these variables without asking again, and only a text is always harmless.
-        if inner and "$" in command and not (inner[0].text == "print" and len(inner) == 2):
+        # LAMMPS fills in these variables without asking again, and only a text in quotes stays one argument.
+        if inner and "$" in command and not (inner[0].text == "print" and len(inner) == 2 and inner[1].quoted):
             raise InputError(f"a variable in a command of 'run … every' is refused: {command!r}")
 
 

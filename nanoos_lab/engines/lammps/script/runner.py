@@ -104,14 +104,22 @@ class Runner:
             return False
         return not (self._derived and any(word.startswith("c_") for word in self._style))
 
-    def run(self, words: Sequence[str]) -> None:
-        """Execute a ``run`` or ``minimize`` command."""
+    def run(self, text: str, words: Sequence[str]) -> None:
+        """Execute a ``run`` or ``minimize`` command.
+
+        Parameters
+        ----------
+        text
+            The command as it was checked; put together again from its words, its quotes could mean something else.
+        words
+            Its words.
+        """
         if words[0] == "run":
             command = RunCommand.parse(words, self._program.step)
             if not command.nested:
                 self._in_chunks(command)
                 return
-        self._program.command(" ".join(_quoted(word) for word in words))
+        self._program.command(text)
         if self._context.stop is None:
             self._keep_present()
 
@@ -215,9 +223,3 @@ def _total_steps(commands: Sequence[Sequence[str]]) -> int | None:
                 return None
             total += int(arguments[0])
     return total
-
-
-def _quoted(word: str) -> str:
-    if word and not any(mark.isspace() or mark in "'\"" for mark in word):
-        return word
-    return f'"""{word}"""' if '"' in word else f'"{word}"'

@@ -73,7 +73,7 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
         Path(INPUT_FILE).write_text(parameters.script, encoding="utf-8")
         if system is not None:
             Path(inputs.DATA_FILE).write_text(inputs.data_file(system, masses=True), encoding="utf-8")
-        with Program(context.workdir, threads=context.resources.threads, plain=True) as program:
+        with Program(context.workdir, context.resources, plain=True) as program:
             context.on_stop(program.interrupt)
             recorder = _recorder(program, parameters, context, system)
             Interpreter(program, Runner(program, recorder, context), context).execute(parameters.script)
