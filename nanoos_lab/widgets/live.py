@@ -159,7 +159,7 @@ class LiveCard:
             self._model = replace(model, series=series if series.rows else model.series, log=lines or model.log)
             self._flush(time.monotonic())
         if self._structure is not None:
-            self._structure.show(_newest_atoms(self._job))
+            self._structure.show(*_newest(self._job))
 
     def _obey(self, order: Mapping[str, Any]) -> None:
         """Do what the page asks for; an error is shown on the card."""
@@ -193,7 +193,7 @@ class LiveCard:
             if shown and self._structure is None:
                 from nanoos_lab.widgets.structure import StructureView
 
-                self._structure = StructureView(_newest_atoms(self._job), self._want_frames)
+                self._structure = StructureView(*_newest(self._job), self._want_frames)
         self.box.children = (self._card, self._structure) if shown else (self._card,)
 
     def _show_log(self, shown: bool) -> None:
@@ -219,14 +219,14 @@ def _log_of(job: Job) -> tuple[str, ...]:
     return tuple(job.log.splitlines()[-LOG_LINES:])
 
 
-def _newest_atoms(job: Job) -> Atoms:
-    """Return the newest structure that is kept: the final one, the last frame, or what the job began with."""
-    if job.record.status is Status.SUCCEEDED:
-        return job.structure
+def _newest(job: Job) -> tuple[Atoms, int | None]:
+    """Return the newest structure that is kept, and its step: the final one, the last frame, or the first structure."""
     trajectory = job.trajectory
+    if job.record.status is Status.SUCCEEDED:
+        return job.structure, int(trajectory.steps[-1]) if len(trajectory) else None
     if len(trajectory):
-        return trajectory[-1]
+        return trajectory[-1], int(trajectory.steps[-1])
     structure = job.request.structure
     if structure is None:
         raise NanoosError("this job has no structure yet")
-    return structure.atoms()
+    return structure.atoms(), None

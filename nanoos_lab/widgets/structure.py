@@ -68,6 +68,8 @@ class StructureView(anywidget.AnyWidget):
     ----------
     atoms
         What to show first.
+    step
+        Its step; None if it belongs to no run.
     on_watched
         Told whether somebody sees the view and takes frames, whenever that changes.
     """
@@ -78,11 +80,13 @@ class StructureView(anywidget.AnyWidget):
     height = traitlets.Int(HEIGHT).tag(sync=True)
     scene_data = traitlets.Any().tag(sync=True, to_json=_scene)
 
-    def __init__(self, atoms: Atoms, on_watched: Callable[[bool], None]) -> None:
+    def __init__(self, atoms: Atoms, step: int | None, on_watched: Callable[[bool], None]) -> None:
         self._on_watched = on_watched
         self._lock = threading.Lock()
         self._budget = Budget()
-        self.scene = _scene_of(atoms, version=1)
+        self._pages: frozenset[str] = frozenset()
+        self._watched = False
+        self.scene = _scene_of(atoms, step, version=1)
         self._view = _stock_view()
         super().__init__(nglview=self._view.model_id)
         answer_in_subshell(self.comm)
@@ -98,17 +102,22 @@ class StructureView(anywidget.AnyWidget):
             positions = placement.place(frame.positions)
             self.scene = self.scene._replace(step=frame.step, cell=placement.cell, positions=positions)
             now = time.monotonic()
-            if not self._budget.may_send_frame(positions.nbytes, now):
-                return
-            self._budget = self._budget.after_send(positions.nbytes, now)
+            sends = self._budget.may_send_frame(positions.nbytes, now)
+            exhausted = self._budget.exhausted(positions.nbytes)
+            if sends:
+                self._budget = self._budget.after_send(positions.nbytes, now)
             serial = self._budget.sent
-        message = {"kind": "frame", "serial": serial, "step": frame.step, "cell": placement.cell}
-        self.send(message, buffers=[positions.tobytes()])
+        if sends:
+            message = {"kind": "frame", "serial": serial, "step": frame.step, "cell": placement.cell}
+            self.send(message, buffers=[positions.tobytes()])
+        elif exhausted:
+            self._want(False)
 
-    def show(self, atoms: Atoms, *, step: int | None = None) -> None:
-        """Show another structure: other atoms, or the final one of a run."""
+    def show(self, atoms: Atoms, step: int | None) -> None:
+        """Show a structure that comes from elsewhere, such as the final one of a run; it may have other atoms."""
         with self._lock:
-            self.scene = _scene_of(atoms, version=self.scene.version + 1, step=step)
+            changed = atoms.get_chemical_symbols() != self.scene.symbols
+            self.scene = _scene_of(atoms, step, version=self.scene.version + changed)
         self.send_state("scene_data")
 
     def close(self) -> None:
@@ -120,14 +129,22 @@ class StructureView(anywidget.AnyWidget):
         super().close()
 
     def _hear(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
-        if content.get("order") == "seen":
-            with self._lock:
-                self._budget = self._budget.after_ack(int(content["serial"]), time.monotonic())
-        elif content.get("order") == "watched":
-            self._on_watched(bool(content["watched"]))
+        """Take in what a page says: that it has drawn a frame, or whether somebody sees it."""
+        with self._lock:
+            serial = int(content.get("serial", self._budget.sent))
+            self._budget = self._budget.after_ack(serial, time.monotonic())
+            if content.get("order") == "watched":
+                page = frozenset({str(content["page"])})
+                self._pages = self._pages | page if content["watched"] else self._pages - page
+        self._want(bool(self._pages))
+
+    def _want(self, watched: bool) -> None:
+        if watched is not self._watched:
+            self._watched = watched
+            self._on_watched(watched)
 
 
-def _scene_of(atoms: Atoms, *, version: int, step: int | None = None) -> Scene:
+def _scene_of(atoms: Atoms, step: int | None, *, version: int) -> Scene:
     placement = Placement.of(atoms.cell.array)
     return Scene(
         version=version,

@@ -69,6 +69,15 @@ class FakeSubscription:
         self.watch.subscriptions.discard(self)
 
 
+class FakeTrajectory(list["Atoms"]):
+    """Frames that a test appends."""
+
+    @property
+    def steps(self) -> range:
+        """The steps of the frames."""
+        return range(len(self))
+
+
 @dataclass(eq=False)
 class FakeWatch:
     """A feed without a thread: whoever changes the job tells the subscribers."""
@@ -98,7 +107,7 @@ class FakeJob:
         self.id = self.record.id
         self.lab = FakeLab(watch=FakeWatch())
         self.request = SimpleNamespace(structure=Structure.encode(self.atoms))
-        self.trajectory: list[Atoms] = []
+        self.trajectory = FakeTrajectory()
         self.log = ""
         self.warning: str | None = None
         self.cancels = 0

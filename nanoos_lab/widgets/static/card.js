@@ -163,6 +163,8 @@ export class Card {
     this.cancelSent = 0;
     /** Timer within which a second click cancels a dear run; 0 outside of it. */
     this.armed = 0;
+    /** Whether what feeds the card is gone. */
+    this.lost = false;
     this.plot = new Plot();
     this.build();
     this.listen();
@@ -234,9 +236,15 @@ export class Card {
     if (atEnd) pane.scrollTop = pane.scrollHeight;
   }
 
+  /** Stand still, and say so: what feeds the card is gone, and nobody would hear an order. */
+  lose() {
+    this.lost = true;
+    this.draw();
+  }
+
   /** Let the clock go on between two states. */
   tick() {
-    if (!this.state || finished(this.state)) return;
+    if (!this.state || finished(this.state) || this.lost) return;
     this.showProgress(this.state);
     this.showNotes(this.state);
   }
@@ -280,7 +288,8 @@ export class Card {
   showButtons(state) {
     const asked = state.cancelling || (this.cancelSent > 0 && !finished(state));
     this.cancelButton.hidden = finished(state);
-    this.cancelButton.disabled = asked;
+    this.cancelButton.disabled = asked || this.lost;
+    this.logButton.disabled = this.structureButton.disabled = this.lost;
     write(this.cancelButton, asked ? "Cancelling…" : this.armed ? "Cancel it?" : "Cancel");
     this.logButton.setAttribute("aria-pressed", String(state.logShown));
     this.structureButton.setAttribute("aria-pressed", String(state.structureShown));
@@ -292,7 +301,8 @@ export class Card {
   showNotes(state) {
     const notes = notesOf(state);
     const unheard = this.cancelSent > 0 && !state.cancelling && secondsSince(this.cancelSent) > CANCEL_PATIENCE;
-    if (unheard) notes.push(["warning", "Cancel", `The kernel is busy and has not taken it in yet; nanoos-lab cancel ${state.id} in a terminal acts at once.`]);
+    if (this.lost && !finished(state)) notes.push(["warning", "No longer live", `The kernel was restarted; nl.load("${state.id}") shows the job live again.`]);
+    else if (unheard) notes.push(["warning", "Cancel", `The kernel is busy and has not taken it in yet; nanoos-lab cancel ${state.id} in a terminal acts at once.`]);
     if (!changed(this.notes, JSON.stringify(notes))) return;
     this.notes.replaceChildren(
       ...notes.map(([kind, head, text]) =>

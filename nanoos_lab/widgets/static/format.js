@@ -24,7 +24,7 @@ export function result(value) {
   return typeof value === "number" ? quantity(value, 6).replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "") : value;
 }
 
-/** @param {number} seconds @returns {string} such as "8 s", "3 min 20 s", "2 h 5 min", "4 d 2 h" */
+/** @param {number} seconds @returns {string} such as "8 s", "3 min 20 s", "31 min", "2 h 5 min" */
 export function duration(seconds) {
   const whole = Math.round(seconds);
   const parts = [
@@ -34,7 +34,8 @@ export function duration(seconds) {
     [whole % 60, "s"],
   ];
   const first = Math.max(0, parts.findIndex(([count]) => count));
-  const shown = whole ? parts.slice(first, first + 2).filter(([count]) => count) : [[0, "s"]];
+  const kept = Number(parts[first][0]) >= 10 ? 1 : 2;
+  const shown = whole ? parts.slice(first, first + kept).filter(([count]) => count) : [[0, "s"]];
   return shown.map(([count, unit]) => `${count}\u202f${unit}`).join(" ");
 }
 

@@ -48,11 +48,16 @@ export default () => {
         for (const card of cards) card.curve(series);
       };
       restart();
+      acknowledge();
       model.on("change:state", () => {
         for (const card of cards) card.update(model.get("state"));
         acknowledge();
       });
       model.on("change:history", restart);
+      model.on("comm_live_update", () => {
+        window.clearTimeout(acknowledging);
+        for (const card of cards) card.lose();
+      });
       model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
         if (message.kind === "log") {
           lines = message.lines;

@@ -85,7 +85,7 @@ function greyBox(component) {
 }
 
 /** Turns, in radians about the screen's axes, that let a crystal look like a body and not like a pattern. */
-const TILT = { x: -0.3, y: -0.5 };
+const TILT = { x: -0.25, y: -0.5 };
 /** How much farther away than NGL's own choice the camera stands, so that a tilted cell fits. */
 const ROOM = 1.2;
 
@@ -94,12 +94,17 @@ class Structure {
   /**
    * @param {any} view a displayed NGLView
    * @param {HTMLElement} caption
-   * @param {boolean} aimed whether the camera was aimed before, in another view of the same model
+   * @param {number[]} camera where the camera of this model last stood; empty before it was first aimed
    */
-  constructor(view, caption, aimed) {
+  constructor(view, caption, camera) {
     this.view = view;
     this.caption = caption;
-    this.aimed = aimed;
+    this.camera = camera;
+    this.aimed = false;
+    /** @type {HTMLCanvasElement} */
+    this.canvas = view.stage.viewer.renderer.domElement;
+    this.canvas.setAttribute("role", "img");
+    this.canvas.tabIndex = 0;
     /** @type {any} NGL's component, once loaded */
     this.component = null;
     this.version = 0;
@@ -107,10 +112,12 @@ class Structure {
     this.box = null;
   }
 
-  /** Build the component for a scene. @param {Scene} scene */
+  /** Show a scene; other atoms than before need another component. @param {Scene} scene */
   async load(scene) {
     const positions = floats(scene.positions);
+    if (this.version === scene.version) return this.move(positions, scene.cell, scene.step);
     this.version = scene.version;
+    this.canvas.setAttribute("aria-label", `Structure of ${scene.symbols.length} atoms`);
     const blob = new Blob([pdb(scene, positions)], { type: "text/plain" });
     const component = await this.view.stage.loadFile(blob, { ext: "pdb", defaultRepresentation: false });
     if (this.version !== scene.version) return void this.view.stage.removeComponent(component);
@@ -125,9 +132,15 @@ class Structure {
   aim() {
     this.aimed = true;
     const { stage } = this.view;
-    stage.viewerControls.spin([0, 1, 0], TILT.y);
-    stage.viewerControls.spin([1, 0, 0], TILT.x);
-    stage.animationControls.zoomMove(this.component.getCenter(), ROOM * this.component.getZoom(), 0);
+    if (this.camera.length) {
+      stage.viewerControls.orient(this.camera);
+    } else {
+      stage.viewerControls.spin([0, 1, 0], TILT.y);
+      stage.viewerControls.spin([1, 0, 0], TILT.x);
+      stage.animationControls.zoomMove(this.component.getCenter(), ROOM * this.component.getZoom(), 0);
+    }
+    // nglview keeps the camera by this matrix, which NGL itself sets no sooner than at the next repaint.
+    stage.viewer.rotationGroup.updateMatrix();
   }
 
   /** @param {Float32Array} positions @param {number[]|null} cell @param {number|null} step */
@@ -145,71 +158,104 @@ class Structure {
   }
 }
 
+/** Binds a structure on the page to its model: frames in, acknowledgements and whether somebody looks out. */
+class Feed {
+  /** @param {any} model @param {Structure} structure @param {HTMLElement} root */
+  constructor(model, structure, root) {
+    this.model = model;
+    this.structure = structure;
+    this.page = Math.random().toString(36).slice(2);
+    this.live = true;
+    this.onScreen = true;
+    /** @type {Frame|null} the newest frame, until it is drawn */
+    this.waiting = null;
+    this.painting = 0;
+    this.ended = new AbortController();
+    this.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.take(message, buffers));
+    this.on("change:scene_data", () => this.load());
+    this.on("comm_live_update", () => (this.live = false));
+    this.sight = new IntersectionObserver(([entry]) => this.tell(entry.isIntersecting));
+    this.sight.observe(root);
+    document.addEventListener("visibilitychange", () => this.tell(this.onScreen), { signal: this.ended.signal });
+  }
+
+  dispose() {
+    this.ended.abort();
+    this.sight.disconnect();
+    cancelAnimationFrame(this.painting);
+    this.tell(false);
+  }
+
+  /** Listen to the model until the end. @param {string} event @param {(...values: any[]) => void} react */
+  on(event, react) {
+    this.model.on(event, react);
+    this.ended.signal.addEventListener("abort", () => this.model.off(event, react));
+  }
+
+  /** @param {object} order */
+  send(order) {
+    if (this.live) this.model.send(order);
+  }
+
+  /** Say whether somebody sees the structure; without, no frames are made. @param {boolean} onScreen */
+  tell(onScreen) {
+    this.onScreen = onScreen;
+    this.send({ order: "watched", page: this.page, watched: onScreen && !document.hidden });
+  }
+
+  async load() {
+    await this.structure.load(this.model.get("scene_data"));
+  }
+
+  /** @param {any} message @param {DataView[]} buffers */
+  take(message, buffers) {
+    if (message.kind !== "frame") return;
+    this.waiting = { serial: message.serial, step: message.step, cell: message.cell, positions: floats(buffers[0]) };
+    this.painting ||= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.painting = 0;
+    const frame = this.waiting;
+    this.waiting = null;
+    if (!frame) return;
+    this.structure.move(frame.positions, frame.cell, frame.step);
+    this.send({ order: "seen", serial: frame.serial });
+  }
+}
+
+/**
+ * Put a view of the stock nglview model into `root`.
+ * @param {any} model @param {HTMLElement} root
+ */
+async function build(model, root) {
+  const manager = model.widget_manager;
+  const stock = await manager.get_model(model.get("nglview"));
+  const camera = stock.get("_camera_orientation").slice();
+  const view = await manager.create_view(stock);
+  const caption = document.createElement("span");
+  caption.className = "nanoos-step";
+  root.classList.add("nanoos-structure");
+  root.replaceChildren(view.el, caption);
+  view.trigger("displayed");
+  await view.displayed;
+  view.stage.setParameters({ cameraType: "orthographic", fogNear: 60, fogFar: 130 });
+  return new Structure(view, caption, camera);
+}
+
 export default {
   async render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
-    el.classList.add("nanoos-structure");
-    const caption = document.createElement("span");
-    caption.className = "nanoos-step";
-    const page = Math.random().toString(36).slice(2);
-    const manager = model.widget_manager;
-    const stock = await manager.get_model(model.get("nglview"));
-    const aimed = stock.get("_camera_orientation").length > 0;
-    const view = await manager.create_view(stock);
-    el.replaceChildren(view.el, caption);
-    view.trigger("displayed");
-    await view.displayed;
-
-    const structure = new Structure(view, caption, aimed);
+    const structure = await build(model, el);
+    const { view } = structure;
     const forgetTheme = followTheme(view.stage);
-    const canvas = view.stage.viewer.renderer.domElement;
-    canvas.setAttribute("role", "img");
-    canvas.tabIndex = 0;
-
-    /** @type {Frame|null} the newest frame, until it is drawn */
-    let waiting = null;
-    let painting = 0;
-    const draw = () => {
-      painting = 0;
-      if (!waiting) return;
-      const frame = waiting;
-      waiting = null;
-      structure.move(frame.positions, frame.cell, frame.step);
-      model.send({ order: "seen", serial: frame.serial });
-    };
-    const take = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
-      if (message.kind !== "frame") return;
-      waiting = { serial: message.serial, step: message.step, cell: message.cell, positions: floats(buffers[0]) };
-      painting ||= requestAnimationFrame(draw);
-    };
-    const load = async () => {
-      const scene = model.get("scene_data");
-      canvas.setAttribute("aria-label", `Structure of ${scene.symbols.length} atoms`);
-      await structure.load(scene);
-    };
-
-    let onScreen = true;
-    const tell = () => model.send({ order: "watched", page, watched: onScreen && !document.hidden });
-    const sight = new IntersectionObserver(([entry]) => {
-      onScreen = entry.isIntersecting;
-      tell();
-    });
-    sight.observe(el);
-    document.addEventListener("visibilitychange", tell);
     const sizes = new ResizeObserver(([entry]) => view.setSize(`${entry.contentRect.width}px`, `${model.get("height")}px`));
     sizes.observe(el);
-    model.on("msg:custom", take);
-    model.on("change:scene_data", load);
-    await load();
-
+    const feed = new Feed(model, structure, el);
+    await feed.load();
     return () => {
-      cancelAnimationFrame(painting);
-      model.off("msg:custom", take);
-      model.off("change:scene_data", load);
-      document.removeEventListener("visibilitychange", tell);
-      sight.disconnect();
+      feed.dispose();
       sizes.disconnect();
       forgetTheme();
-      model.send({ order: "watched", page, watched: false });
       view.stage.dispose();
       view.remove();
     };

@@ -1,0 +1,131 @@
+"""The live card in a real JupyterLab, run by real workers and seen by a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.fixtures.browser import keep, opened
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.fixtures.browser import Card, Jupyter
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+#: A run that goes on until it is cancelled.
+SUBMIT = """
+import nanoos_lab as nl
+from ase.build import bulk
+job = nl.submit(bulk("Cu", cubic=True) * (5, 5, 5), engine="lammps", task="md", potential="Cu_u3.eam",
+                temperature=600, steps=50_000_000, every=100, name="copper")
+job
+"""
+#: Computes for two minutes unless the kernel is shut down before.
+BUSY = """
+import time
+end = time.monotonic() + 120
+while time.monotonic() < end:
+    sum(range(10_000))
+"""
+
+
+def grows(value: Callable[[], int], *, seconds: float = 60.0) -> int:
+    """Wait until a number is larger than it is now, and return it."""
+    before = value()
+    until(lambda: value() > before, seconds=seconds)
+    return value()
+
+
+def moves(card: Card) -> bool:
+    """Whether the atoms of a card are elsewhere after a while."""
+    before = card.picture()
+    until(lambda: share_of_changed_pixels(before, card.picture()) > 0.01, seconds=60)
+    return True
+
+
+def share_of_changed_pixels(before: np.ndarray, after: np.ndarray) -> float:
+    if before.shape != after.shape:
+        return 0.0
+    return float((np.abs(before.astype(int) - after).max(axis=2) > 30).mean())
+
+
+def is_dark(picture: np.ndarray) -> bool:
+    return bool(picture[2, 2].max() < 60)
+
+
+def colours(picture: np.ndarray) -> int:
+    return len(np.unique(picture.reshape(-1, 3), axis=0))
+
+
+def test_the_first_notebook_shows_its_job_live(jupyter: Jupyter, page: Page) -> None:
+    """As a user does: open the notebook, run it, look."""
+    shutil.copy(NOTEBOOKS / "01_first_job.ipynb", jupyter.root)
+    with opened(page, jupyter, "01_first_job.ipynb") as notebook:
+        notebook.record()
+        notebook.run_all()
+        card = notebook.card()
+        card.box.scroll_into_view_if_needed()
+        first = card.picture()
+        assert colours(first) > 50, "spheres have shades"
+        until(lambda: share_of_changed_pixels(first, card.picture()) > 0.01, seconds=60)
+        keep(page, "first-job-running")
+        until(lambda: card.status == "Succeeded", seconds=120)
+        until(lambda: card.points == 51)
+        assert (card.progress, card.steps) == (100, 5000)
+        bar, curve = zip(*notebook.seen, strict=True)
+        assert len(set(bar)) >= 5, "the bar moved"
+        assert len(set(curve)) >= 5, "the curve grew"
+        assert list(bar) == sorted(bar)
+        for theme in ("Light", "Dark"):
+            notebook.theme(f"JupyterLab {theme}")
+            until(lambda dark=theme == "Dark": is_dark(card.picture()) == dark)
+            keep(page, f"first-job-{theme.lower()}")
+
+
+def test_the_card_lives_and_its_cancel_works_while_another_cell_computes(jupyter: Jupyter, page: Page) -> None:
+    jupyter.write("busy.ipynb", [SUBMIT, BUSY])
+    with opened(page, jupyter, "busy.ipynb") as notebook:
+        notebook.run_all()
+        card = notebook.card()
+        until(lambda: card.status == "Running", seconds=60)
+        page.wait_for_selector(".jp-CodeCell >> nth=1 >> text=[*]")
+        steps = [grows(lambda: card.steps, seconds=5) for _ in range(5)]
+        assert all(later > earlier for earlier, later in pairwise(steps))
+        assert moves(card)
+        card.press("Cancel")
+        until(lambda: card.status == "Cancelled", seconds=15)
+        assert page.locator(".jp-CodeCell").nth(1).get_by_text("[*]").count() == 1, "the cell still computes"
+
+
+def test_a_job_is_shown_live_again_after_a_restart_of_the_kernel(jupyter: Jupyter, page: Page) -> None:
+    jupyter.write("restart.ipynb", [SUBMIT, "import nanoos_lab as nl\nnl.load(nl.jobs(limit=1).index[0])"])
+    with opened(page, jupyter, "restart.ipynb") as notebook:
+        notebook.run(0)
+        card = notebook.card()
+        until(lambda: card.points > 5, seconds=60)
+        steps, points = card.steps, card.points
+        notebook.restart_kernel()
+        notebook.run(1)
+        page.wait_for_selector(".jp-CodeCell >> nth=1 >> .nanoos-card", timeout=60_000)
+        card = notebook.card(page.locator(".nanoos-job").count() - 1)
+        until(lambda: card.points >= points, seconds=30)
+        assert card.steps >= steps
+        grows(lambda: card.steps)
+        card.press("Cancel")
+        until(lambda: card.status == "Cancelled", seconds=15)
+
+
+def test_kernel_and_server_do_not_grow_while_nobody_looks(jupyter: Jupyter, page: Page) -> None:
+    """The tab is closed while a job sends frames; what is not taken must not pile up."""
+    jupyter.write("closed.ipynb", [SUBMIT])
