@@ -49,10 +49,11 @@ _REASONS = {
     "package": "threads are set with resources={'threads': …}",
 }
 
-#: First part of a style → why it is refused, by command and the place of the style in it.
-_STYLES: dict[str, tuple[int, dict[str, str]]] = {
+_READS_CODE = "it loads program code from a file"
+#: First part of a style → why it is refused, by command and where in it the style may stand.
+_STYLES: dict[str, tuple[slice, dict[str, str]]] = {
     "fix": (
-        3,
+        slice(3, 4),
         {
             "python": "it runs Python code",
             "external": "it needs a program around LAMMPS",
@@ -64,9 +65,15 @@ _STYLES: dict[str, tuple[int, dict[str, str]]] = {
             "colvars": "its own input names files",
         },
     ),
-    "dump": (3, {"movie": "it runs a program"}),
-    "write_dump": (2, {"movie": "it runs a program"}),
-    "pair_style": (1, {"python": "it runs Python code", "kim": "it loads program code"}),
+    "dump": (slice(3, 4), {"movie": "it runs a program", "molfile": _READS_CODE}),
+    "write_dump": (slice(2, 3), {"movie": "it runs a program", "molfile": _READS_CODE}),
+    "read_dump": (slice(2, None), {"molfile": _READS_CODE}),
+    "rerun": (slice(1, None), {"molfile": _READS_CODE}),
+    "compute": (slice(4, None), {"mliappy": _READS_CODE}),
+    "pair_style": (
+        slice(1, None),
+        {"python": "it runs Python code", "kim": _READS_CODE, "mliappy": _READS_CODE, "unified": _READS_CODE},
+    ),
 }
 
 #: Variables whose arguments are formulas or texts, not names of files.
@@ -109,6 +116,8 @@ def check_command(words: Sequence[Word]) -> None:
     if name not in ALLOWED:
         raise InputError(_refusal(name))
     _check_style(words)
+    for word in words:
+        _check_formula(word.text)
     rule = _RULES.get(name)
     if rule is not None:
         rule(words)
@@ -125,8 +134,8 @@ def _refusal(name: str) -> str:
 
 
 def _check_style(words: Sequence[Word]) -> None:
-    place, refused = _STYLES.get(words[0].text, (0, {}))
-    for word in words[place : place + 1] if words[0].text != "pair_style" else words[1:]:
+    places, refused = _STYLES.get(words[0].text, (slice(0), {}))
+    for word in words[places]:
         reason = refused.get(word.text.split("/")[0])
         if reason:
             raise InputError(f"{words[0].text} style {word.text!r} is refused: {reason}")
@@ -150,8 +159,6 @@ def _check_variable(words: Sequence[Word]) -> None:
     style = words[2].text if len(words) > 2 else ""
     if style not in _VARIABLES:
         raise InputError(f"variable style {style!r} is refused; allowed: {', '.join(sorted(_VARIABLES))}")
-    for word in words[3:]:
-        _check_formula(word.text)
     if style not in _FORMULAS:
         check_files(words[3:])
 
@@ -162,7 +169,6 @@ def _check_formula(text: str) -> None:
 
 
 def _check_if(words: Sequence[Word]) -> None:
-    _check_formula(words[1].text if len(words) > 1 else "")
     for _, commands in branches_of(words):
         for command in commands:
             check_nested(command)

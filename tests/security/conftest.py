@@ -1,0 +1,5 @@
+"""The process that runs LAMMPS, from the engine's own tests."""
+
+from tests.engines.lammps.conftest import outside
+
+__all__ = ["outside"]
