@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from nanoos_lab.core.errors import InputError, JobNotFoundError, SettingsError, StoreError
 from nanoos_lab.core.request import FileRef
-from nanoos_lab.store.files import replacing
+from nanoos_lab.store.files import replacing, sync_directory
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -95,6 +95,7 @@ class Artifacts:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("rb") as source, replacing(place) as target:
                 shutil.copyfileobj(source, target)
+            sync_directory(place.parent)
         return FileRef(name=name, sha256=digest)
 
     def path(self, ref: FileRef) -> Path:

@@ -61,6 +61,7 @@ class Database:
     def transaction(self) -> Iterator[Work]:
         """Yield the means to work in one transaction, which may write from its first statement on."""
         with self._checked_out() as connection:
+            self._stand_alone(connection, False)
             cursor = connection.cursor()
             if self.is_sqlite:
                 cursor.execute("BEGIN IMMEDIATE")
@@ -75,21 +76,19 @@ class Database:
     def autocommit(self) -> Iterator[Work]:
         """Yield the means to run statements that stand each for itself."""
         with self._checked_out() as connection:
-            driver: Any = connection.driver_connection
-            if not self.is_sqlite:
-                driver.autocommit = True
+            self._stand_alone(connection, True)
             yield Work(connection.cursor(), self._statements)
-            if not self.is_sqlite:
-                driver.autocommit = False
 
     @contextmanager
     def schema_change(self) -> Iterator[Connection]:
         """Yield SQLAlchemy's own connection, in a transaction that nobody else writes beside."""
         self._own()
-        with self._answering(), self._engine.connect() as connection, connection.begin():
-            if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
+        with self._answering(), self._engine.connect() as connection:
+            self._stand_alone(connection.connection, False)
+            with connection.begin():
+                if self.is_sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -129,6 +128,12 @@ class Database:
                 raise
             finally:
                 connection.close()
+
+    def _stand_alone(self, connection: PoolProxiedConnection, each: bool) -> None:
+        """Say whether each statement stands for itself; a connection of the pool may have been used either way."""
+        if not self.is_sqlite:
+            driver: Any = connection.driver_connection
+            driver.autocommit = each
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -193,7 +198,7 @@ def _parse(url: str) -> URL:
         raise SettingsError(f"no store for {backend!r} databases; use sqlite:///path or postgresql://…")
     if parsed.database in (None, "", ":memory:"):
         raise SettingsError("a database in memory cannot be shared with workers; use sqlite:///path/to/file")
-    return parsed
+    return parsed.set(database=str(Path(str(parsed.database)).absolute()))
 
 
 def _postgresql(url: URL) -> Engine:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file that takes its place under `path`, on disk, when the block has ended without an error."""
+    """Yield a new file that takes its place under `path`, whole, when the block has ended without an error.
+
+    That it took its place outlives a power cut only after `sync_directory`.
+    """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with temporary.open("xb") as file:
@@ -22,7 +25,6 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -31,10 +33,11 @@ def write_durably(path: Path, data: bytes) -> None:
     """Write a whole file; after a crash it has the old content or the new one."""
     with replacing(path) as file:
         file.write(data)
+    sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
-    """Make a rename in a directory outlive a power cut."""
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory outlive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

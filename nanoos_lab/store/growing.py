@@ -35,6 +35,7 @@ class GrowingTable:
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
         self._rows = 0
+        self._flushed = -1
         self._file = path.open("xb")
         self._file.write(_header(dtype, 0))
         # At once and in one write: a reader finds a whole header or an empty file.
@@ -45,11 +46,19 @@ class GrowingTable:
         self._file.write(row)
         self._rows += 1
 
+    @property
+    def flushed(self) -> bool:
+        """Whether all rows are on disk."""
+        return self._rows == self._flushed
+
     def flush(self) -> None:
         """Put all rows on disk."""
+        if self.flushed:
+            return
         self._file.flush()
         os.pwrite(self._file.fileno(), _header(self._dtype, self._rows), 0)
         os.fdatasync(self._file.fileno())
+        self._flushed = self._rows
 
     def close(self) -> None:
         """Flush and close."""

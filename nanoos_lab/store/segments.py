@@ -24,7 +24,7 @@ from ase import units
 from ase.data import atomic_masses
 from ase.io import ulm
 
-from nanoos_lab.store.files import write_durably
+from nanoos_lab.store.files import replacing, sync_directory
 from nanoos_lab.store.growing import GrowingTable
 
 if TYPE_CHECKING:
@@ -72,36 +72,37 @@ class SegmentWriter:
         self._head = head
         self._energy = names.index("potential_energy") if "potential_energy" in names else None
         self._row = struct.Struct(f"<{len(names) + 1}d")
-        self._dirty = False
-        write_durably(directory / HEAD, _head_json(head))
+        self._named = False
+        with replacing(directory / HEAD) as file:
+            file.write(_head_json(head))
         self._thermo = GrowingTable(directory / THERMO, np.dtype([(name, "<f8") for name in ["step", *names]]))
         self._frames: _FrameWriter | None = None
 
     def append(self, sample: Sample) -> None:
         """Add a sample: a row of thermo and, if it has one, a frame."""
-        self._dirty = True
         self._thermo.append(self._row.pack(sample.step, *sample.row))
         if sample.frame is not None:
             if self._frames is None:
                 self._frames = _FrameWriter(self._directory, self._head)
+                self._named = False
             energy = None if self._energy is None else float(sample.row[self._energy])
             self._frames.append(sample.frame, energy)
 
     def flush(self) -> None:
         """Put all samples so far on disk."""
-        if not self._dirty:
-            return
-        self._thermo.flush()
         if self._frames is not None:
             self._frames.flush()
-        self._dirty = False
+        self._thermo.flush()
+        if not self._named:
+            sync_directory(self._directory)
+            self._named = True
 
     def close(self) -> None:
         """Flush and close."""
         self.flush()
-        self._thermo.close()
         if self._frames is not None:
             self._frames.close()
+        self._thermo.close()
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +147,8 @@ class _FrameWriter:
         self._index.append(row)
 
     def flush(self) -> None:
+        if self._index.flushed:
+            return
         # The frames before the index that points to them.
         os.fdatasync(self._file.fd.fileno())
         self._index.flush()

@@ -80,6 +80,13 @@ class TestAdding:
     def test_adding_nothing_is_nothing(self, store: Store) -> None:
         assert store.add([]) == []
 
+    def test_jobs_are_added_all_or_none(self, store: Store) -> None:
+        with pytest.raises(JobNotFoundError):
+            store.get(NOBODY)
+        with pytest.raises(Exception, match=r"NOT NULL|not-null"):
+            store.add([submission(), submission(queue=None)])
+        assert store.find(JobQuery()) == []
+
     def test_texts_that_databases_refuse_are_cleaned(self, store: Store) -> None:
         assert add(store, name="a\0b\ud800c").name == "ab?c"
 
