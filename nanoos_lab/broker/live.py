@@ -150,13 +150,15 @@ class LiveWriter:
             if pipeline is not None:
                 self._add(pipeline, events_key(self._id), event, maxlen=EVENTS_KEPT, approximate=True)
 
-    def frame(self, packed: bytes, step: int) -> None:
-        """Replace the newest frame; those who look fetch it when they are ready for it."""
+    def frame(self, packed: bytes, step: int, event: Mapping[str, Any] | None = None) -> None:
+        """Replace the newest frame, which those who look fetch when they are ready for it; append an event with it."""
         with self._reporting() as pipeline:
             if pipeline is not None:
                 note = {"kind": "frame", "step": step}
                 pipeline.set(frame_key(self._id), packed, ex=FRAME_TTL)
                 self._add(pipeline, frames_key(self._id), note, maxlen=1, approximate=False)
+                if event is not None:
+                    self._add(pipeline, events_key(self._id), event, maxlen=EVENTS_KEPT, approximate=True)
 
     def orders(self) -> list[dict[str, Any]]:
         """Return the orders that have come since the last call, without waiting."""

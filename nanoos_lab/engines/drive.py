@@ -90,9 +90,10 @@ def _advance(run: Stepper, step: int, target: int, cadence: Cadence | None, cont
         if cadence:
             cadence.ran(chunk, cpu=cpu, wall=wall, extra=step < target)
         if cadence and step < target:
-            context.progress(step)
             if plan.show and context.watched:
                 _show(run, step, cadence, context)
+            else:
+                context.progress(step)
     return step
 
 

@@ -10,6 +10,7 @@ from nanoos_lab.core.units import Column
 from nanoos_lab.store.segments import SegmentWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from nanoos_lab.broker.live import LiveWriter
@@ -46,12 +47,13 @@ class Recorder:
         self._watched = False
         self._next_frame = 0.0
         self._next_progress = 0.0
+        self._told_step: int | None = None
         self._rate = _Rate()
 
     def take(self, message: Message) -> None:
         """Take one message of the engine."""
         if message.kind == "progress":
-            self._progress(int(message.fields["step"]), None)
+            self._tell(self._told(int(message.fields["step"]), None))
         elif message.kind == "begin":
             self._begin(message)
         elif message.kind in ("sample", "live"):
@@ -94,22 +96,30 @@ class Recorder:
         self._segment = SegmentWriter(self._directory, self._head)
 
     def _show(self, sample: Sample) -> None:
-        self._progress(sample.step, sample.row)
+        """Tell of a sample, with its frame if somebody looks."""
+        before = time.process_time()
+        event = self._told(sample.step, sample.row)
         now = time.monotonic()
         if sample.frame is None or not self._watched or now < self._next_frame:
+            self._tell(event)
             return
         self._next_frame = now + FRAME_INTERVAL
-        before = time.process_time()
-        self._live.frame(sample.frame.pack(), sample.step)
+        self._live.frame(sample.frame.pack(), sample.step, event)
         cost = time.process_time() - before
         self.live_cost = cost if self.live_cost == 0.0 else 0.8 * self.live_cost + 0.2 * cost
 
-    def _progress(self, step: int, row: tuple[float, ...] | None) -> None:
+    def _tell(self, event: Mapping[str, Any] | None) -> None:
+        if event is not None:
+            self._live.event(event)
+
+    def _told(self, step: int, row: tuple[float, ...] | None) -> dict[str, Any] | None:
+        """Note how far the run is; return the event that says so, if it is time for one."""
         self.step = step
         now = time.monotonic()
         self._rate.add(now, step)
-        if now < self._next_progress and step != self.total:
-            return
+        if now < self._next_progress and (step != self.total or step == self._told_step):
+            return None
+        self._told_step = step
         self._next_progress = now + (PROGRESS_INTERVAL if self._watched else UNWATCHED_INTERVAL)
         event: dict[str, Any] = {
             "kind": "progress",
@@ -121,7 +131,7 @@ class Recorder:
         if row is not None and self._head is not None:
             names = (column.name for column in self._head.columns)
             event["row"] = dict(zip(names, row, strict=True))
-        self._live.event(event)
+        return event
 
 
 class _Rate:

@@ -1,0 +1,34 @@
+"""A run of LAMMPS's library as a plain script does it: ``python -m tests.benchmarks.bare_lammps INPUT STEPS EVERY``.
+
+Prints the CPU seconds of the run, without those of its set-up.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from nanoos_lab.engines.lammps import library
+
+
+def main() -> None:
+    """Execute the commands of a finished run of ours, then run, with thermo and a binary dump at `every`."""
+    source, steps, every = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    commands = source.read_text().splitlines()
+    os.chdir(source.parent)
+    with tempfile.TemporaryDirectory(prefix="nanoos-bench-") as folder:
+        arguments = ["-screen", "none", "-log", f"{folder}/log", "-nocite", "-suffix", "opt"]
+        lammps = library.load().lammps(cmdargs=arguments)
+        for command in [*commands, "run 0 post no", f"thermo {every}"]:
+            lammps.command(command)
+        lammps.command(f"dump all all custom {every} {folder}/dump.bin id x y z vx vy vz")
+        before = time.process_time()
+        lammps.command(f"run {steps} post no")
+        print(time.process_time() - before)
+
+
+if __name__ == "__main__":
+    main()
