@@ -212,11 +212,17 @@ class Store:
         attempt: int,
         *,
         step: int,
+        total: int | None = None,
         scalars: Mapping[str, float | int | str | bool],
         provenance: Mapping[str, Any],
     ) -> bool:
-        """Accept the results of a running attempt, for good; False if it is no longer the current one."""
+        """Accept the results of a running attempt, for good; False if it is no longer the current one.
+
+        A total of None leaves the one that is known.
+        """
         values = {"step": step, "scalars": records.to_json(scalars)}
+        if total is not None:
+            values["total"] = total
         with self._writing() as work:
             ended = changes.end(work, job_id, attempt, Status.SUCCEEDED, provenance=provenance, values=values)
         return ended is not None

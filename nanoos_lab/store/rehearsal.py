@@ -46,6 +46,6 @@ def _rehearse(store: Store) -> None:
     store.get(first)
     store.add_event(first, 1, "rehearsal", "")
     store.expire()
-    store.succeed(first, 1, step=1, scalars={}, provenance={})
+    store.succeed(first, 1, step=1, total=1, scalars={}, provenance={})
     store.fail(second, 1, Failure(reason=Reason.LOST, message=""))
     store.end_cancelled(third, 1)

@@ -85,7 +85,11 @@ def test_a_queued_job_that_is_cancelled_leaves_the_queue(cluster: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "error"), [({"redis_url": "redis://127.0.0.1:1/0"}, BrokerError), ({"database_url": "postgresql://127.0.0.1:1/x"}, StoreError)]
+    ("gone", "error"),
+    [
+        ({"redis_url": "redis://127.0.0.1:1/0"}, BrokerError),
+        ({"database_url": "postgresql://127.0.0.1:1/x"}, StoreError),
+    ],
 )
 def test_a_server_that_is_down_is_said_within_three_seconds_and_nothing_is_stored(
     settings: Settings, gone: dict[str, str], error: type[Exception]

@@ -36,6 +36,7 @@ def test_a_job_gives_thermo_trajectory_results_and_structure(lab: Lab) -> None:
 
     assert job.status == "succeeded"
     assert job.progress == 1.0
+    assert (job.record.step, job.record.total) == (100, 100)
     assert job.thermo.index.tolist() == list(range(0, 101, 10))
     assert job.thermo.attrs["units"]["temperature"] == "K"
     assert len(job.trajectory) == 11
@@ -116,9 +117,7 @@ def test_a_failing_engine_says_what_why_and_what_next(lab: Lab) -> None:
         ({"resources": {"rank": 2}}, UnknownNameError, "'ranks'"),
     ],
 )
-def test_a_wrong_argument_is_named_with_what_is_allowed_and_nothing_is_left(
-    lab: Lab, change, error, says
-) -> None:
+def test_a_wrong_argument_is_named_with_what_is_allowed_and_nothing_is_left(lab: Lab, change, error, says) -> None:
     before = lab.services.store.count()
     with pytest.raises(error, match=says):
         md(lab, **change)
