@@ -9,7 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nanoos_lab.broker.live import LiveWriter
 from nanoos_lab.core.errors import StoreError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from nanoos_lab.worker.services import Services
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 #: Seconds between two signs of life, and between two flushes of what the engine produced.
 BEAT = 1.0
@@ -73,30 +75,47 @@ class AttemptRun:
         self._current = True
         self._kill_at: float | None = None
         self._cancelled = False
+        self._heard = _now()
 
     def run(self) -> Outcome:
         """Claim the attempt and see it through."""
-        store = self._services.store
-        holder = Holder(worker=_worker_name(), host=socket.gethostname(), pid=os.getpid())
-        if store.claim(self._id, self._number, holder) is None:
-            log.info("job %s attempt %d: stale message, nothing to do", self._id, self._number)
-            return Outcome(status=None)
+        # Before the claim: without a server to name, the job stays as it was.
         live = LiveWriter(self._services.connection, self._id, self._number)
-        live.event({"kind": "status", "status": Status.RUNNING, "attempt": self._number})
         try:
-            outcome = self._follow(live)
-            if outcome.status is not None:
-                live.event({"kind": "status", "status": outcome.status, "attempt": self._number})
-            return outcome
+            return self._claimed(live)
         finally:
             live.close()
+
+    def _claimed(self, live: LiveWriter) -> Outcome:
+        holder = Holder(worker=_worker_name(), host=socket.gethostname(), pid=os.getpid())
+        if self._services.store.claim(self._id, self._number, holder) is None:
+            log.info("job %s attempt %d: stale message, nothing to do", self._id, self._number)
+            return Outcome(status=None)
+        self._heard = _now()
+        live.event({"kind": "status", "status": Status.RUNNING, "attempt": self._number})
+        outcome = self._see_through(live)
+        if outcome.status is not None:
+            live.event({"kind": "status", "status": outcome.status, "attempt": self._number})
+        return outcome
+
+    def _see_through(self, live: LiveWriter) -> Outcome:
+        """Follow the engine; whatever goes wrong on our side ends the attempt now, not when its lease is over."""
+        try:
+            return self._follow(live)
+        except StoreError:
+            # The store was away for a whole lease, so the attempt is another worker's to take.
+            raise
+        except Exception as error:
+            log.exception("job %s attempt %d", self._id, self._number)
+            self._engine.kill()
+            return self._fail(_trouble(error), {})
 
     def _follow(self, live: LiveWriter) -> Outcome:
         directory = self._services.artifacts.attempt_dir(self._id, self._number)
         recorder = Recorder(directory, live)
         try:
             self._start(directory)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             return self._fail(Failure(reason=Reason.RESOURCE, message=f"the run could not be started: {error}"), {})
         try:
             self._loop(recorder, live)
@@ -105,7 +124,7 @@ class AttemptRun:
         return self._finish(directory, recorder)
 
     def _start(self, directory: Path) -> None:
-        request = self._services.store.request(self._id)
+        request = self._insist(lambda: self._services.store.request(self._id))
         files = {role: self._services.artifacts.path(ref) for role, ref in request.files.items()}
         self._engine.start(request, directory=directory, files=files, policy=self._services.settings.policy)
 
@@ -143,8 +162,8 @@ class AttemptRun:
             if order.get("order") == "cancel":
                 # Only a hint: the store decides, now instead of at the next beat.
                 self._beat(recorder)
-            elif order.get("order") == "look":
-                recorder.look(float(order.get("seconds", 0)))
+            elif order.get("order") == "look" and isinstance(order.get("seconds"), (int, float)):
+                recorder.look(order["seconds"])
                 self._engine.order("look", watched=True, cost=recorder.live_cost)
 
     def _beat(self, recorder: Recorder) -> None:
@@ -155,17 +174,24 @@ class AttemptRun:
             orders = self._services.store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
         except StoreError as error:
             log.warning("job %s attempt %d: no beat: %s", self._id, self._number, error)
+            if _now() - self._heard > self._services.settings.lease:
+                self._give_up("its lease is over")
             return
+        self._heard = _now()
         if not orders.current:
-            log.warning("job %s attempt %d is no longer ours; its engine is ended", self._id, self._number)
-            self._current = False
-            self._engine.kill()
+            self._give_up("it is no longer ours")
         elif orders.cancel and not self._cancelled:
             self._cancelled = True
             self._kill_at = time.monotonic() + GRACE
             self._engine.order("stop", reason="cancel")
         elif self._kill_at is not None and time.monotonic() > self._kill_at:
             self._engine.kill()
+
+    def _give_up(self, why: str) -> None:
+        """End the engine of an attempt that another worker may have taken."""
+        log.warning("job %s attempt %d: %s; its engine is ended", self._id, self._number, why)
+        self._current = False
+        self._engine.kill()
 
     def _finish(self, directory: Path, recorder: Recorder) -> Outcome:
         message = self._ended
@@ -186,7 +212,8 @@ class AttemptRun:
                 remedy=message.fields["remedy"],
             )
             return self._fail(failure, {})
-        return self._fail(_death(self._engine.join()), {})
+        # It has closed the pipe, as a rule by its death; one that lives on would be waited for in vain.
+        return self._fail(_death(self._engine.join(GRACE)), {})
 
     def _beat_last(self, recorder: Recorder) -> None:
         """Store how far it got; the outcome matters more, so a store that is away is left to the outcome's retries."""
@@ -204,6 +231,7 @@ class AttemptRun:
                 self._id,
                 self._number,
                 step=recorder.step,
+                total=recorder.total,
                 scalars=scalars(results),
                 provenance=results.provenance,
             ),
@@ -217,17 +245,25 @@ class AttemptRun:
         return Outcome(status=outcome.status, failure=failure if outcome.status is not None else None)
 
     def _settle(self, status: Status, commit: Callable[[], bool]) -> Outcome:
-        """Commit the outcome; while the store is away, try again for as long as the lease lasts."""
-        deadline = time.monotonic() + self._services.settings.lease
+        return Outcome(status=status if self._insist(commit) else None)
+
+    def _insist(self, ask: Callable[[], _T]) -> _T:
+        """Ask the store; while it is away, try again for as long as the lease lasts."""
+        deadline = _now() + self._services.settings.lease
         pause = 0.1
         while True:
             try:
-                return Outcome(status=status if commit() else None)
+                return ask()
             except StoreError:
-                if time.monotonic() > deadline:
+                if _now() > deadline:
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, 5.0)
+
+
+def _now() -> float:
+    """Return seconds of a clock that nobody sets and that runs while the computer sleeps, as the lease does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _results(message: pipe.Message) -> Results:
@@ -238,6 +274,21 @@ def _results(message: pipe.Message) -> Results:
         structure=Structure(data) if message.fields["has_structure"] else None,
         provenance=message.fields["provenance"],
         stopped=message.fields["stopped"],
+    )
+
+
+def _trouble(error: Exception) -> Failure:
+    """Say what went wrong in the work-horse itself."""
+    if isinstance(error, OSError):
+        return Failure(
+            reason=Reason.RESOURCE,
+            message=f"what the run produced could not be kept: {error}",
+            remedy="Look at the free space and the permissions of the artifacts' directory on the worker's host.",
+        )
+    return Failure(
+        reason=Reason.BUG,
+        message=f"{type(error).__name__}: {error}",
+        remedy="The log of the worker has the traceback; please report it.",
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
+import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Results
 
 _PR_SET_PDEATHSIG = 1
+#: Variables with passwords, which are no business of engines and what they start.
+_SECRET = ("REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
+#: What the system says when there is no more room for a file.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class EngineProcess:
@@ -79,12 +86,28 @@ class EngineProcess:
                 # It has not yet made a group of its own.
                 os.kill(self.pid, signal.SIGKILL)
 
-    def join(self) -> int:
-        """Wait for the end; return the exit code, negative for a signal."""
+    def join(self, patience: float | None = None) -> int:
+        """Wait for the end; return the exit code, negative for a signal.
+
+        Parameters
+        ----------
+        patience
+            Seconds after which it is killed; None waits as long as it takes.
+        """
         if self._status is None:
+            if patience is not None:
+                self._end_within(patience)
             self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             self.pipe.close()
         return self._status
+
+    def _end_within(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                return
+            time.sleep(0.01)
 
 
 def _main(connection: Connection, parent: int) -> NoReturn:
@@ -93,6 +116,8 @@ def _main(connection: Connection, parent: int) -> NoReturn:
     try:
         os.setpgid(0, 0)
         _die_with(parent)
+        for name in _SECRET:
+            os.environ.pop(name, None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         _serve(connection)
@@ -101,8 +126,11 @@ def _main(connection: Connection, parent: int) -> NoReturn:
         # The work-horse had no use for us: a stale claim.
         code = 0
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # On a full disk a flush fails; that must not stand in the way of the end.
+        with suppress(OSError):
+            sys.stdout.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
         os._exit(code)
 
 
@@ -116,6 +144,21 @@ def _die_with(parent: int) -> None:
 
 def _serve(connection: Connection) -> None:
     message = pipe.receive(connection)
+    try:
+        results = _run(connection, message)
+        _send_results(connection, results)
+    except BrokenPipeError:
+        # The work-horse hears nothing any more.
+        raise
+    except (EngineError, InputError, MemoryError) as error:
+        pipe.send(connection, "failed", _failure(error))
+    except Exception as error:
+        with suppress(OSError):
+            traceback.print_exc()
+        pipe.send(connection, "failed", _failure(error))
+
+
+def _run(connection: Connection, message: pipe.Message) -> Results:
     data = message.arrays["structure"].tobytes()
     request = JobRequest.from_json(message.fields["request"], Structure(data) if data else None)
     directory = Path(message.fields["directory"])
@@ -130,15 +173,7 @@ def _serve(connection: Connection) -> None:
     context.workdir.mkdir()
     os.chdir(context.workdir)
     context.listen()
-    try:
-        results = registry.get(request.engine).run(request, context)
-    except (EngineError, InputError, MemoryError) as error:
-        pipe.send(connection, "failed", _failure(error))
-    except Exception as error:
-        traceback.print_exc()
-        pipe.send(connection, "failed", _failure(error))
-    else:
-        _send_results(connection, results)
+    return registry.get(request.engine).run(request, context)
 
 
 def _policy(fields: Mapping[str, Any]) -> EnginePolicy:
@@ -165,6 +200,8 @@ def _failure(error: Exception) -> dict[str, str]:
         return {"reason": Reason.INPUT, "message": str(error), "remedy": ""}
     if isinstance(error, MemoryError):
         return {"reason": Reason.MEMORY, "message": "the engine process ran out of memory", "remedy": ""}
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return {"reason": Reason.RESOURCE, "message": f"there is no room for the run's files: {error}", "remedy": ""}
     return {
         "reason": Reason.BUG,
         "message": f"{type(error).__name__}: {error}",

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from nanoos_lab.broker import embedded
@@ -36,6 +36,8 @@ RECONCILE = 5.0
 YOUNG = 2.0
 #: Exit code of the keeper that asks the supervisor to stop.
 IDLE = 3
+#: What stops the supervisor.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -78,7 +80,7 @@ class Supervisor:
         """Run until stopped."""
         embedded.start(self._settings.home, embedded.runtime_directory())
         _preload()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, self._on_signal)
         self._wanted = {f"worker-{index}": self._worker for index in range(1, self._settings.concurrency + 1)}
         self._wanted["keeper"] = self._keeper
@@ -93,17 +95,22 @@ class Supervisor:
 
     def _fork(self, name: str) -> None:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._child(name, parent)
-        self._children[pid] = (name, time.monotonic())
+        # A signal waits until the child is known here, or has handlers of its own there: it must reach every child.
+        with _held_back():
+            if self._stopping:
+                return
+            pid = os.fork()
+            if pid == 0:
+                self._child(name, parent)
+            self._children[pid] = (name, time.monotonic())
         log.info("%s started, pid %d", name, pid)
 
     def _child(self, name: str, parent: int) -> NoReturn:
         code = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             # A warm shutdown: the job that runs is finished first.
             _signal_at_death_of(parent, signal.SIGTERM)
             self._wanted[name]()
@@ -139,7 +146,9 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping = True
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            # It may have ended, and be about to be crossed off.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def _worker(self) -> None:
         from nanoos_lab.worker.rq_worker import work
@@ -180,6 +189,16 @@ def _preload() -> None:
     from nanoos_lab.worker.rq_worker import preload
 
     preload()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Have the signals that stop the supervisor wait."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _signal_at_death_of(parent: int, number: int) -> None:
