@@ -37,6 +37,10 @@ FRAME_TTL = 120
 WRITER_PATIENCE = 1.0
 #: Seconds between two tries of a run to reach a server that was away: first, and at most.
 PAUSES = (1.0, 10.0)
+#: What `json.loads` raises for a text that is none, or nested too deeply.
+_UNREADABLE = (ValueError, RecursionError)
+#: Events that one read returns of a job at most.
+_MOST_EVENTS = 2 * EVENTS_KEPT
 #: Seconds that one read may wait.
 LONGEST_BLOCK = 5.0
 
@@ -272,7 +276,9 @@ class LiveReader:
         streams |= {events_key(job_id): cursor for job_id, cursor in cursors.items()}
         streams |= {frames_key(job_id): cursor for job_id, cursor in frames.items()}
         with broker_errors(self._redis):
-            answer: Any = self._blocking.xread(streams, block=int(1000 * min(block, LONGEST_BLOCK)) or 1)
+            answer: Any = self._blocking.xread(
+                streams, count=_MOST_EVENTS, block=int(1000 * min(block, LONGEST_BLOCK)) or 1
+            )
         found = {key.decode(): entries for key, entries in answer}
         self._rung = _last(found.get(self._bell), self._rung)
         self._frames = {job_id: _last(found.get(frames_key(job_id)), last) for job_id, last in frames.items()}
@@ -298,7 +304,7 @@ class LiveReader:
             pipeline.execute()
 
     def history(self, job_id: str) -> list[LiveEvent]:
-        """Return all events of a job that are kept, the oldest first.
+        """Return the events of a job that are kept, the newest two thousand at most, the oldest first.
 
         Raises
         ------
@@ -306,8 +312,8 @@ class LiveReader:
             If the server does not answer.
         """
         with broker_errors(self._redis):
-            entries: Any = self._redis.xrange(events_key(job_id))
-        return [_event(job_id, number, entry) for number, entry in entries]
+            entries: Any = self._redis.xrevrange(events_key(job_id), count=_MOST_EVENTS)
+        return [_event(job_id, number, entry) for number, entry in reversed(entries)]
 
     def frame(self, job_id: str) -> bytes | None:
         """Return a job's newest frame as its run packed it, if somebody looked lately.
@@ -328,7 +334,7 @@ class LiveReader:
 
 def _event(job_id: str, number: bytes, entry: Mapping[bytes, bytes]) -> LiveEvent:
     event: Any = None
-    with suppress(ValueError, KeyError):
+    with suppress(*_UNREADABLE, KeyError):
         event = json.loads(entry[b"event"])
     # Whoever can write to the server can write anything there; a reader must get past it.
     readable = isinstance(event, dict) and isinstance(event.get("kind"), str)
@@ -345,7 +351,7 @@ def _connection(orders: PubSub) -> Any:
 
 def _parsed(message: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the order in a message, in a list; nothing for what is no order."""
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(*_UNREADABLE, TypeError, KeyError):
         order = json.loads(message["data"]) if message else None
         return [order] if isinstance(order, dict) else []
     return []

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from nanoos_lab.cli import control, demo, notebooks, reading, services, submitting
+from nanoos_lab.cli.output import visible
 from nanoos_lab.core.errors import NanoosError
 
 
@@ -82,7 +83,7 @@ def run() -> None:
 def _fail(text: str) -> NoReturn:
     from rich.console import Console
 
-    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    line = visible(" ".join(part.strip() for part in text.splitlines() if part.strip()))
     Console(stderr=True, soft_wrap=True).print(f"error: {line}", style="red", markup=False, highlight=False)
     sys.exit(1)
 

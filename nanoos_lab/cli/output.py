@@ -25,7 +25,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str) -> None:
     """Print a line for people on stderr, where it does not disturb what a script reads."""
-    console(stderr=True).print(text, soft_wrap=True)
+    console(stderr=True).print(visible(text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -39,16 +39,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for index, name in enumerate(columns):
         table.add_column(name, no_wrap=index == 0, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
     console().print(table)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one to a line; None is left out."""
-    shown = [(name, str(value)) for name, value in pairs if value is not None]
+    shown = [(visible(name), visible(str(value))) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         print(f"{name:<{width}}  {value}")
+
+
+def visible(text: str) -> str:
+    """Return a text without characters that could do something to a terminal: names and messages are not ours."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "�" for letter in text)
 
 
 def ago(moment: datetime | None) -> str | None:

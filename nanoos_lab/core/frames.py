@@ -37,15 +37,24 @@ class Frame:
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Read what `pack` wrote; positions in single precision, no velocities."""
+        """Read what `pack` wrote; positions in single precision, no velocities.
+
+        Raises
+        ------
+        ValueError
+            If it is no such frame.
+        """
         end = data.index(b"\n")
-        head = json.loads(data[:end])
-        return cls(
-            step=head["step"],
-            time=head["time"],
-            cell=np.array(head["cell"], dtype=float),
-            positions=np.frombuffer(data, dtype="<f4", offset=end + 1).reshape(-1, 3),
-        )
+        try:
+            values = json.loads(data[:end])
+            return cls(
+                step=int(values["step"]),
+                time=float(values["time"]),
+                cell=np.array(values["cell"], dtype=float).reshape(3, 3),
+                positions=np.frombuffer(data, dtype="<f4", offset=end + 1).reshape(-1, 3),
+            )
+        except (TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise ValueError("not a packed frame") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

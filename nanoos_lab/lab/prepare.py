@@ -64,8 +64,8 @@ def _delivery(
         raise UnknownNameError("queue", queue, QUEUES)
     if isinstance(priority, bool) or not isinstance(priority, int) or priority not in PRIORITIES:
         raise ParameterError("priority", priority, "an integer from 0 (lowest) over 5 (normal) to 20 (urgent)")
-    if name is not None and (not isinstance(name, str) or not name.strip() or len(name) > 200):
-        raise ParameterError("name", name, "a text of 1 to 200 characters")
+    if name is not None and not (isinstance(name, str) and name.strip() and len(name) <= 200 and name.isprintable()):
+        raise ParameterError("name", name, "a text of 1 to 200 printable characters")
     title = name or " ".join(part for part in (structure.formula if structure else "", task) if part)
     return {
         "name": title,

@@ -162,17 +162,26 @@ class _Listener(threading.Thread):
             log.debug("not woken: %s", error)
 
     def run(self) -> None:
-        while not self._watch.retire(self):
-            jobs = self._watch.by_job()
-            try:
-                self._follow(jobs)
-                self._read_store(jobs)
-                self._look(jobs)
-                self._read_live(jobs)
-            except ServiceError as error:
-                log.debug("the feed waits: %s", error)
-                self._read_store_quietly(jobs)
-                time.sleep(RECONNECT)
+        try:
+            while not self._watch.retire(self):
+                self._turn(self._watch.by_job())
+        finally:
+            self._reader.close()
+
+    def _turn(self, jobs: Mapping[str, list[Subscription]]) -> None:
+        try:
+            self._follow(jobs)
+            self._read_store(jobs)
+            self._look(jobs)
+            self._read_live(jobs)
+        except ServiceError as error:
+            log.debug("the feed waits: %s", error)
+            self._read_store_quietly(jobs)
+            time.sleep(RECONNECT)
+        except Exception:
+            # Whoever waits for a job waits for this thread.
+            log.exception("the feed of the lab met something unexpected")
+            time.sleep(RECONNECT)
 
     def _follow(self, jobs: Mapping[str, list[Subscription]]) -> None:
         """Take the place in each new job's stream before its snapshot: nothing falls between the two."""
@@ -239,8 +248,14 @@ class _Listener(threading.Thread):
     def _show_frame(self, job_id: str, heard: list[Subscription]) -> None:
         """Fetch the newest frame only: a slow viewer skips, it never queues."""
         data = self._reader.frame(job_id) if heard else None
-        if data is not None:
-            _tell(heard, Change(job_id=job_id, frame=Frame.unpack(data)))
+        if data is None:
+            return
+        try:
+            frame = Frame.unpack(data)
+        except ValueError as error:
+            log.debug("the newest frame of job %s is unreadable: %s", job_id, error)
+            return
+        _tell(heard, Change(job_id=job_id, frame=frame))
 
     def _finished(self, job_id: str) -> bool:
         record = self._records.get(job_id)

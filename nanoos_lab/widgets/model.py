@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.status import Status
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 SHOWN_ATOMS = 20_000
 #: Lines of the log that a card keeps.
 LOG_LINES = 200
+#: Characters of one event of the log that it keeps.
+LOG_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +73,23 @@ class CardModel:
         if kind == "progress":
             return self._with_progress(event)
         if kind == "log":
-            lines = str(event.get("text", "")).splitlines()
+            lines = str(event.get("text", ""))[-LOG_CHARACTERS:].splitlines()
             return replace(self, log=(*self.log, *lines)[-LOG_LINES:])
         return self
 
     def _with_progress(self, event: Mapping[str, Any]) -> CardModel:
         if self.record.status.finished:
             return self
-        step = int(event["step"])
-        row = event.get("row")
+        step, total, rate = (_number(event.get(name)) for name in ("step", "total", "rate"))
+        if step is None:
+            return self
+        row = _numbers(event.get("row"))
         return replace(
             self,
-            step=step,
-            total=event.get("total") or self.total,
-            rate=event.get("rate") or self.rate,
-            series=self.series.add(step, row) if row else self.series,
+            step=int(step),
+            total=int(total) if total else self.total,
+            rate=rate or self.rate,
+            series=self.series.add(int(step), row) if row else self.series,
         )
 
     @property
@@ -142,3 +147,16 @@ class CardModel:
 def shows_structure(record: JobRecord) -> bool:
     """Whether a card shows the structure without being asked: while it runs or waits, if it is not too large."""
     return not record.status.finished and 0 < record.atoms <= SHOWN_ATOMS
+
+
+def _number(value: object) -> float | None:
+    """Return a value of a live event if it is a number: whoever can write to the server can write anything there."""
+    try:
+        return value if isinstance(value, (int, float)) and isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _numbers(row: object) -> dict[str, float]:
+    pairs = row.items() if isinstance(row, dict) else ()
+    return {name: number for name, value in pairs if (number := _number(value)) is not None}

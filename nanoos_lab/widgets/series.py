@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Most rows that a curve keeps.
 CAPACITY = 500
+#: Most columns that a curve takes in.
+COLUMNS = 100
 
 Row = tuple[float, ...]
 
@@ -64,6 +66,7 @@ class Series:
     def _with_columns(self, values: Mapping[str, float]) -> Series:
         known = {column.name for column in self.columns} | {"step"}
         new = tuple(Column(name=name, unit=unit_of(name)) for name in values if name not in known)
+        new = new[: max(0, COLUMNS - len(self.columns))]
         if not new:
             return self
         padding = (nan,) * len(new)

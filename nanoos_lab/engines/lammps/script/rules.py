@@ -76,6 +76,8 @@ _STYLES: dict[str, tuple[slice, dict[str, str]]] = {
     ),
 }
 
+_ANY_STYLE: tuple[slice, dict[str, str]] = (slice(0), {})
+
 #: Variables whose arguments are formulas or texts, not names of files.
 _FORMULAS = frozenset({"atom", "equal", "format", "index", "string", "vector"})
 _VARIABLES = _FORMULAS | {"atomfile", "delete", "file", "internal", "loop", "timer"}
@@ -134,8 +136,9 @@ def _refusal(name: str) -> str:
 
 
 def _check_style(words: Sequence[Word]) -> None:
-    places, refused = _STYLES.get(words[0].text, (slice(0), {}))
-    for word in words[places]:
+    places, refused = _STYLES.get(words[0].text, _ANY_STYLE)
+    styles: Sequence[Word] = words[places]
+    for word in styles:
         reason = refused.get(word.text.split("/")[0])
         if reason:
             raise InputError(f"{words[0].text} style {word.text!r} is refused: {reason}")
