@@ -35,6 +35,9 @@ SHORT_NAMES = {"emt": "ase.calculators.emt:EMT", "lj": "ase.calculators.lj:Lenna
 #: Elements whose EMT parameters ASE calls "not for any serious use".
 TOYS = frozenset({"C", "H", "N", "O"})
 
+#: Options with which many of ASE's calculators are told what to run.
+_COMMANDS = frozenset({"command", "profile"})
+
 
 def find(name: str, policy: EnginePolicy) -> type[BaseCalculator]:
     """Import the class of a calculator, without making one.
@@ -67,6 +70,14 @@ def find(name: str, policy: EnginePolicy) -> type[BaseCalculator]:
     if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
         raise ParameterError("calculator", name, "it must be a subclass of ase.calculators.calculator.BaseCalculator")
     return found
+
+
+def check_options(given: CalculatorParameters, policy: EnginePolicy) -> None:
+    """Raise a ParameterError for options that run a program, in a lab that allows certain calculators only."""
+    wanted = _COMMANDS & given.options.keys()
+    if policy.calculators is not None and wanted:
+        reason = f"this lab does not allow {', '.join(sorted(wanted))}"
+        raise ParameterError("calculator_options", given.calculator_options, reason)
 
 
 def _import(name: str, module: str) -> ModuleType:
@@ -108,6 +119,7 @@ def make(given: CalculatorParameters, policy: EnginePolicy) -> BaseCalculator:
         If its class does not take the options.
     """
     calculator = find(given.calculator, policy)
+    check_options(given, policy)
     try:
         return calculator(**given.options)
     except Exception as error:

@@ -64,12 +64,13 @@ class AseEngine:
         InputError
             If the calculator does not exist or is not allowed, or the structure does not suit it or the task.
         """
-        from nanoos_lab.engines.ase.calculators import check_elements, find
+        from nanoos_lab.engines.ase.calculators import check_elements, check_options, find
 
         if structure is None:
             raise StructureError(f"engine 'ase', task {task!r} needs a structure")
         if isinstance(parameters, CalculatorParameters):
             calculator = find(parameters.calculator, policy)
+            check_options(parameters, policy)
             check_elements(calculator, structure)
             # Some classes say only once they are made what they implement.
             known = calculator.implemented_properties
