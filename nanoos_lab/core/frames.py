@@ -69,6 +69,8 @@ class RunHead:
     numbers: np.ndarray[Any, Any]
     #: Periodicity along the three cell vectors.
     pbc: tuple[bool, bool, bool]
+    #: Masses in u, shape (atoms,); None: the standard ones of the elements.
+    masses: np.ndarray[Any, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -68,7 +68,13 @@ class Crystal:
     def head(self, *extra: str, total: int | None) -> RunHead:
         """Return the head of a run whose thermo has these columns after the usual ones."""
         columns = thermo_columns(*extra)
-        return RunHead(total=total, columns=columns, numbers=self.arrays["numbers"], pbc=self.structure.pbc)
+        return RunHead(
+            total=total,
+            columns=columns,
+            numbers=self.arrays["numbers"],
+            pbc=self.structure.pbc,
+            masses=self.arrays.get("masses"),
+        )
 
     def at_rest(self) -> Motion:
         """Return the atoms at rest on their sites."""

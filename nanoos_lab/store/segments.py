@@ -116,11 +116,14 @@ class _FrameWriter:
 
     def __init__(self, directory: Path, head: RunHead) -> None:
         self._numbers = np.asarray(head.numbers)
+        self._masses = head.masses
         self._file = ulm.Writer(directory / TRAJECTORY, "w", tag="ASE-Trajectory")
         self._index = GrowingTable(directory / FRAMES, FRAME)
         self._file.write(
             version=1, ase_version=ase_version, pbc=[bool(flag) for flag in head.pbc], numbers=self._numbers
         )
+        if head.masses is not None:
+            self._file.write(masses=np.asarray(head.masses, dtype="<f8"))
 
     def append(self, frame: Frame, energy: float | None) -> None:
         file = self._file
@@ -165,7 +168,8 @@ class _FrameWriter:
     @cached_property
     def _momentum_per_velocity(self) -> np.ndarray[Any, Any]:
         """Factor from Å/fs to ASE's momenta, shape (atoms, 1)."""
-        factor: np.ndarray[Any, Any] = atomic_masses[self._numbers][:, np.newaxis] / units.fs
+        masses = atomic_masses[self._numbers] if self._masses is None else self._masses
+        factor: np.ndarray[Any, Any] = np.asarray(masses)[:, np.newaxis] / units.fs
         return factor
 
 

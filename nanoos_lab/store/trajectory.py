@@ -138,6 +138,7 @@ class _Segment:
     def __init__(self, path: Path, index: np.ndarray[Any, Any]) -> None:
         with ulm.open(path) as head:
             self.numbers = np.asarray(head.numbers)
+            self._masses = head.get("masses")
             self._pbc = head.pbc
         self._file = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
@@ -148,6 +149,7 @@ class _Segment:
         row = self.index[place]
         atoms = Atoms(
             numbers=self.numbers,
+            masses=self._masses,
             positions=self.vectors("positions", place, 0, len(self.numbers)),
             cell=row["cell"],
             pbc=self._pbc,
@@ -177,7 +179,8 @@ class _Segment:
         buffer: Any = found
         os.preadv(self._file, [buffer], int(self.index[field][place]) + 24 * start)
         if name == "velocities":
-            found *= units.fs / atomic_masses[self.numbers[start:stop]][:, np.newaxis]
+            masses = atomic_masses[self.numbers] if self._masses is None else self._masses
+            found *= units.fs / masses[start:stop, np.newaxis]
         return found
 
     def _complete(self, index: np.ndarray[Any, Any]) -> int:

@@ -93,7 +93,10 @@ class PipeContext:
             "columns": [asdict(column) for column in head.columns],
             "pbc": list(head.pbc),
         }
-        pipe.send(self._pipe, "begin", fields, {"numbers": np.asarray(head.numbers, dtype="<i8")})
+        arrays = {"numbers": np.asarray(head.numbers, dtype="<i8")}
+        if head.masses is not None:
+            arrays["masses"] = np.asarray(head.masses, dtype="<f8")
+        pipe.send(self._pipe, "begin", fields, arrays)
 
     def sample(self, sample: Sample) -> None:
         """Hand over a sample that must be kept."""

@@ -67,12 +67,16 @@ class Recorder:
         self._watched_until = time.monotonic() + seconds
         self._watched = True
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks."""
+        return time.monotonic() <= self._watched_until
+
     def left(self) -> bool:
         """Whether the last viewer has just gone."""
-        if self._watched and time.monotonic() > self._watched_until:
-            self._watched = False
-            return True
-        return False
+        left = self._watched and not self.watched
+        self._watched = self.watched
+        return left
 
     def flush(self) -> None:
         """Make what was taken durable."""
@@ -92,6 +96,7 @@ class Recorder:
             columns=tuple(Column(**column) for column in message.fields["columns"]),
             numbers=message.arrays["numbers"],
             pbc=(first, second, third),
+            masses=message.arrays.get("masses"),
         )
         self._segment = SegmentWriter(self._directory, self._head)
 

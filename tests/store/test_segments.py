@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ase.io
@@ -82,6 +83,21 @@ class TestOneAttempt:
         assert trajectory.numbers.tolist() == [29] * 4
         assert trajectory.positions.shape == trajectory.velocities.shape == (5, 4, 3)
         assert np.asarray(trajectory.velocities) == pytest.approx(0.01 * np.asarray(trajectory.positions))
+
+    def test_isotopes_keep_their_masses_and_so_their_kinetic_energy(self, tmp_path: Path) -> None:
+        heavy = replace(head(), masses=np.array([63.0, 65.0, 63.0, 65.0]))
+        with SegmentWriter(tmp_path, heavy) as segment:
+            segment.append(sample(0))
+            segment.append(sample(10))
+        velocities = sample(10).frame.velocities
+        kinetic = 0.5 * (heavy.masses[:, np.newaxis] * (velocities / units.fs) ** 2).sum()
+        trajectory = TrajectoryReader(tmp_path)
+        theirs = ase.io.read(tmp_path / "trajectory.traj", "-1")
+
+        assert theirs == trajectory[-1]
+        assert theirs.get_masses().tolist() == heavy.masses.tolist()
+        assert theirs.get_kinetic_energy() == pytest.approx(kinetic)
+        assert np.asarray(trajectory.velocities[1]) == pytest.approx(velocities)
 
     def test_a_slice_is_a_trajectory_too(self, tmp_path: Path) -> None:
         trajectory = TrajectoryReader(write(tmp_path, range(0, 50, 10)))

@@ -51,7 +51,13 @@ class Meter:
         """Return the head of a run whose thermo has these columns after the usual ones."""
         columns = thermo_columns(*extra)
         first, second, third = (bool(flag) for flag in self._atoms.pbc)
-        return RunHead(total=total, columns=columns, numbers=self._atoms.numbers.copy(), pbc=(first, second, third))
+        return RunHead(
+            total=total,
+            columns=columns,
+            numbers=self._atoms.numbers.copy(),
+            pbc=(first, second, third),
+            masses=self._atoms.arrays.get("masses"),
+        )
 
     def sample(self, step: int, time: float, *extra: float) -> Sample:
         """Return thermo and frame.

@@ -58,6 +58,7 @@ class Simulation:
             columns=tuple(Column(name=name, unit=unit_of(name)) for name in names),
             numbers=self._system.atoms.numbers,
             pbc=self._system.box.pbc,
+            masses=self._system.atoms.arrays.get("masses"),
         )
 
     def prepare(self) -> None:
