@@ -196,8 +196,17 @@ class Job:
     @property
     def log(self) -> str:
         """What the engine printed, over all attempts."""
-        logs = [directory / "log.txt" for directory in self._directories()]
-        return "".join(path.read_text(errors="replace") for path in logs if path.exists())
+        return "".join(path.read_text(errors="replace") for path in self._logs())
+
+    def log_end(self, size: int = 100_000) -> str:
+        """Return the last `size` bytes of the log as text: an engine may print more than fits into memory."""
+        parts: list[bytes] = []
+        for path in reversed(self._logs()):
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - size))
+                parts.insert(0, file.read(size))
+            size -= len(parts[0])
+        return b"".join(parts).decode(errors="replace")
 
     @property
     def files(self) -> dict[str, Path]:
@@ -225,6 +234,10 @@ class Job:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         return _view()(self)
+
+    def _logs(self) -> list[Path]:
+        paths = [directory / "log.txt" for directory in self._directories()]
+        return [path for path in paths if path.exists()]
 
     def _directories(self) -> list[Path]:
         return self.lab.services.artifacts.attempt_dirs(self.id, last=self.record.attempt)

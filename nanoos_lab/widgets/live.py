@@ -216,7 +216,7 @@ def _series(job: Job) -> Series:
 
 
 def _log_of(job: Job) -> tuple[str, ...]:
-    return tuple(job.log.splitlines()[-LOG_LINES:])
+    return tuple(job.log_end().splitlines()[-LOG_LINES:])
 
 
 def _newest(job: Job) -> tuple[Atoms, int | None]:

@@ -127,6 +127,10 @@ class FakeJob:
         frame.attrs["units"] = {name: UNITS.get(name, "") for name in frame.columns}
         return frame
 
+    def log_end(self) -> str:
+        """The end of the log."""
+        return self.log
+
     def cancel(self) -> bool:
         """Note that a cancel was asked for."""
         if self.cancel_error is not None:
