@@ -20,7 +20,7 @@ from nanoos_lab.widgets.model import LOG_LINES, CardModel, shows_structure
 from nanoos_lab.widgets.series import Series, splice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ase import Atoms
 
@@ -71,10 +71,8 @@ class LiveCard:
 
     def refresh(self) -> None:
         """Look at the store again, as when the job is evaluated in another cell; listen if it has come back to life."""
-        record = self._job.record
-        with self._lock:
-            self._model = replace(self._model.with_record(record), warning=self._job.warning or "")
-            self._flush(time.monotonic())
+        record, warning = self._job.record, self._job.warning or ""
+        self._become(lambda model: replace(model.with_record(record), warning=warning), at_once=True)
         self._listen(record)
 
     def close(self) -> None:
@@ -108,19 +106,18 @@ class LiveCard:
             if self._structure is not None:
                 self._structure.push(change.frame)
             return
+        self._become(lambda model: _after(model, change))
+
+    def _become(self, change: Callable[[CardModel], CardModel], *, at_once: bool = False) -> None:
+        """Change the model, tell the page if that is due, and settle the card of a job that has ended."""
         with self._lock:
-            before, self._model = self._model, self._after(change)
+            before, self._model = self._model, change(self._model)
             moved = self._model.record.status is not before.record.status
             now = time.monotonic()
-            if moved or self._budget.may_update(now):
+            if at_once or moved or self._budget.may_update(now):
                 self._flush(now)
         if moved and self._model.record.status.finished:
             threading.Thread(target=self._settle, name="nanoos_lab-card", daemon=True).start()
-
-    def _after(self, change: Change) -> CardModel:
-        if change.record is not None:
-            return self._model.with_record(change.record)
-        return self._model.with_event(change.event) if change.event is not None else self._model
 
     def _flush(self, now: float) -> None:
         """Send the page what has changed since the last time."""
@@ -154,10 +151,10 @@ class LiveCard:
         if subscription is not None:
             subscription.close()
         series, lines = _series(self._job), _log_of(self._job)
-        with self._lock:
-            model = self._model
-            self._model = replace(model, series=series if series.rows else model.series, log=lines or model.log)
-            self._flush(time.monotonic())
+        self._become(
+            lambda model: replace(model, series=series if series.rows else model.series, log=lines or model.log),
+            at_once=True,
+        )
         if self._structure is not None:
             self._structure.show(*_newest(self._job))
 
@@ -167,9 +164,8 @@ class LiveCard:
             self._carry_out(order)
         except NanoosError as error:
             log.warning("job %s: %s", self._job.id, error)
-            with self._lock:
-                self._model = replace(self._model, notice=str(error))
-                self._flush(time.monotonic())
+            notice = str(error)
+            self._become(lambda model: replace(model, notice=notice), at_once=True)
 
     def _carry_out(self, order: Mapping[str, Any]) -> None:
         match order.get("order"):
@@ -178,6 +174,8 @@ class LiveCard:
                     self._budget = self._budget.after_ack(int(order["serial"]), time.monotonic())
             case "cancel":
                 self._job.cancel()
+                self.refresh()
+            case "look":
                 self.refresh()
             case "history":
                 self._card.send_state("history")
@@ -197,16 +195,20 @@ class LiveCard:
         self.box.children = (self._card, self._structure) if shown else (self._card,)
 
     def _show_log(self, shown: bool) -> None:
-        lines = _log_of(self._job) if shown else self._model.log
-        with self._lock:
-            self._model = replace(self._model, log_shown=shown, log=lines or self._model.log)
-            self._log_time = 0.0
-            self._flush(time.monotonic())
+        lines = _log_of(self._job) if shown else ()
+        self._log_time = 0.0
+        self._become(lambda model: replace(model, log_shown=shown, log=lines or model.log), at_once=True)
 
     def _want_frames(self, wanted: bool) -> None:
         with self._lock:
             if self._subscription is not None:
                 self._subscription.frames = wanted
+
+
+def _after(model: CardModel, change: Change) -> CardModel:
+    if change.record is not None:
+        return model.with_record(change.record)
+    return model.with_event(change.event) if change.event is not None else model
 
 
 def _series(job: Job) -> Series:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.fixtures.browser import keep, opened
+from tests.fixtures.browser import crash, keep, open_notebook, opened
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -31,6 +33,18 @@ job = nl.submit(bulk("Cu", cubic=True) * (5, 5, 5), engine="lammps", task="md", 
                 temperature=600, steps=50_000_000, every=100, name="copper")
 job
 """
+#: A run that makes ten frames of 96 kB a second.
+SUBMIT_FRAMES = """
+import nanoos_lab as nl
+from ase.build import bulk
+job = nl.submit(bulk("Cu", cubic=True) * (20, 10, 10), engine="mock", task="md", temperature=600, steps=10_000,
+                every=1, duration=1000, name="frames")
+job
+"""
+#: How long the tab stays closed; a longer time is for a figure, not for every run of the tests.
+UNWATCHED_SECONDS = float(os.environ.get("NANOOS_UNWATCHED_SECONDS", "20"))
+#: Bytes by which a process may grow meanwhile; all frames would be 1 MB a second.
+MOST_GROWTH = 8 * 2**20
 #: Computes for two minutes unless the kernel is shut down before.
 BUSY = """
 import time
@@ -52,6 +66,17 @@ def moves(card: Card) -> bool:
     before = card.picture()
     until(lambda: share_of_changed_pixels(before, card.picture()) > 0.01, seconds=60)
     return True
+
+
+def growth_in_memory(jupyter: Jupyter, *, settle: float, seconds: float) -> dict[str, int]:
+    """Return by how many bytes server and kernels grow within a time, once they have settled."""
+    processes = {"server": jupyter.process} | {f"kernel {kernel.pid}": kernel for kernel in jupyter.kernels}
+    time.sleep(settle)
+    before = {name: process.memory_info().rss for name, process in processes.items()}
+    time.sleep(seconds)
+    growth = {name: process.memory_info().rss - before[name] for name, process in processes.items()}
+    print(f"growth within {seconds:g} s: {growth}")
+    return growth
 
 
 def share_of_changed_pixels(before: np.ndarray, after: np.ndarray) -> float:
@@ -103,7 +128,7 @@ def test_the_card_lives_and_its_cancel_works_while_another_cell_computes(jupyter
         steps = [grows(lambda: card.steps, seconds=5) for _ in range(5)]
         assert all(later > earlier for earlier, later in pairwise(steps))
         assert moves(card)
-        card.press("Cancel")
+        card.cancel()
         until(lambda: card.status == "Cancelled", seconds=15)
         assert page.locator(".jp-CodeCell").nth(1).get_by_text("[*]").count() == 1, "the cell still computes"
 
@@ -122,10 +147,23 @@ def test_a_job_is_shown_live_again_after_a_restart_of_the_kernel(jupyter: Jupyte
         until(lambda: card.points >= points, seconds=30)
         assert card.steps >= steps
         grows(lambda: card.steps)
-        card.press("Cancel")
+        card.cancel()
         until(lambda: card.status == "Cancelled", seconds=15)
 
 
+@pytest.mark.timeout(300 + UNWATCHED_SECONDS)
 def test_kernel_and_server_do_not_grow_while_nobody_looks(jupyter: Jupyter, page: Page) -> None:
-    """The tab is closed while a job sends frames; what is not taken must not pile up."""
-    jupyter.write("closed.ipynb", [SUBMIT])
+    """The tab vanishes while a job makes a megabyte of frames a second; they must not pile up anywhere."""
+    jupyter.write("closed.ipynb", [SUBMIT_FRAMES])
+    left = open_notebook(page, jupyter, "closed.ipynb")
+    left.run_all()
+    until(lambda: left.card().shown_step > 100, seconds=90)
+    left.save()
+    page = crash(page)
+    growth = growth_in_memory(jupyter, settle=5, seconds=UNWATCHED_SECONDS)
+    assert all(size < MOST_GROWTH for size in growth.values()), growth
+    with opened(page, jupyter, "closed.ipynb") as notebook:
+        card = notebook.card()
+        assert moves(card), "whoever comes back sees it live"
+        card.cancel()
+        until(lambda: card.status == "Cancelled", seconds=15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,22 @@ def test_the_card_follows_the_job_to_its_end_and_then_hears_no_more(job: FakeJob
     job.end(energy=-1.0)
     assert card.state()["results"] == [["energy", -1.0, "eV"]]
     until(lambda: not job.lab.watch.subscriptions)
+
+
+def test_a_job_that_was_seen_to_have_ended_is_not_listened_to_any_more(job: FakeJob, card: LiveCard) -> None:
+    """As when a queued job is cancelled: the look that follows the order comes before the feed's news."""
+    job.record = replace(job.record, status=Status.CANCELLED)
+    card.refresh()
+    until(lambda: not job.lab.watch.subscriptions)
+
+
+def test_a_warning_comes_and_goes_with_its_reason(job: FakeJob, card: LiveCard) -> None:
+    job.warning = "no worker listens on queue 'simulations'; `nanoos-lab worker` starts one"
+    obey(card, order="look")
+    assert "nanoos-lab worker" in card.state()["warning"]
+    job.warning = None
+    obey(card, order="look")
+    assert card.state()["warning"] == ""
 
 
 def test_a_job_that_has_ended_is_not_listened_to() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+from nbconvert import HTMLExporter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
 from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.widgets.render import html_of, mimebundle, text_of
@@ -46,6 +49,13 @@ def test_the_table_shows_results_with_units() -> None:
     scalars = {"bulk_modulus": 137.2, "iterations": 12}
     text = Text(html_of(a_record(status=Status.SUCCEEDED, scalars=scalars))).texts
     assert text[-4:] == ["bulk modulus", "137.2 GPa", "iterations", "12"]
+
+
+def test_a_page_made_by_nbconvert_shows_the_table_where_no_widget_can_live() -> None:
+    bundle = mimebundle(FakeJob()) | {"application/vnd.jupyter.widget-view+json": {"model_id": "gone"}}
+    notebook = new_notebook(cells=[new_code_cell("job", outputs=[new_output("display_data", data=bundle)])])
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert "Cu2048, 2048 atoms" in " ".join(Text(page).texts)
 
 
 def test_names_are_text_and_never_markup() -> None:

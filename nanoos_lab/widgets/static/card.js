@@ -147,6 +147,39 @@ function notesOf(state) {
   return notes;
 }
 
+/** Make the elements of a card that change. */
+function makeParts() {
+  const filled = element("div");
+  const cancel = button("Cancel", "End this job; what it has sampled so far is kept");
+  cancel.classList.add("nanoos-cancel");
+  return {
+    status: element("span", { class: "nanoos-status" }),
+    name: element("span", { class: "nanoos-name" }),
+    about: element("span", { class: "nanoos-about" }),
+    log: button("Log", "Show what the engine said"),
+    structure: button("3D", "Show the structure"),
+    cancel,
+    filled,
+    bar: element("div", { class: "nanoos-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" }, filled),
+    steps: element("span"),
+    times: element("span"),
+    notes: element("div"),
+    results: element("div", { class: "nanoos-results" }),
+    logText: element("pre", { class: "nanoos-log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: "0" }),
+    voice: element("span", { class: "nanoos-voice", role: "status", "aria-live": "polite" }),
+  };
+}
+
+/** @param {HTMLElement} root @param {ReturnType<typeof makeParts>} parts @param {HTMLElement} plot */
+function layOut(root, parts, plot) {
+  const titles = element("span", { class: "nanoos-titles" }, parts.name, parts.about);
+  const buttons = element("span", { class: "nanoos-buttons" }, parts.log, parts.structure, parts.cancel);
+  const head = element("div", { class: "nanoos-head" }, parts.status, titles, buttons);
+  const figures = element("div", { class: "nanoos-figures" }, parts.steps, parts.times);
+  root.classList.add("nanoos-card");
+  root.replaceChildren(head, parts.bar, figures, parts.notes, parts.results, plot, parts.logText, parts.voice);
+}
+
 /** The card inside an element. */
 export class Card {
   /**
@@ -166,46 +199,16 @@ export class Card {
     /** Whether what feeds the card is gone. */
     this.lost = false;
     this.plot = new Plot();
-    this.build();
+    this.parts = makeParts();
+    layOut(root, this.parts, this.plot.root);
     this.listen();
     this.clock = window.setInterval(() => this.tick(), 1000);
   }
 
-  build() {
-    this.status = element("span", { class: "nanoos-status" });
-    this.name = element("span", { class: "nanoos-name" });
-    this.about = element("span", { class: "nanoos-about" });
-    this.logButton = button("Log", "Show what the engine said");
-    this.structureButton = button("3D", "Show the structure");
-    this.cancelButton = button("Cancel", "End this job; what it has sampled so far is kept");
-    this.cancelButton.classList.add("nanoos-cancel");
-    this.filled = element("div");
-    this.bar = element("div", { class: "nanoos-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" }, this.filled);
-    this.steps = element("span");
-    this.times = element("span");
-    this.notes = element("div");
-    this.results = element("div", { class: "nanoos-results" });
-    this.logText = element("pre", { class: "nanoos-log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: "0" });
-    this.voice = element("span", { class: "nanoos-voice", role: "status", "aria-live": "polite" });
-    const titles = element("span", { class: "nanoos-titles" }, this.name, this.about);
-    const buttons = element("span", { class: "nanoos-buttons" }, this.logButton, this.structureButton, this.cancelButton);
-    this.root.classList.add("nanoos-card");
-    this.root.replaceChildren(
-      element("div", { class: "nanoos-head" }, this.status, titles, buttons),
-      this.bar,
-      element("div", { class: "nanoos-figures" }, this.steps, this.times),
-      this.notes,
-      this.results,
-      this.plot.root,
-      this.logText,
-      this.voice,
-    );
-  }
-
   listen() {
-    this.logButton.addEventListener("click", () => this.state && this.send({ order: "log", shown: !this.state.logShown }));
-    this.structureButton.addEventListener("click", () => this.state && this.send({ order: "structure", shown: !this.state.structureShown }));
-    this.cancelButton.addEventListener("click", () => this.onCancel());
+    this.parts.log.addEventListener("click", () => this.state && this.send({ order: "log", shown: !this.state.logShown }));
+    this.parts.structure.addEventListener("click", () => this.state && this.send({ order: "structure", shown: !this.state.structureShown }));
+    this.parts.cancel.addEventListener("click", () => this.onCancel());
   }
 
   dispose() {
@@ -216,7 +219,7 @@ export class Card {
 
   /** Show another state. @param {CardState} state */
   update(state) {
-    if (this.state && this.state.status !== state.status) write(this.voice, `${state.name}: ${WORDS[state.status]}`);
+    if (this.state && this.state.status !== state.status) write(this.parts.voice, `${state.name}: ${WORDS[state.status]}`);
     this.state = state;
     this.since = performance.now();
     if (finished(state) || state.notice) this.cancelSent = 0;
@@ -230,7 +233,7 @@ export class Card {
 
   /** Show the newest lines of the log. @param {string[]} lines */
   log(lines) {
-    const pane = this.logText;
+    const pane = this.parts.logText;
     const atEnd = pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 8;
     write(pane, lines.join("\n") || "The engine has said nothing yet.");
     if (atEnd) pane.scrollTop = pane.scrollHeight;
@@ -261,40 +264,40 @@ export class Card {
 
   /** @param {CardState} state */
   showHead(state) {
-    if (changed(this.status, state.status)) this.status.replaceChildren(icon(ICONS[state.status]), WORDS[state.status]);
-    write(this.name, state.name);
+    if (changed(this.parts.status, state.status)) this.parts.status.replaceChildren(icon(ICONS[state.status]), WORDS[state.status]);
+    write(this.parts.name, state.name);
     const atoms = state.atoms ? `${integer(state.atoms)} atom${state.atoms === 1 ? "" : "s"}` : "";
     const facts = [atoms, state.engine, state.task].filter(Boolean).join(" · ");
-    if (!changed(this.about, state.formula + facts)) return;
-    this.about.title = `job ${state.id}`;
-    this.about.replaceChildren(...typeset(state.formula), (state.formula ? " · " : "") + facts);
+    if (!changed(this.parts.about, state.formula + facts)) return;
+    this.parts.about.title = `job ${state.id}`;
+    this.parts.about.replaceChildren(...typeset(state.formula), (state.formula ? " · " : "") + facts);
   }
 
   /** @param {CardState} state */
   showProgress(state) {
     const done = fraction(state);
     const percent = done === null ? null : Math.floor(100 * done);
-    this.bar.classList.toggle("nanoos-endless", done === null && state.status === "running");
-    this.filled.style.width = `${(100 * (done ?? 0)).toFixed(2)}%`;
-    if (percent === null) this.bar.removeAttribute("aria-valuenow");
-    else this.bar.setAttribute("aria-valuenow", String(percent));
+    this.parts.bar.classList.toggle("nanoos-endless", done === null && state.status === "running");
+    this.parts.filled.style.width = `${(100 * (done ?? 0)).toFixed(2)}%`;
+    if (percent === null) this.parts.bar.removeAttribute("aria-valuenow");
+    else this.parts.bar.setAttribute("aria-valuenow", String(percent));
     const spokenParts = [WORDS[state.status], percent === null ? "" : `${percent} %`, stepsText(state)];
-    this.bar.setAttribute("aria-valuetext", spokenParts.filter(Boolean).join(", "));
-    write(this.steps, stepsText(state));
-    write(this.times, timeText(state, secondsSince(this.since)));
+    this.parts.bar.setAttribute("aria-valuetext", spokenParts.filter(Boolean).join(", "));
+    write(this.parts.steps, stepsText(state));
+    write(this.parts.times, timeText(state, secondsSince(this.since)));
   }
 
   /** @param {CardState} state */
   showButtons(state) {
     const asked = state.cancelling || (this.cancelSent > 0 && !finished(state));
-    this.cancelButton.hidden = finished(state);
-    this.cancelButton.disabled = asked || this.lost;
-    this.logButton.disabled = this.structureButton.disabled = this.lost;
-    write(this.cancelButton, asked ? "Cancelling…" : this.armed ? "Cancel it?" : "Cancel");
-    this.logButton.setAttribute("aria-pressed", String(state.logShown));
-    this.structureButton.setAttribute("aria-pressed", String(state.structureShown));
-    this.structureButton.hidden = state.atoms === 0;
-    this.logText.hidden = !state.logShown;
+    this.parts.cancel.hidden = finished(state);
+    this.parts.cancel.disabled = asked || this.lost;
+    this.parts.log.disabled = this.parts.structure.disabled = this.lost;
+    write(this.parts.cancel, asked ? "Cancelling…" : this.armed ? "Cancel it?" : "Cancel");
+    this.parts.log.setAttribute("aria-pressed", String(state.logShown));
+    this.parts.structure.setAttribute("aria-pressed", String(state.structureShown));
+    this.parts.structure.hidden = state.atoms === 0;
+    this.parts.logText.hidden = !state.logShown;
   }
 
   /** @param {CardState} state */
@@ -303,8 +306,8 @@ export class Card {
     const unheard = this.cancelSent > 0 && !state.cancelling && secondsSince(this.cancelSent) > CANCEL_PATIENCE;
     if (this.lost && !finished(state)) notes.push(["warning", "No longer live", `The kernel was restarted; nl.load("${state.id}") shows the job live again.`]);
     else if (unheard) notes.push(["warning", "Cancel", `The kernel is busy and has not taken it in yet; nanoos-lab cancel ${state.id} in a terminal acts at once.`]);
-    if (!changed(this.notes, JSON.stringify(notes))) return;
-    this.notes.replaceChildren(
+    if (!changed(this.parts.notes, JSON.stringify(notes))) return;
+    this.parts.notes.replaceChildren(
       ...notes.map(([kind, head, text]) =>
         element("p", { class: `nanoos-note nanoos-${kind}` }, kind === "remedy" ? "" : icon(ICONS[kind]), element("b", {}, head), " ", text),
       ),
@@ -313,9 +316,9 @@ export class Card {
 
   /** @param {CardState} state */
   showResults(state) {
-    this.results.hidden = state.results.length === 0;
-    if (!changed(this.results, JSON.stringify(state.results))) return;
-    this.results.replaceChildren(
+    this.parts.results.hidden = state.results.length === 0;
+    if (!changed(this.parts.results, JSON.stringify(state.results))) return;
+    this.parts.results.replaceChildren(
       ...state.results.map(([name, value, unit]) =>
         element("span", {}, element("span", {}, spoken(name)), " ", result(value) + (unit && unit !== "1" ? `\u202f${unit}` : "")),
       ),

@@ -9,6 +9,8 @@ import { Card } from "./card.js";
 
 /** @typedef {import("./plot.js").Series} Series */
 
+/** Seconds between two looks at what a waiting job waits for; nothing tells of that by itself. */
+const LOOK_PAUSE = 10;
 /** Seconds between two acknowledgements of card updates. */
 const ACK_PAUSE = 1;
 
@@ -47,6 +49,10 @@ export default () => {
         series = { columns: history.columns, rows: cut(history.rows, history.columns.length + 1) };
         for (const card of cards) card.curve(series);
       };
+      const look = window.setInterval(() => {
+        const waits = ["pending", "queued"].includes(model.get("state").status);
+        if (waits && cards.size && !document.hidden) model.send({ order: "look" });
+      }, 1000 * LOOK_PAUSE);
       restart();
       acknowledge();
       model.on("change:state", () => {
@@ -56,6 +62,7 @@ export default () => {
       model.on("change:history", restart);
       model.on("comm_live_update", () => {
         window.clearTimeout(acknowledging);
+        window.clearInterval(look);
         for (const card of cards) card.lose();
       });
       model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
@@ -71,6 +78,7 @@ export default () => {
           model.send({ order: "history" });
         }
       });
+      return () => window.clearInterval(look);
     },
     render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
       const card = new Card(el, (/** @type {any} */ order) => model.send(order));

@@ -1,0 +1,208 @@
+"""The card on a bare page: no kernel, no JupyterLab, fed with plain states, as another transport may feed it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nanoos_lab.core.record import Failure, JobRecord
+from nanoos_lab.core.status import Reason, Status
+from nanoos_lab.widgets.model import CardModel
+from nanoos_lab.widgets.modules import STATIC, joined
+from tests.widgets.fake import a_record
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.browser
+
+COLUMNS = [{"name": "time", "unit": "fs"}, {"name": "temperature", "unit": "K"}, {"name": "pressure", "unit": "GPa"}]
+MAKE = """
+window.orders = [];
+window.card = new Card(document.querySelector("main"), (order) => orders.push(order));
+"""
+PLOT = "({ columns, rows }) => card.curve({ columns, rows: rows.map((row) => Float64Array.from(row)) })"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class BareCard:
+    """A card in the body of an otherwise empty page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        page.set_content("<!doctype html><main style='width: 800px'></main>")
+        page.add_style_tag(content=(STATIC / "card.css").read_text())
+        script = (
+            "window.orders = []; window.card = new Card(document.querySelector('main'), (order) => orders.push(order));"
+        )
+        page.add_script_tag(content=joined("card.js") + script, type="module")
+        page.wait_for_function("window.card")
+
+    def show(self, record: JobRecord, **changes: Any) -> None:
+        """Show a job."""
+        self.page.evaluate("(state) => card.update(state)", CardModel.of(record).to_json(NOW) | changes)
+
+    def plot(self, rows: list[list[float]]) -> None:
+        """Show a curve of step, time, temperature and pressure."""
+        self.page.evaluate(PLOT, {"columns": COLUMNS, "rows": rows})
+
+    @property
+    def orders(self) -> list[dict[str, Any]]:
+        """What the user has asked for."""
+        found: list[dict[str, Any]] = self.page.evaluate("orders")
+        return found
+
+    @property
+    def text(self) -> str:
+        """All that is shown."""
+        return str(self.page.locator("main").inner_text())
+
+    def button(self, name: str) -> Locator:
+        """A button by its name."""
+        return self.page.get_by_role("button", name=name, exact=True)
+
+
+@pytest.fixture
+def card(page: Page) -> BareCard:
+    return BareCard(page)
+
+
+def a_running_record(**changes: Any) -> JobRecord:
+    return a_record(status=Status.RUNNING, started=NOW, step=12_500, **changes)
+
+
+def some_rows() -> list[list[float]]:
+    return [[step, 2.0 * step, 300.0 + step / 10, -0.5] for step in range(0, 1000, 100)]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_has_a_word_and_a_shape_of_its_own(card: BareCard, status: Status) -> None:
+    card.show(a_record(status=status))
+    assert status.capitalize() in card.text
+    shapes = set()
+    for other in Status:
+        card.show(a_record(status=other))
+        shapes.add(card.page.locator(".nanoos-status path").get_attribute("d"))
+    assert len(shapes) == len(Status)
+
+
+def test_progress_is_there_for_eyes_and_for_screen_readers(card: BareCard) -> None:
+    card.show(a_running_record(), rate=1250.0, eta=30.0, elapsed=10.0)
+    assert "12\u202f500 / 50\u202f000 steps" in card.text
+    assert "1250 steps/s" in card.text
+    assert "30\u202fs left" in card.text
+    bar = card.page.get_by_role("progressbar")
+    assert bar.get_attribute("aria-valuenow") == "25"
+    assert bar.get_attribute("aria-valuetext") == "Running, 25 %, 12\u202f500 / 50\u202f000 steps"
+
+
+def test_without_a_total_no_percentage_is_made_up(card: BareCard) -> None:
+    card.show(a_running_record(total=None))
+    assert card.page.get_by_role("progressbar").get_attribute("aria-valuenow") is None
+    assert "12\u202f500 steps" in card.text
+
+
+def test_only_changes_of_status_are_spoken(card: BareCard) -> None:
+    voice = card.page.locator("[aria-live=polite]")
+    assert voice.count() == 1
+    card.show(a_running_record())
+    card.show(a_running_record(), step=20_000)
+    assert voice.inner_text() == ""
+    card.show(a_record(status=Status.SUCCEEDED))
+    assert voice.inner_text() == "copper at 600 K: Succeeded"
+
+
+def test_a_failure_shows_the_cause_before_what_to_do(card: BareCard) -> None:
+    failure = Failure(reason=Reason.MEMORY, message="the engine used 64 GB", remedy="Ask for fewer atoms.")
+    card.show(a_record(status=Status.FAILED, failure=failure))
+    assert (
+        card.text.index("Out of memory") < card.text.index("the engine used 64 GB") < card.text.index("Ask for fewer")
+    )
+
+
+def test_whatever_comes_in_stays_text(card: BareCard) -> None:
+    evil = "<img src=x onerror='window.hit = 1'>"
+    failure = Failure(reason=Reason.ENGINE, message=evil, remedy=evil)
+    record = a_record(name=evil, formula=evil, engine=evil, status=Status.FAILED, failure=failure, scalars={evil: evil})
+    card.show(record, warning=evil, notice=evil)
+    card.page.evaluate("(text) => card.log([text])", evil)
+    assert card.page.locator("img").count() == 0
+    assert card.text.count(evil) >= 5
+    assert card.page.evaluate("window.hit") is None
+
+
+def test_cancel_is_one_click_for_a_young_run(card: BareCard) -> None:
+    card.show(a_running_record(), elapsed=10.0)
+    card.button("Cancel").click()
+    assert card.orders == [{"order": "cancel"}]
+    assert card.button("Cancelling…").is_disabled()
+
+
+def test_cancel_asks_again_for_a_run_that_has_cost_much(card: BareCard) -> None:
+    card.show(a_running_record(), elapsed=3600.0)
+    card.button("Cancel").click()
+    assert card.orders == []
+    card.button("Cancel it?").click()
+    assert card.orders == [{"order": "cancel"}]
+
+
+def test_a_cancel_that_nobody_takes_in_is_explained(card: BareCard) -> None:
+    card.show(a_running_record(), elapsed=10.0)
+    card.button("Cancel").click()
+    card.page.get_by_text("nanoos-lab cancel").wait_for(timeout=10_000)
+
+
+def test_a_card_without_its_feed_says_so_and_takes_no_orders(card: BareCard) -> None:
+    record = a_running_record()
+    card.show(record)
+    card.page.evaluate("card.lose()")
+    assert f'nl.load("{record.id}")' in card.text
+    assert all(button.is_disabled() for button in card.page.get_by_role("button").all())
+
+
+def test_the_plot_names_quantity_and_unit_on_both_axes(card: BareCard) -> None:
+    card.show(a_running_record())
+    card.plot(some_rows())
+    assert "time (fs)" in card.text
+    assert "temperature (K)" in card.text
+    assert "390.00\u202fK" in card.text, "the newest value"
+
+
+def test_another_column_can_be_chosen(card: BareCard) -> None:
+    card.show(a_running_record())
+    card.plot(some_rows())
+    choice = card.page.get_by_label("Quantity to plot")
+    assert choice.locator("option").all_inner_texts() == ["temperature (K)", "pressure (GPa)"]
+    choice.select_option("pressure")
+    assert "\u22120.50000\u202fGPa" in card.text
+    card.plot([*some_rows(), [1000, 2000.0, 400.0, -0.25]])
+    assert "\u22120.25000\u202fGPa" in card.text, "the choice stays"
+
+
+def test_the_arrow_keys_read_the_curve(card: BareCard) -> None:
+    card.show(a_running_record())
+    card.plot(some_rows())
+    card.page.locator(".nanoos-plot").focus()
+    card.page.keyboard.press("Home")
+    assert "300.00\u202fK" in card.text
+    card.page.keyboard.press("ArrowRight")
+    assert "310.00\u202fK" in card.text
+    assert "at time 200.000\u202ffs" in card.text
+
+
+def test_targets_are_large_enough_for_a_finger(card: BareCard) -> None:
+    card.show(a_running_record())
+    card.plot(some_rows())
+    for target in [*card.page.get_by_role("button").all(), card.page.get_by_label("Quantity to plot")]:
+        box = target.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 24
+
+
+def test_nothing_moves_for_those_who_asked_for_that(card: BareCard) -> None:
+    card.page.emulate_media(reduced_motion="reduce")
+    card.show(a_running_record(total=None))
+    style = "getComputedStyle(document.querySelector('.nanoos-bar > div'))"
+    assert card.page.evaluate(f"[{style}.animationName, {style}.transitionProperty]") == ["none", "none"]
