@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nanoos_lab.lab.lab import Lab
-    from tests.cli.command import Cli
+    from tests.cli.command import Cli, Shell
 
 MD = ("--engine", "mock", "--task", "md", "-p", "steps=20", "-p", "every=5")
 
@@ -39,10 +39,10 @@ def finished(lab: Lab) -> str:
     return lab.submit(structure, engine="mock", task="md", name="finished one", **wanted).wait(60).id
 
 
-def test_a_structure_file_is_submitted_and_waited_for(cli: Cli, copper: str) -> None:
-    job_id = cli("submit", copper, *MD, "--name", "from a shell", "--wait").out.strip()
+def test_a_structure_file_is_submitted_and_waited_for(shell: Shell, copper: str) -> None:
+    job_id = shell("submit", copper, *MD, "--name", "from a shell", "--wait").out.strip()
 
-    found = cli("show", job_id, "--json").json()
+    found = shell("show", job_id, "--json").json()
 
     assert found["job"]["status"] == "succeeded"
     assert found["job"]["name"] == "from a shell"
@@ -71,8 +71,8 @@ def test_a_parameter_is_json_or_text_or_the_text_of_a_file(cli: Cli, copper: str
     assert chosen == {"duration": 0.25, "ensemble": "nvt", "temperature": 300.0, "output": "from a file"}
 
 
-def test_a_job_that_fails_is_one_line_and_exit_code_1(cli: Cli, copper: str) -> None:
-    answer = cli("submit", copper, *MD, "-p", "fail_at=10", "--wait", code=1)
+def test_a_job_that_fails_is_one_line_and_exit_code_1(shell: Shell, copper: str) -> None:
+    answer = shell("submit", copper, *MD, "-p", "fail_at=10", "--wait", code=1)
     last = answer.err.splitlines()[-1]
     assert last.startswith("error: job ")
     assert "failed (engine)" in last
@@ -142,11 +142,11 @@ def test_the_log_is_what_the_engine_printed(cli: Cli, finished: str) -> None:
     assert cli("logs", "--follow", finished).out == "the mock engine says hello\n"
 
 
-def test_a_running_job_is_cancelled(cli: Cli, lab: Lab, copper: str) -> None:
-    job = lab.load(cli("submit", copper, *MD, "-p", "duration=60").out.strip())
+def test_a_running_job_is_cancelled(shell: Shell, lab: Lab, copper: str) -> None:
+    job = lab.load(shell("submit", copper, *MD, "-p", "duration=60").out.strip())
     until(job.running)
 
-    assert "is being cancelled" in cli("cancel", job.id).err
+    assert "is being cancelled" in shell("cancel", job.id).err
 
     assert job.wait(30).status == "cancelled"
 
@@ -199,18 +199,18 @@ def test_engines_are_listed_with_their_tasks(cli: Cli) -> None:
     assert "mock" in cli("engines").out
 
 
-def test_the_demo_shows_the_thermo_table_with_its_units(cli: Cli) -> None:
-    out = cli("demo", "--engine", "mock", "--steps", "300").out
+def test_the_demo_shows_the_thermo_table_with_its_units(shell: Shell) -> None:
+    out = shell("demo", "--engine", "mock", "--steps", "300").out
     names, units = (line.split() for line in out.splitlines()[:2])
     assert dict(zip(names, units, strict=False))["temperature"] == "K"
     assert dict(zip(names, units, strict=False))["pressure"] == "GPa"
     assert out.rstrip().splitlines()[-1].split()[0] == "300"
 
 
-def test_the_demo_without_lammps_says_what_to_install_and_starts_nothing(own_cli: Cli, own_lab: Lab) -> None:
+def test_the_demo_without_lammps_says_what_to_install_and_starts_nothing(own_shell: Shell, own_lab: Lab) -> None:
     hidden = "import sys; sys.modules['lammps'] = None; from nanoos_lab.cli import main; main()"
     command = [sys.executable, "-c", hidden, "demo"]
-    done = subprocess.run(command, env=own_cli.environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=own_shell.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "pip install" in line

@@ -17,7 +17,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.command import Cli
+    from tests.cli.command import Shell
 
 
 def test_notebooks_are_copied_once_and_never_overwritten(tmp_path: Path) -> None:
@@ -40,10 +40,10 @@ def test_the_shipped_notebooks_have_one_title_and_no_saved_output() -> None:
         assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code), path.name
 
 
-def test_jupyterlab_opens_on_the_copies_with_the_lab_running(cli: Cli) -> None:
+def test_jupyterlab_opens_on_the_copies_with_the_lab_running(shell: Shell) -> None:
     port = _free_port()
     options = ("--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=secret")
-    with cli.start("lab", "--directory", "copies", *options) as process:
+    with shell.start("lab", "--directory", "copies", *options) as process:
         try:
             address = f"http://127.0.0.1:{port}/api/contents?token=secret"
             until(lambda: process.poll() is not None or _fetch(address), what="JupyterLab", seconds=60)
@@ -52,17 +52,19 @@ def test_jupyterlab_opens_on_the_copies_with_the_lab_running(cli: Cli) -> None:
             process.terminate()
             process.communicate()
     assert "01_first_job.ipynb" in [item["name"] for item in content]
-    assert cli("status", "--json").json()["running"] is True
+    assert shell("status", "--json").json()["running"] is True
 
 
-def test_without_jupyterlab_the_command_says_what_to_install(cli: Cli) -> None:
+def test_without_jupyterlab_the_command_says_what_to_install(shell: Shell) -> None:
     code = "import sys; sys.modules['jupyterlab'] = None; from nanoos_lab.cli import main; main()"
     command = [sys.executable, "-c", code, "lab"]
-    done = subprocess.run(command, env=cli.environment, cwd=cli.directory, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=shell.environment, cwd=shell.directory, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert 'pip install "nanoos-lab[lab]"' in line
-    assert list(cli.directory.iterdir()) == []
+    assert list(shell.directory.iterdir()) == []
 
 
 def _free_port() -> int:

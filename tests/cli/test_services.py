@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ase.build import bulk
 
-from tests.cli.command import Cli
+from tests.cli.command import Cli, Shell
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -24,47 +24,47 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """The command line on a lab that it has started, and stops at the end."""
     directory = tmp_path_factory.mktemp("running")
-    cli = Cli({"NANOOS_HOME": str(directory / "home"), "WORKER_CONCURRENCY": "1"}, directory)
-    cli("up")
-    yield cli
-    cli("down", "--now")
+    shell = Shell({"NANOOS_HOME": str(directory / "home"), "WORKER_CONCURRENCY": "1"}, directory)
+    shell("up")
+    yield shell
+    shell("down", "--now")
 
 
-def test_a_lab_that_does_not_run_is_said_so_and_nothing_is_made(own_cli: Cli, own_lab: Lab) -> None:
-    found = own_cli("status", "--json", code=3).json()
+def test_a_lab_that_does_not_run_is_said_so_and_nothing_is_made(own_shell: Shell, own_lab: Lab) -> None:
+    found = own_shell("status", "--json", code=3).json()
     assert found["running"] is False
     assert "nanoos-lab up" in found["problems"][0]
-    assert "does not run" in own_cli("down").err
+    assert "does not run" in own_shell("down").err
     assert not own_lab.settings.home.exists()
 
 
-def test_up_status_and_down_tell_the_life_of_the_lab(own_cli: Cli, own_lab: Lab) -> None:
-    own_cli("up")
-    first = own_cli("status", "--json").json()
-    own_cli("up")
-    second = own_cli("status", "--json").json()
+def test_up_status_and_down_tell_the_life_of_the_lab(own_shell: Shell, own_lab: Lab) -> None:
+    own_shell("up")
+    first = own_shell("status", "--json").json()
+    own_shell("up")
+    second = own_shell("status", "--json").json()
 
     assert first["running"] is True
     assert first["queues"] == {"high_priority": 0, "simulations": 0, "default": 0}
     assert second["processes"] == first["processes"]
-    assert str(own_lab.settings.home) in own_cli("status").out
+    assert str(own_lab.settings.home) in own_shell("status").out
 
     job = own_lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5, duration=60)
     until(job.running)
-    (line,) = own_cli("down", code=1).err.splitlines()
+    (line,) = own_shell("down", code=1).err.splitlines()
     assert job.id in line
     assert "--now" in line
 
-    own_cli("down", "--now")
-    stopped = own_cli("status", "--json", code=3).json()
+    own_shell("down", "--now")
+    stopped = own_shell("status", "--json", code=3).json()
     assert stopped["processes"] == {"server": None, "supervisor": None}
     assert not any(_alive(pid) for pid in first["processes"].values())
 
 
-def test_no_command_prints_the_password_of_the_server(running: Cli) -> None:
+def test_no_command_prints_the_password_of_the_server(running: Shell) -> None:
     configuration = (running.directory / "home" / "valkey.conf").read_text()
     found = re.search(r"^requirepass (\S+)$", configuration, re.MULTILINE)
     assert found
@@ -72,22 +72,22 @@ def test_no_command_prints_the_password_of_the_server(running: Cli) -> None:
     assert not any(found.group(1) in answer.out + answer.err for answer in answers)
 
 
-def test_a_worker_in_burst_mode_runs_what_waits_and_leaves(own_cli: Cli, own_lab: Lab) -> None:
+def test_a_worker_in_burst_mode_runs_what_waits_and_leaves(own_shell: Shell, own_lab: Lab) -> None:
     jobs = [own_lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5) for _ in range(3)]
-    own_cli("worker", "--burst")
+    own_shell("worker", "--burst")
     assert [job.wait(30).status for job in jobs] == ["succeeded"] * 3
 
 
-def test_the_reconciler_says_what_it_did(running: Cli) -> None:
+def test_the_reconciler_says_what_it_did(running: Shell) -> None:
     assert running("reconcile").err.strip() == "0 lost, 0 sent again"
 
 
-def test_migrate_keeps_a_schema_that_is_right(running: Cli) -> None:
+def test_migrate_keeps_a_schema_that_is_right(running: Shell) -> None:
     running("migrate")
     assert running("jobs", "--json").json() == []
 
 
-def test_the_dashboard_is_behind_a_password_of_its_own_and_ends_quietly(running: Cli) -> None:
+def test_the_dashboard_is_behind_a_password_of_its_own_and_ends_quietly(running: Shell) -> None:
     with running.start("dashboard", "--port", "0") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -101,22 +101,24 @@ def test_the_dashboard_is_behind_a_password_of_its_own_and_ends_quietly(running:
 
 
 @pytest.mark.parametrize("command", ["up", "status", "jobs"])
-def test_half_a_cluster_is_refused_in_one_line_without_its_password(own_cli: Cli, command: str) -> None:
-    own_cli.environment["REDIS_URL"] = "redis://:hidden@localhost:1/0"
-    (line,) = own_cli(command, code=1).err.splitlines()
+def test_half_a_cluster_is_refused_in_one_line_without_its_password(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hidden@localhost:1/0")
+    (line,) = cli(command, code=1).err.splitlines()
     assert "DATABASE_URL" in line
     assert "hidden" not in line
 
 
-def test_a_cluster_s_services_are_not_ours_to_start_or_stop(own_cli: Cli, tmp_path: Path) -> None:
-    own_cli.environment |= {
-        "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
-        "DATABASE_URL": f"sqlite:///{tmp_path}/store.sqlite",
-        "NANOOS_ARTIFACTS_URL": str(tmp_path / "artifacts"),
-    }
-    assert "nothing is started here" in own_cli("up").err
-    assert "not ours to stop" in own_cli("down", code=1).err
-    answer = own_cli("status", code=3)
+def test_a_cluster_s_services_are_not_ours_to_start_or_stop(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hidden@127.0.0.1:1/0")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/store.sqlite")
+    monkeypatch.setenv("NANOOS_ARTIFACTS_URL", str(tmp_path / "artifacts"))
+    assert "nothing is started here" in cli("up").err
+    assert "not ours to stop" in cli("down", code=1).err
+    answer = cli("status", code=3)
     assert "127.0.0.1:1" in answer.out
     assert "hidden" not in answer.out + answer.err
 
