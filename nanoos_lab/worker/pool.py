@@ -75,9 +75,10 @@ class Supervisor:
         self._children: dict[int, tuple[str, float]] = {}
         self._wanted: dict[str, Callable[[], None]] = {}
         self._stopping = False
+        self._idle = False
 
-    def run(self) -> None:
-        """Run until stopped."""
+    def run(self) -> bool:
+        """Run until stopped; return whether it was because nobody needed the lab."""
         embedded.start(self._settings.home, embedded.runtime_directory())
         _preload()
         for number in _SIGNALS:
@@ -91,7 +92,11 @@ class Supervisor:
         server = embedded.find(self._settings.home, embedded.runtime_directory())
         if server is not None:
             embedded.stop(server)
+        for number in _SIGNALS:
+            # Nothing is left that a signal would have to be passed on to.
+            signal.signal(number, signal.SIG_DFL)
         log.info("stopped")
+        return self._idle
 
     def _fork(self, name: str) -> None:
         parent = os.getpid()
@@ -133,6 +138,7 @@ class Supervisor:
         log.info("%s ended, pid %d, code %d", name, pid, code)
         if name == "keeper" and code == IDLE:
             log.info("nobody needs this lab; stopping")
+            self._idle = not self._stopping
             self._stop()
         if not self._stopping and name in self._wanted:
             time.sleep(max(0.0, YOUNG - (time.monotonic() - born)))
@@ -141,6 +147,7 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         # Passed on each time: at the second signal RQ's workers no longer wait for their work-horse.
+        self._idle = False
         self._stop()
 
     def _stop(self) -> None:
@@ -173,16 +180,29 @@ class Keeper:
             try:
                 embedded.start(self._settings.home, embedded.runtime_directory())
                 reconcile(services.store, services.queue)
-                if self._needed(services):
+                if _has_work(services):
                     last_needed = time.monotonic()
             except ServiceError as error:
                 log.warning("no pass of the reconciler: %s", error)
             time.sleep(min(RECONCILE, self._settings.idle_timeout / 4))
         sys.exit(IDLE)
 
-    def _needed(self, services: Services) -> bool:
-        counts = services.store.count()
-        return any(counts.get(status, 0) for status in (Status.PENDING, Status.QUEUED, Status.RUNNING))
+
+def _has_work(services: Services) -> bool:
+    counts = services.store.count()
+    return any(counts.get(status, 0) for status in (Status.PENDING, Status.QUEUED, Status.RUNNING))
+
+
+def _has_got_work(settings: Settings) -> bool:
+    """Say whether a job has come while the lab was stopping: who submitted it has seen a lab that runs."""
+    services = Services(settings)
+    try:
+        return _has_work(services)
+    except ServiceError as error:
+        log.warning("not known whether a job has come meanwhile: %s", error)
+        return False
+    finally:
+        services.close()
 
 
 def _preload() -> None:
@@ -231,4 +251,5 @@ def main() -> None:
     with _locked(lock_path(settings)) as mine:
         if mine:
             logging.basicConfig(level=settings.log_level, format="%(asctime)s %(process)d %(name)s %(message)s")
-            Supervisor(settings).run()
+            while Supervisor(settings).run() and _has_got_work(settings):
+                log.info("a job has come meanwhile; starting again")
