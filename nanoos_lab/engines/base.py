@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from nanoos_lab.core.frames import Frame, Results, RunHead, Sample
+    from nanoos_lab.core.frames import Results, RunHead, Sample
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Resources
