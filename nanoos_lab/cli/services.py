@@ -78,7 +78,7 @@ def _refuse_while_jobs_run(lab: "Lab") -> None:
     if running:
         names = ", ".join(f"{record.id} ({record.name}, {record.progress:.0%})" for record in running[:5])
         more = f" and {len(running) - 5} more" if len(running) > 5 else ""
-        raise NanoosError(f"{len(running)} jobs run: {names}{more}. Wait for them, cancel them, or use --now")
+        raise NanoosError(f"jobs run: {names}{more}. Wait for them, cancel them, or use --now")
 
 
 def worker(
