@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rq import Queue, Worker, get_current_job
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE
 from rq.job import Job
-from rq.registry import StartedJobRegistry
 from rq.results import Result
-from rq.utils import as_text
 from rq.worker_registration import REDIS_WORKER_KEYS
 
 from nanoos_lab.broker import live
@@ -187,7 +185,8 @@ class JobQueue:
             If the server does not answer.
         """
         with broker_errors(self._redis), self._redis.pipeline(transaction=False) as pipeline:
-            keys = sorted(as_text(key) for key in self._redis.smembers(REDIS_WORKER_KEYS))
+            registered: Any = self._redis.smembers(REDIS_WORKER_KEYS)
+            keys = sorted(_text(key) for key in registered)
             for key in keys:
                 pipeline.hgetall(key)
                 pipeline.smembers(WORKER_EXECUTIONS_KEY_TEMPLATE.format(_worker_name(key)))
@@ -212,8 +211,8 @@ class JobQueue:
             pipeline.lrange(queue.intermediate_queue_key, 0, -1)
             pipeline.zrangebyscore(queue.started_job_registry.key, time(), "+inf")
             waiting, popped, started = pipeline.execute()
-        running = {StartedJobRegistry.parse_job_id(entry) for entry in started}
-        return running | {name.decode() for name in (*waiting, *popped)}
+        running = {_executed(entry) for entry in started}
+        return running | {_text(name) for name in (*waiting, *popped)}
 
 
 def current_worker() -> str | None:
@@ -264,10 +263,20 @@ def _worker_state(key: str, fields: Mapping[bytes, bytes], executions: Iterable[
             host=values["hostname"],
             pid=int(values["pid"]),
             heartbeat=datetime.fromisoformat(values["last_heartbeat"]).astimezone(UTC),
-            messages=tuple(sorted(StartedJobRegistry.parse_job_id(as_text(entry)) for entry in executions)),
+            messages=tuple(sorted(_executed(entry) for entry in executions)),
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
+
+
+def _text(data: bytes) -> str:
+    """Decode a key or entry; one that is no text is nobody's of ours, but must not stand in the way of the others."""
+    return data.decode(errors="replace")
+
+
+def _executed(entry: bytes) -> str:
+    """Return the message that an entry ``<message>:<execution>`` of RQ's is about."""
+    return _text(entry).partition(":")[0]
 
 
 def _alive(worker: WorkerState) -> bool:
@@ -278,6 +287,7 @@ def _alive(worker: WorkerState) -> bool:
         os.kill(worker.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
+        # A process of somebody else, or a number that is none.
         return True
     return True
