@@ -210,9 +210,10 @@ class _Play:
         """Let the time of so many steps pass; those who watch see the atoms move meanwhile."""
         first, self._step = self._step, self._step + steps
         for step in self._clock.pass_steps(first, self._step):
-            self._context.progress(step)
             if self._context.watched:
                 self._context.live(self.sample(step))
+            else:
+                self._context.progress(step)
 
 
 class _Clock:

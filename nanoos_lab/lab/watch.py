@@ -152,7 +152,8 @@ class _Listener(threading.Thread):
         self._records: dict[str, JobRecord] = {}
         self._cursors: dict[str, str] = {}
         self._next_store = 0.0
-        self._next_look = 0.0
+        #: Job id → when its viewer's lease is to be renewed.
+        self._looks: dict[str, float] = {}
 
     def wake(self) -> None:
         """Make the thread look for new subscribers now."""
@@ -218,16 +219,20 @@ class _Listener(threading.Thread):
                     subscription.tell(Change(job_id=job_id, record=record))
 
     def _look(self, jobs: Mapping[str, list[Subscription]]) -> None:
-        """Renew the viewer's lease of the jobs whose frames are wanted."""
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + LOOK_INTERVAL
-        for job_id, heard in jobs.items():
-            if not self._finished(job_id) and any(one.frames for one in heard):
+        """Take and renew the viewer's lease of each job whose frames are wanted."""
+        now = time.monotonic()
+        wanted = [
+            job_id for job_id, heard in jobs.items() if any(one.frames for one in heard) and not self._finished(job_id)
+        ]
+        due = {job_id: self._looks.get(job_id, 0.0) for job_id in wanted}
+        for job_id in wanted:
+            if now >= due[job_id]:
                 look(self._services.connection, job_id, LOOK_LEASE)
+                due[job_id] = now + LOOK_INTERVAL
+        self._looks = due
 
     def _read_live(self, jobs: Mapping[str, list[Subscription]]) -> None:
-        block = max(0.0, min(self._next_store, self._next_look) - time.monotonic())
+        block = max(0.0, min([self._next_store, *self._looks.values()]) - time.monotonic())
         cursors = {job_id: cursor for job_id, cursor in self._cursors.items() if not self._finished(job_id)}
         events = self._reader.read(cursors, block=block)
         framed: set[str] = set()

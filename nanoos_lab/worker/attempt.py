@@ -168,8 +168,9 @@ class AttemptRun:
 
     def _beat(self, recorder: Recorder) -> None:
         recorder.flush()
-        if recorder.left():
-            self._engine.order("look", watched=False, cost=recorder.live_cost)
+        if recorder.watched or recorder.left():
+            # Each time with what a live sample has cost here lately, which its cadence takes into account.
+            self._engine.order("look", watched=recorder.watched, cost=recorder.live_cost)
         try:
             orders = self._services.store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
         except StoreError as error:

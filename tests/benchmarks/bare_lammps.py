@@ -17,7 +17,8 @@ from nanoos_lab.engines.lammps import library
 def main() -> None:
     """Execute the commands of a finished run of ours, then run, with thermo and a binary dump at `every`."""
     source, steps, every = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    commands = source.read_text().splitlines()
+    lines = source.read_text().splitlines()
+    commands = [line for line in lines if line.split()[0] not in ("run", "thermo", "write_restart")]
     os.chdir(source.parent)
     with tempfile.TemporaryDirectory(prefix="nanoos-bench-") as folder:
         arguments = ["-screen", "none", "-log", f"{folder}/log", "-nocite", "-suffix", "opt"]
