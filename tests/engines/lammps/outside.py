@@ -40,6 +40,8 @@ class Options:
     threads: int = 1
     ranks: int = 1
     allow_shell: bool = False
+    #: Live samples after which a stop is asked for.
+    stop_after_live: int | None = None
     #: Wall seconds after the first sample at which a stop is asked for, from another thread.
     stop_after: float | None = None
 
@@ -153,6 +155,7 @@ def _run(
         watched=options.watched,
         resources=Resources(threads=options.threads, ranks=options.ranks),
         policy=EnginePolicy(allow_shell=options.allow_shell),
+        stop_after_live=options.stop_after_live,
     )
     asked: list[float] = []
     if options.stop_after is not None:

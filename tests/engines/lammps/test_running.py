@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from ase.build import bulk
 from nanoos_lab.core.errors import EngineError, InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.base import EnginePolicy
-from nanoos_lab.engines.lammps import LammpsEngine
+from nanoos_lab.engines.lammps import LammpsEngine, library
 from tests.engines.lammps.outside import Options, submitted
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def test_one_seed_gives_one_path_and_another_seed_another(lammps: Lammps) -> Non
 
 
 def test_a_watched_run_shows_live_samples_between_those_that_are_kept(lammps: Lammps) -> None:
-    run = lammps(copper(6), "md", Options(watched=True), **COPPER, steps=1500, every=1500)
+    options = Options(watched=True, stop_after_live=3)
+    run = lammps(copper(6), "md", options, **COPPER, steps=10**9, every=1000)
     steps = [sample.step for sample in run.live]
     assert steps == sorted(set(steps))
-    assert steps
+    assert len(steps) == 3
     assert not set(steps) & set(run.steps)
     assert all(len(sample.row) == len(run.columns) for sample in run.live)
 
@@ -122,6 +124,40 @@ def test_the_input_and_the_log_are_kept_and_potential_files_are_not_doubled(lamm
     assert run.results.provenance["commands"] == commands
     assert "pair_coeff" in (run.workdir / "log.lammps").read_text()
     assert run.results.provenance["files"]["potential"]["name"] == "Cu_u3.eam"
+
+
+def test_the_kept_input_makes_the_same_run_in_plain_lammps(lammps: Lammps) -> None:
+    structure = copper()
+    structure.rotate(30, (1, 2, 3), rotate_cell=True)
+    run = lammps(structure, "md", **COPPER, ensemble="nvt", temperature_end=700, timestep=2.0, steps=90, every=30)
+    package, mpi, folder = library.folder(), library.mpi_library(), library.potentials_folder()
+    assert package
+    assert mpi
+    assert folder
+    (run.workdir / "Cu_u3.eam").symlink_to(folder / "Cu_u3.eam")
+    command = [str(package / "lmp"), "-in", "in.lammps", "-screen", "none", "-suffix", "opt", "-log", "plain.log"]
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(mpi.parent), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=run.workdir, env=environment, check=True, capture_output=True, timeout=60)
+    number = r" +([-+\d.e]+)"
+    rows = re.findall(rf"^{number * 7} *$", (run.workdir / "plain.log").read_text(), re.MULTILINE)
+    expected = np.array(rows, dtype=float)
+    assert run.steps == expected[:, 0].tolist()
+    np.testing.assert_allclose(run.rows[:, 1:5], expected[:, 1:5], rtol=1e-9)
+    np.testing.assert_allclose(run.series("pressure"), expected[:, 5] * 1e-4, rtol=1e-7)
+
+
+def test_two_files_of_one_name_are_told_apart(lammps: Lammps, tmp_path: Path) -> None:
+    folder = library.potentials_folder()
+    assert folder
+    paths = []
+    for element in ("Cu", "Ni"):
+        (tmp_path / element).mkdir()
+        paths.append(tmp_path / element / "metal.eam")
+        paths[-1].write_bytes((folder / f"{element}_u3.eam").read_bytes())
+    alloy = bulk("CuNi", "cesiumchloride", a=2.85, cubic=True) * (3, 3, 3)
+    same = lammps(alloy, "static", potential=[str(path) for path in paths])
+    expected = lammps(alloy, "static", potential=["Cu_u3.eam", "Ni_u3.eam"])
+    assert same["energy"] == expected["energy"]
 
 
 def test_too_large_a_timestep_fails_with_lammps_words_and_a_remedy(lammps: Lammps) -> None:
@@ -264,7 +300,7 @@ def test_preloading_starts_no_thread_and_no_mpi() -> None:
     """Workers fork after it; they run with one thread for each library, OpenBLAS among them."""
     code = """
 import ctypes, os, sys
-from nanoos_lab.engines.lammps import LammpsEngine
+from nanoos_lab.engines.lammps import LammpsEngine, library
 assert "lammps" not in sys.modules
 before = dict(os.environ)
 LammpsEngine().preload()

@@ -130,6 +130,7 @@ class Recorder:
                 columns=tuple(Column(name=name, unit=units.unit_of(name, system)) for name in self._columns),
                 numbers=self.numbers(),
                 pbc=self._program.pbc,
+                masses=self._masses(),
             )
         )
 
@@ -140,6 +141,15 @@ class Recorder:
         by_type = np.array([0, *known, *(self._by_mass(mass) for mass in masses[len(known) :])])
         numbers: Array = by_type[self._program.types()]
         return numbers
+
+    def _masses(self) -> Array | None:
+        """Return the mass of each atom in u, shape (atoms,); None where they are reduced or not those of types."""
+        factor = units.SYSTEMS[self._program.units].mass
+        masses = self._program.masses()
+        if factor is None or not np.isfinite(masses).all():
+            return None
+        per_atom: Array = masses[self._program.types() - 1] * factor
+        return per_atom
 
     def _by_mass(self, mass: float) -> int:
         factor = units.SYSTEMS[self._program.units].mass
