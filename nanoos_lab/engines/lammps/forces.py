@@ -46,13 +46,14 @@ def files(parameters: PotentialParameters) -> dict[str, Path]:
     ParameterError
         If there is no file at a path, or the pair style wants another number of files.
     """
-    names = parameters.names
+    paths = [find(name) for name in parameters.names]
     kind = style(parameters)
     if kind == "meam":
-        return _meam_files(names)
-    if len(names) > 1 and kind != "eam":
-        raise ParameterError("potential", list(names), f"one file, since pair style {kind!r} takes no more")
-    return {role(index): find(name) for index, name in enumerate(names)}
+        return _meam_files(paths)
+    if len(paths) > 1 and kind != "eam":
+        names = list(parameters.names)
+        raise ParameterError("potential", names, f"one file, since pair style {kind!r} takes no more")
+    return {role(index): path for index, path in enumerate(paths)}
 
 
 def role(index: int) -> str:
@@ -60,10 +61,9 @@ def role(index: int) -> str:
     return f"potential_{index + 1}" if index else "potential"
 
 
-def _meam_files(names: Sequence[str]) -> dict[str, Path]:
-    if len(names) > 2:
-        raise ParameterError("potential", list(names), "a MEAM library and a parameter file")
-    paths = [find(name) for name in names]
+def _meam_files(paths: Sequence[Path]) -> dict[str, Path]:
+    if len(paths) > 2:
+        raise ParameterError("potential", [path.name for path in paths], "a MEAM library and a parameter file")
     if len(paths) == 2:
         return {"library": paths[0], "parameters": paths[1]}
     if paths[0].name.startswith("library"):
@@ -73,7 +73,7 @@ def _meam_files(names: Sequence[str]) -> dict[str, Path]:
 
 
 def find(name: str) -> Path:
-    """Find a potential file: one that comes with LAMMPS, or one at a path."""
+    """Find a potential file: one at a path or in the current directory, or one that comes with LAMMPS."""
     given = Path(name).expanduser()
     folder = library.potentials_folder()
     if given.name == name and folder is not None and (folder / name).is_file() and not given.is_file():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Len
-from pydantic import StringConstraints, model_validator
+from pydantic import BeforeValidator, StringConstraints, model_validator
 
 from nanoos_lab.core.errors import ParameterError
 from nanoos_lab.core.parameters import (
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 #: The value of ``potential`` that needs no file.
 LENNARD_JONES = "lj"
 
-Name = Annotated[str, StringConstraints(min_length=1)]
+
+def _path_as_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+Name = Annotated[str, BeforeValidator(_path_as_text), StringConstraints(min_length=1)]
 Names = Annotated[tuple[Name, ...], Len(1)]
 
 

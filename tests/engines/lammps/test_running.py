@@ -204,6 +204,17 @@ def test_a_misspelt_potential_gets_the_nearest_name() -> None:
     assert caught.value.nearest in ("Cu_u3.eam", "Cu_u6.eam")
 
 
+def test_a_potential_may_be_given_without_its_ending_by_mistake_or_as_a_path(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        check(bulk("Cu"), potential="Cu_u3")
+    assert caught.value.nearest == "Cu_u3.eam"
+    folder = library.potentials_folder()
+    assert folder
+    own = tmp_path / "my copper.eam"
+    own.write_bytes((folder / "Cu_u3.eam").read_bytes())
+    check(bulk("Cu"), potential=own)
+
+
 def test_a_missing_unreadable_or_wrong_potential_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="there is no file"):
         check(bulk("Cu"), potential=str(tmp_path / "mine.eam"))
