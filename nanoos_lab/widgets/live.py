@@ -53,6 +53,7 @@ class LiveCard:
         self._job = job
         self._lock = threading.RLock()
         self._budget = Budget()
+        self._due = False
         self._curve_serial = 0
         self._subscription: Subscription | None = None
         self._structure: StructureView | None = None
@@ -114,6 +115,7 @@ class LiveCard:
             before, self._model = self._model, change(self._model)
             moved = self._model.record.status is not before.record.status
             now = time.monotonic()
+            self._due = True
             if at_once or moved or self._budget.may_update(now):
                 self._flush(now)
         if moved and self._model.record.status.finished:
@@ -121,6 +123,7 @@ class LiveCard:
 
     def _flush(self, now: float) -> None:
         """Send the page what has changed since the last time."""
+        self._due = False
         self._flush_curve()
         self._flush_log(now)
         self._budget = self._budget.after_send(UPDATE_BYTES, now)
@@ -170,8 +173,7 @@ class LiveCard:
     def _carry_out(self, order: Mapping[str, Any]) -> None:
         match order.get("order"):
             case "seen":
-                with self._lock:
-                    self._budget = self._budget.after_ack(int(order["serial"]), time.monotonic())
+                self._page_has_seen(int(order["serial"]))
             case "cancel":
                 self._job.cancel()
                 self.refresh()
@@ -184,6 +186,14 @@ class LiveCard:
                 self._card.send_state("state")
             case "log":
                 self._show_log(bool(order["shown"]))
+
+    def _page_has_seen(self, serial: int) -> None:
+        """Note that the page keeps up, and send what came too soon after the last update."""
+        with self._lock:
+            now = time.monotonic()
+            self._budget = self._budget.after_ack(serial, now)
+            if self._due:
+                self._flush(now)
 
     def _show_structure(self, shown: bool) -> None:
         with self._lock:

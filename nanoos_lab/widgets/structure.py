@@ -84,6 +84,7 @@ class StructureView(anywidget.AnyWidget):
         self._on_watched = on_watched
         self._lock = threading.Lock()
         self._budget = Budget()
+        self._due = False
         self._pages: frozenset[str] = frozenset()
         self._watched = False
         self.scene = _scene_of(atoms, step, version=1)
@@ -94,23 +95,27 @@ class StructureView(anywidget.AnyWidget):
         self.on_msg(self._hear)
 
     def push(self, frame: Frame) -> None:
-        """Show a frame, if the page keeps up; one that it could not take is dropped, the next is newer."""
+        """Show a frame; if the page does not keep up it waits, until the page does or a newer one is there."""
         placement = Placement.of(frame.cell)
         with self._lock:
             if len(frame.positions) != len(self.scene.symbols):
                 return
             positions = placement.place(frame.positions)
             self.scene = self.scene._replace(step=frame.step, cell=placement.cell, positions=positions)
-            now = time.monotonic()
-            sends = self._budget.may_send_frame(positions.nbytes, now)
-            exhausted = self._budget.exhausted(positions.nbytes)
-            if sends:
-                self._budget = self._budget.after_send(positions.nbytes, now)
-            serial = self._budget.sent
-        if sends:
-            message = {"kind": "frame", "serial": serial, "step": frame.step, "cell": placement.cell}
-            self.send(message, buffers=[positions.tobytes()])
-        elif exhausted:
+            self._due = True
+        self._send_newest()
+
+    def _send_newest(self) -> None:
+        with self._lock:
+            scene, now = self.scene, time.monotonic()
+            size = scene.positions.nbytes
+            exhausted = self._budget.exhausted(size)
+            if self._due and self._budget.may_send_frame(size, now):
+                self._due = False
+                self._budget = self._budget.after_send(size, now)
+                message = {"kind": "frame", "serial": self._budget.sent, "step": scene.step, "cell": scene.cell}
+                self.send(message, buffers=[scene.positions.tobytes()])
+        if exhausted:
             self._want(False)
 
     def show(self, atoms: Atoms, step: int | None) -> None:
@@ -118,6 +123,7 @@ class StructureView(anywidget.AnyWidget):
         with self._lock:
             changed = atoms.get_chemical_symbols() != self.scene.symbols
             self.scene = _scene_of(atoms, step, version=self.scene.version + changed)
+            self._due = False
         self.send_state("scene_data")
 
     def close(self) -> None:
@@ -137,6 +143,7 @@ class StructureView(anywidget.AnyWidget):
                 page = frozenset({str(content["page"])})
                 self._pages = self._pages | page if content["watched"] else self._pages - page
         self._want(bool(self._pages))
+        self._send_newest()
 
     def _want(self, watched: bool) -> None:
         if watched is not self._watched:

@@ -132,6 +132,30 @@ def test_a_frame_moves_the_atoms_of_the_scene(job: FakeJob, card: LiveCard) -> N
     assert card._structure.scene.positions == pytest.approx(moved, abs=1e-5)
 
 
+def test_what_came_too_soon_after_an_update_is_shown_when_the_page_has_answered(job: FakeJob, card: LiveCard) -> None:
+    """A slow engine says nothing for minutes after its first row."""
+    job.start()
+    job.progress(0, temperature=300.0)
+    serial, series = card.history()
+    assert not series.rows
+    obey(card, order="seen", serial=card.state()["serial"])
+    assert card.history()[0] == serial + 1
+    assert card.history()[1].rows == ((0.0, 300.0),)
+
+
+def test_a_frame_that_came_too_soon_is_sent_when_the_page_has_answered(
+    job: FakeJob, card: LiveCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    view = card._structure
+    monkeypatch.setattr(view, "send", lambda message, buffers: sent.append(message["step"]))
+    view._handle_custom_msg({"order": "watched", "page": "a", "watched": True}, [])
+    job.show(100, job.atoms.positions)
+    job.show(200, job.atoms.positions)
+    assert sent == [100]
+    until(lambda: view._handle_custom_msg({"order": "seen", "serial": 1}, []) or sent == [100, 200])
+
+
 def test_a_structure_is_built_once_and_only_when_shown() -> None:
     job = FakeJob()
     job.end()

@@ -304,7 +304,7 @@ export class Card {
   showNotes(state) {
     const notes = notesOf(state);
     const unheard = this.cancelSent > 0 && !state.cancelling && secondsSince(this.cancelSent) > CANCEL_PATIENCE;
-    if (this.lost && !finished(state)) notes.push(["warning", "No longer live", `The kernel was restarted; nl.load("${state.id}") shows the job live again.`]);
+    if (this.lost && !finished(state)) notes.push(["warning", "No longer live", `The kernel that fed this card is gone; nl.load("${state.id}") shows the job live again.`]);
     else if (unheard) notes.push(["warning", "Cancel", `The kernel is busy and has not taken it in yet; nanoos-lab cancel ${state.id} in a terminal acts at once.`]);
     if (!changed(this.parts.notes, JSON.stringify(notes))) return;
     this.parts.notes.replaceChildren(

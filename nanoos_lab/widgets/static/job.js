@@ -25,69 +25,109 @@ function cut(buffer, width) {
   return Array.from({ length: values.length / width }, (_, index) => values.subarray(index * width, (index + 1) * width));
 }
 
-export default () => {
-  /** @type {Set<Card>} */
-  const cards = new Set();
-  /** @type {Series} */
-  let series = { columns: [], rows: [] };
-  /** @type {string[]} */
-  let lines = [];
-  let serial = 0;
-  let acknowledging = 0;
+/** What a model has told, and the cards that show it. */
+class Store {
+  /** @param {any} model */
+  constructor(model) {
+    this.model = model;
+    /** @type {Set<Card>} */
+    this.cards = new Set();
+    /** @type {Series} */
+    this.series = { columns: [], rows: [] };
+    /** @type {string[]} */
+    this.lines = [];
+    /** Number of the last change of the curve. */
+    this.serial = 0;
+    this.acknowledging = 0;
+    this.looking = window.setInterval(() => this.look(), 1000 * LOOK_PAUSE);
+    this.restart();
+    this.acknowledge();
+    model.on("change:state", () => this.update());
+    model.on("change:history", () => this.restart());
+    model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.hear(message, buffers));
+    model.on("comm_live_update", () => this.lose());
+  }
 
+  dispose() {
+    window.clearInterval(this.looking);
+    window.clearTimeout(this.acknowledging);
+  }
+
+  /** @param {Card} card */
+  add(card) {
+    this.cards.add(card);
+    card.update(this.model.get("state"));
+    card.curve(this.series);
+    card.log(this.lines);
+  }
+
+  /** The kernel is gone. */
+  lose() {
+    this.dispose();
+    for (const card of this.cards) card.lose();
+  }
+
+  update() {
+    for (const card of this.cards) card.update(this.model.get("state"));
+    this.acknowledge();
+  }
+
+  /** Begin the curve anew, with all that is known of it. */
+  restart() {
+    const { serial, columns, rows } = this.model.get("history");
+    this.serial = serial;
+    this.series = { columns, rows: cut(rows, columns.length + 1) };
+    for (const card of this.cards) card.curve(this.series);
+  }
+
+  /** @param {any} message @param {DataView[]} buffers */
+  hear(message, buffers) {
+    if (message.kind === "log") this.showLog(message.lines);
+    else if (message.kind === "rows" && message.serial === this.serial + 1) this.splice(message, buffers[0]);
+    else if (message.kind === "rows" && message.serial > this.serial) this.model.send({ order: "history" });
+  }
+
+  /** @param {string[]} lines */
+  showLog(lines) {
+    this.lines = lines;
+    for (const card of this.cards) card.log(lines);
+  }
+
+  /** @param {{serial: number, start: number}} message @param {DataView} rows */
+  splice({ serial, start }, rows) {
+    this.serial = serial;
+    this.series.rows.length = start;
+    this.series.rows.push(...cut(rows, this.series.columns.length + 1));
+    for (const card of this.cards) card.curve(this.series);
+  }
+
+  acknowledge() {
+    this.acknowledging ||= window.setTimeout(() => {
+      this.acknowledging = 0;
+      this.model.send({ order: "seen", serial: this.model.get("state").serial });
+    }, 1000 * ACK_PAUSE);
+  }
+
+  /** Have the kernel look at what a waiting job waits for, while somebody sees the card. */
+  look() {
+    const waits = ["pending", "queued"].includes(this.model.get("state").status);
+    if (waits && this.cards.size && !document.hidden) this.model.send({ order: "look" });
+  }
+}
+
+export default () => {
+  /** @type {Store} */
+  let store;
   return {
     initialize(/** @type {{model: any}} */ { model }) {
-      const acknowledge = () => {
-        acknowledging ||= window.setTimeout(() => {
-          acknowledging = 0;
-          model.send({ order: "seen", serial: model.get("state").serial });
-        }, 1000 * ACK_PAUSE);
-      };
-      const restart = () => {
-        const history = model.get("history");
-        serial = history.serial;
-        series = { columns: history.columns, rows: cut(history.rows, history.columns.length + 1) };
-        for (const card of cards) card.curve(series);
-      };
-      const look = window.setInterval(() => {
-        const waits = ["pending", "queued"].includes(model.get("state").status);
-        if (waits && cards.size && !document.hidden) model.send({ order: "look" });
-      }, 1000 * LOOK_PAUSE);
-      restart();
-      acknowledge();
-      model.on("change:state", () => {
-        for (const card of cards) card.update(model.get("state"));
-        acknowledge();
-      });
-      model.on("change:history", restart);
-      model.on("comm_live_update", () => {
-        window.clearTimeout(acknowledging);
-        window.clearInterval(look);
-        for (const card of cards) card.lose();
-      });
-      model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
-        if (message.kind === "log") {
-          lines = message.lines;
-          for (const card of cards) card.log(lines);
-        } else if (message.kind === "rows" && message.serial === serial + 1) {
-          serial = message.serial;
-          series.rows.length = message.start;
-          series.rows.push(...cut(buffers[0], series.columns.length + 1));
-          for (const card of cards) card.curve(series);
-        } else if (message.kind === "rows" && message.serial > serial) {
-          model.send({ order: "history" });
-        }
-      });
-      return () => window.clearInterval(look);
+      store = new Store(model);
+      return () => store.dispose();
     },
     render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
-      const card = new Card(el, (/** @type {any} */ order) => model.send(order));
-      cards.add(card);
-      card.update(model.get("state"));
-      card.curve(series);
-      card.log(lines);
+      const card = new Card(el, (order) => model.send(order));
+      store.add(card);
       return () => {
-        cards.delete(card);
+        store.cards.delete(card);
         card.dispose();
       };
     },

@@ -158,49 +158,25 @@ class Structure {
   }
 }
 
-/** Binds a structure on the page to its model: frames in, acknowledgements and whether somebody looks out. */
+/** Binds a structure on the page to its model: frames in, acknowledgements out. */
 class Feed {
-  /** @param {any} model @param {Structure} structure @param {HTMLElement} root */
-  constructor(model, structure, root) {
+  /** @param {any} model @param {Structure} structure */
+  constructor(model, structure) {
     this.model = model;
     this.structure = structure;
-    this.page = Math.random().toString(36).slice(2);
-    this.live = true;
-    this.onScreen = true;
     /** @type {Frame|null} the newest frame, until it is drawn */
     this.waiting = null;
     this.painting = 0;
-    this.ended = new AbortController();
-    this.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.take(message, buffers));
-    this.on("change:scene_data", () => this.load());
-    this.on("comm_live_update", () => (this.live = false));
-    this.sight = new IntersectionObserver(([entry]) => this.tell(entry.isIntersecting));
-    this.sight.observe(root);
-    document.addEventListener("visibilitychange", () => this.tell(this.onScreen), { signal: this.ended.signal });
+    this.take = this.take.bind(this);
+    this.load = this.load.bind(this);
+    model.on("msg:custom", this.take);
+    model.on("change:scene_data", this.load);
   }
 
   dispose() {
-    this.ended.abort();
-    this.sight.disconnect();
+    this.model.off("msg:custom", this.take);
+    this.model.off("change:scene_data", this.load);
     cancelAnimationFrame(this.painting);
-    this.tell(false);
-  }
-
-  /** Listen to the model until the end. @param {string} event @param {(...values: any[]) => void} react */
-  on(event, react) {
-    this.model.on(event, react);
-    this.ended.signal.addEventListener("abort", () => this.model.off(event, react));
-  }
-
-  /** @param {object} order */
-  send(order) {
-    if (this.live) this.model.send(order);
-  }
-
-  /** Say whether somebody sees the structure; without, no frames are made. @param {boolean} onScreen */
-  tell(onScreen) {
-    this.onScreen = onScreen;
-    this.send({ order: "watched", page: this.page, watched: onScreen && !document.hidden });
   }
 
   async load() {
@@ -220,37 +196,95 @@ class Feed {
     this.waiting = null;
     if (!frame) return;
     this.structure.move(frame.positions, frame.cell, frame.step);
-    this.send({ order: "seen", serial: frame.serial });
+    this.model.send({ order: "seen", serial: frame.serial });
   }
 }
 
-/**
- * Put a view of the stock nglview model into `root`.
- * @param {any} model @param {HTMLElement} root
- */
-async function build(model, root) {
-  const manager = model.widget_manager;
-  const stock = await manager.get_model(model.get("nglview"));
-  const camera = stock.get("_camera_orientation").slice();
-  const view = await manager.create_view(stock);
-  const caption = document.createElement("span");
-  caption.className = "nanoos-step";
-  root.classList.add("nanoos-structure");
-  root.replaceChildren(view.el, caption);
-  view.trigger("displayed");
-  await view.displayed;
-  view.stage.setParameters({ cameraType: "orthographic", fogNear: 60, fogFar: 130 });
-  return new Structure(view, caption, camera);
+/** Structures that are drawn at the same time on a page: a browser has about a dozen WebGL contexts for all. */
+const MOST_DRAWN = 6;
+const DRAWN = Symbol.for("nanoos_lab.structures");
+
+/** @returns {Set<Panel>} the panels of all cards of the page that hold a context, the longest unseen first */
+function drawn() {
+  const page = /** @type {any} */ (window);
+  return (page[DRAWN] ??= new Set());
 }
 
-export default {
-  async render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
-    const structure = await build(model, el);
-    const { view } = structure;
+/** The place of a structure: built when it is first seen, given up when others need its context more. */
+class Panel {
+  /** @param {any} model @param {HTMLElement} root */
+  constructor(model, root) {
+    this.model = model;
+    this.root = root;
+    this.page = Math.random().toString(36).slice(2);
+    this.live = true;
+    this.seen = false;
+    /** @type {Promise<() => void>|null} what undoes the building */
+    this.built = null;
+    root.classList.add("nanoos-structure");
+    root.style.minHeight = `${model.get("height")}px`;
+    this.sight = new IntersectionObserver(([entry]) => this.look(entry.isIntersecting));
+    this.sight.observe(root);
+    this.onTurn = () => this.tell();
+    this.onLoss = () => void (this.live = false);
+    document.addEventListener("visibilitychange", this.onTurn);
+    model.on("comm_live_update", this.onLoss);
+  }
+
+  dispose() {
+    this.sight.disconnect();
+    document.removeEventListener("visibilitychange", this.onTurn);
+    this.seen = false;
+    this.tell();
+    this.model.off("comm_live_update", this.onLoss);
+    this.rest();
+  }
+
+  /** @param {boolean} seen whether a part of the panel is on the screen */
+  look(seen) {
+    this.seen = seen;
+    if (seen) this.wake();
+    this.tell();
+  }
+
+  /** Say whether somebody sees the structure; without, no frames are made. */
+  tell() {
+    if (this.live) this.model.send({ order: "watched", page: this.page, watched: this.seen && !document.hidden });
+  }
+
+  wake() {
+    const others = drawn();
+    others.delete(this);
+    others.add(this);
+    this.built ??= this.build();
+    for (const other of others) {
+      if (others.size <= MOST_DRAWN) break;
+      if (!other.seen) other.rest();
+    }
+  }
+
+  /** Give the context back. */
+  rest() {
+    drawn().delete(this);
+    this.built?.then((undo) => undo());
+    this.built = null;
+  }
+
+  async build() {
+    const { model, root } = this;
+    const stock = await model.widget_manager.get_model(model.get("nglview"));
+    const camera = stock.get("_camera_orientation").slice();
+    const view = await model.widget_manager.create_view(stock);
+    const caption = document.createElement("span");
+    caption.className = "nanoos-step";
+    root.replaceChildren(view.el, caption);
+    view.trigger("displayed");
+    await view.displayed;
+    view.stage.setParameters({ cameraType: "orthographic", fogNear: 60, fogFar: 130 });
     const forgetTheme = followTheme(view.stage);
     const sizes = new ResizeObserver(([entry]) => view.setSize(`${entry.contentRect.width}px`, `${model.get("height")}px`));
-    sizes.observe(el);
-    const feed = new Feed(model, structure, el);
+    sizes.observe(root);
+    const feed = new Feed(model, new Structure(view, caption, camera));
     await feed.load();
     return () => {
       feed.dispose();
@@ -258,6 +292,14 @@ export default {
       forgetTheme();
       view.stage.dispose();
       view.remove();
+      caption.remove();
     };
+  }
+}
+
+export default {
+  render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
+    const panel = new Panel(model, el);
+    return () => panel.dispose();
   },
 };
