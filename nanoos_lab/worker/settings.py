@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     lease: float = Field(60.0, ge=1, le=3600, validation_alias="NANOOS_LEASE")
     #: Whether a LAMMPS script may run shell commands, Python and files that nobody checked.
     allow_shell: bool = Field(False, validation_alias="NANOOS_ALLOW_SHELL")
-    #: ASE calculators that users may name as "module:Class", separated by commas; None allows any.
+    #: ASE calculators that users may name as "module:Class", separated by commas; None allows any in the lab of this
+    #: computer, and none on a cluster, where they are code of one person that runs as another.
     calculators: Annotated[tuple[str, ...] | None, NoDecode] = Field(None, validation_alias="NANOOS_CALCULATORS")
 
     @classmethod
@@ -139,7 +140,9 @@ class Settings(BaseSettings):
     @property
     def policy(self) -> EnginePolicy:
         """What engines may do."""
-        return EnginePolicy(allow_shell=self.allow_shell, calculators=self.calculators)
+        unsaid = None if self.embedded else ()
+        allowed = unsaid if self.calculators is None else self.calculators
+        return EnginePolicy(allow_shell=self.allow_shell, calculators=allowed)
 
 
 #: The environment variables that are read.

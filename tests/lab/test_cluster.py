@@ -136,3 +136,10 @@ def test_a_bad_request_is_refused_before_any_service_is_asked(settings: Settings
     )
     with Lab(broken) as lab, pytest.raises(InputError, match="steps"):
         lab.submit(COPPER, engine="mock", task="md", step=1, steps=1)
+
+
+def test_calculators_by_name_are_free_at_home_and_listed_on_a_cluster(settings: Settings, tmp_path: Path) -> None:
+    assert Settings.load(home=tmp_path).policy.calculators is None
+    assert settings.policy.calculators == ()
+    listed = Settings.load(home=tmp_path, calculators="a.b:C, d:E")
+    assert listed.policy.calculators == ("a.b:C", "d:E")
