@@ -106,7 +106,7 @@ def _start_supervisor(settings: Settings) -> None:
     logs.mkdir(exist_ok=True, mode=0o700)
     log = logs / "pool.log"
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-    command = [sys.executable, "-m", "nanoos_lab.worker.daemon", str(log)]
+    command = [sys.executable, "-m", "nanoos_lab.worker.daemon", str(settings.home)]
     subprocess.run(command, env=environment | settings.environment(), check=True, cwd="/")  # noqa: S603
     deadline = time.monotonic() + 10.0
     while pool.running(settings) is None:

@@ -8,25 +8,24 @@ finish what they run and leave, and the next call of any user process starts a n
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
 import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nanoos_lab.broker import embedded
 from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.status import Status
+from nanoos_lab.worker import lock
 from nanoos_lab.worker.reaper import reconcile
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -41,30 +40,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 
-def lock_path(settings: Settings) -> Path:
-    """Return the file that the running supervisor holds locked; it contains its process id."""
-    return settings.home / "pool.lock"
-
-
 def running(settings: Settings) -> int | None:
     """Return the process id of the running supervisor, or None."""
-    path = lock_path(settings)
-    if not path.exists():
-        return None
-    with path.open("r+") as file:
-        if _try_lock(file):
-            return None
-        text = file.read().strip()
-        return int(text) if text else 0
-
-
-def _try_lock(file: IO[str]) -> bool:
-    """Take the lock if it is free; a record lock, since a fork does not inherit it."""
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    return lock.holder(settings.home)
 
 
 class Supervisor:
@@ -228,28 +206,9 @@ def _signal_at_death_of(parent: int, number: int) -> None:
             os._exit(1)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold the supervisor's lock; False if another one holds it."""
-    with path.open("a+") as file:
-        # One who only asks whether a supervisor runs holds the lock for a moment.
-        deadline = time.monotonic() + 1.0
-        while not _try_lock(file):
-            if time.monotonic() > deadline:
-                yield False
-                return
-            time.sleep(0.02)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield True
-
-
 def main() -> None:
-    """Run the supervisor of the lab that the environment names."""
+    """Run the supervisor of the lab that the environment names; the caller holds its lock."""
     settings = Settings.load()
-    with _locked(lock_path(settings)) as mine:
-        if mine:
-            logging.basicConfig(level=settings.log_level, format="%(asctime)s %(process)d %(name)s %(message)s")
-            while Supervisor(settings).run() and _has_got_work(settings):
-                log.info("a job has come meanwhile; starting again")
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(process)d %(name)s %(message)s")
+    while Supervisor(settings).run() and _has_got_work(settings):
+        log.info("a job has come meanwhile; starting again")
