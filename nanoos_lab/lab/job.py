@@ -94,6 +94,8 @@ class Job:
         TimeoutError
             If it has not ended by then; it goes on.
         """
+        if self.done():
+            return self
         ended = threading.Event()
 
         def hear(change: Change) -> None:

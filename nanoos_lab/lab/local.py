@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 from nanoos_lab.broker import embedded
 from nanoos_lab.core.errors import ServiceError
+from nanoos_lab.core.status import Status
+from nanoos_lab.store.queries import JobQuery
 from nanoos_lab.worker import pool
+from nanoos_lab.worker.services import Services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +77,7 @@ def stop(settings: Settings, *, now: bool = False, timeout: float = 60.0) -> boo
     settings
         Which lab.
     now
-        Do not wait for running jobs: their attempts end as lost and start again with the lab.
+        Do not wait for running jobs: their attempts end as lost, and they start again with the lab.
     timeout
         Seconds to wait.
 
@@ -98,7 +101,18 @@ def stop(settings: Settings, *, now: bool = False, timeout: float = 60.0) -> boo
     server = embedded.find(settings.home, embedded.runtime_directory())
     if server is not None:
         embedded.stop(server)
+    if now:
+        _hand_back(settings)
     return True
+
+
+def _hand_back(settings: Settings) -> None:
+    """Offer the jobs again whose workers were not waited for; the next lab need not wait for their leases."""
+    services = Services(settings)
+    if (settings.home / "store.sqlite").exists():
+        for record in services.store.find(JobQuery(status=Status.RUNNING, limit=None)):
+            services.store.lose(record.id, record.attempt, "the lab was stopped")
+    services.close()
 
 
 def _start_supervisor(settings: Settings) -> None:

@@ -51,8 +51,24 @@ def test_the_first_job_starts_everything_and_down_ends_everything(settings: Sett
     assert alive == []
 
 
+def test_a_job_that_down_did_not_wait_for_runs_again_with_the_next_lab(settings: Settings) -> None:
+    with Lab(settings) as lab:
+        job = dummy(lab, duration=3.0)
+        until(lambda: job.status == "running")
+
+        assert local.stop(settings, now=True) is True
+
+        assert job.status == "queued"
+        lab.start()
+        assert job.wait(60).status == "succeeded"
+        assert [attempt.outcome for attempt in lab.services.store.attempts(job.id)] == ["lost", "succeeded"]
+
+
 def test_two_processes_that_start_at_once_share_one_lab(settings: Settings) -> None:
-    script = "from nanoos_lab.worker.settings import Settings; from nanoos_lab.lab import local; print(local.start(Settings.load()).supervisor)"
+    script = (
+        "from nanoos_lab.worker.settings import Settings; from nanoos_lab.lab import local;"
+        "print(local.start(Settings.load()).supervisor)"
+    )
     starters = [
         subprocess.Popen(
             [sys.executable, "-c", script],

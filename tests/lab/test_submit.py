@@ -77,6 +77,8 @@ def test_waiting_too_short_raises_and_the_job_goes_on(lab: Lab) -> None:
     with pytest.raises(TimeoutError, match="goes on"):
         job.wait(0.05)
     assert job.wait(60).status == "succeeded"
+    assert job.wait(0) is job
+    assert job.exception(0) is None
 
 
 def test_a_running_job_is_cancelled_within_seconds_and_keeps_what_it_has(lab: Lab) -> None:

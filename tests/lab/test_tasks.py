@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import TransitionError
 from nanoos_lab.core.status import MOVES, Status
-from nanoos_lab.lab.lab import Lab
 from nanoos_lab.lab.tasks import cancel_job, run_dummy_job, run_simulation_job, update_job_status
 from tests.waiting import until
+
+if TYPE_CHECKING:
+    from nanoos_lab.lab.lab import Lab
 
 
 def test_a_dummy_job_runs_to_its_end(lab: Lab) -> None:

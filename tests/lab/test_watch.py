@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from ase.build import bulk
 
-from nanoos_lab.lab.lab import Lab
-from nanoos_lab.lab.watch import Change
 from tests.waiting import until
+
+if TYPE_CHECKING:
+    from nanoos_lab.lab.lab import Lab
+    from nanoos_lab.lab.watch import Change
 
 COPPER = bulk("Cu", cubic=True)
 
