@@ -15,6 +15,3 @@ def until(condition: Callable[[], object], *, what: str = "what was waited for",
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
-
-
-wait_until = until
