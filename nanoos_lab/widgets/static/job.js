@@ -6,6 +6,7 @@
  */
 
 import { Card } from "./card.js";
+import { send } from "./order.js";
 
 /** @typedef {import("./plot.js").Series} Series */
 
@@ -84,7 +85,7 @@ class Store {
   hear(message, buffers) {
     if (message.kind === "log") this.showLog(message.lines);
     else if (message.kind === "rows" && message.serial === this.serial + 1) this.splice(message, buffers[0]);
-    else if (message.kind === "rows" && message.serial > this.serial) this.model.send({ order: "history" });
+    else if (message.kind === "rows" && message.serial > this.serial) send(this.model, { order: "history" });
   }
 
   /** @param {string[]} lines */
@@ -104,14 +105,14 @@ class Store {
   acknowledge() {
     this.acknowledging ||= window.setTimeout(() => {
       this.acknowledging = 0;
-      this.model.send({ order: "seen", serial: this.model.get("state").serial });
+      send(this.model, { order: "seen", serial: this.model.get("state").serial });
     }, 1000 * ACK_PAUSE);
   }
 
   /** Have the kernel look at what a waiting job waits for, while somebody sees the card. */
   look() {
     const waits = ["pending", "queued"].includes(this.model.get("state").status);
-    if (waits && this.cards.size && !document.hidden) this.model.send({ order: "look" });
+    if (waits && this.cards.size && !document.hidden) send(this.model, { order: "look" });
   }
 }
 
@@ -124,7 +125,7 @@ export default () => {
       return () => store.dispose();
     },
     render(/** @type {{model: any, el: HTMLElement}} */ { model, el }) {
-      const card = new Card(el, (order) => model.send(order));
+      const card = new Card(el, (order) => send(model, order));
       store.add(card);
       return () => {
         store.cards.delete(card);

@@ -8,6 +8,8 @@
  * page and then acknowledged, which is the back-pressure.
  */
 
+import { send } from "./order.js";
+
 /**
  * @typedef {object} Scene
  * @property {number} version     another version has other atoms
@@ -196,7 +198,7 @@ class Feed {
     this.waiting = null;
     if (!frame) return;
     this.structure.move(frame.positions, frame.cell, frame.step);
-    this.model.send({ order: "seen", serial: frame.serial });
+    send(this.model, { order: "seen", serial: frame.serial });
   }
 }
 
@@ -217,7 +219,6 @@ class Panel {
     this.model = model;
     this.root = root;
     this.page = Math.random().toString(36).slice(2);
-    this.live = true;
     this.seen = false;
     /** @type {Promise<() => void>|null} what undoes the building */
     this.built = null;
@@ -226,9 +227,7 @@ class Panel {
     this.sight = new IntersectionObserver(([entry]) => this.look(entry.isIntersecting));
     this.sight.observe(root);
     this.onTurn = () => this.tell();
-    this.onLoss = () => void (this.live = false);
     document.addEventListener("visibilitychange", this.onTurn);
-    model.on("comm_live_update", this.onLoss);
   }
 
   dispose() {
@@ -236,7 +235,6 @@ class Panel {
     document.removeEventListener("visibilitychange", this.onTurn);
     this.seen = false;
     this.tell();
-    this.model.off("comm_live_update", this.onLoss);
     this.rest();
   }
 
@@ -249,7 +247,7 @@ class Panel {
 
   /** Say whether somebody sees the structure; without, no frames are made. */
   tell() {
-    if (this.live) this.model.send({ order: "watched", page: this.page, watched: this.seen && !document.hidden });
+    send(this.model, { order: "watched", page: this.page, watched: this.seen && !document.hidden });
   }
 
   wake() {
