@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,9 +25,14 @@ def cpu_of(command: Sequence[str]) -> float:
 
 
 def cpu_of_tree(pid: int) -> float:
-    """Return the CPU seconds that a process and all children that it has waited for have used so far."""
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system + times.children_user + times.children_system
+    """Return the CPU seconds that a process and its descendants, ended or not, have used so far."""
+    root = psutil.Process(pid)
+    total = 0.0
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def until(condition: Callable[[], bool], *, timeout: float = 120.0, pause: float = 0.002) -> float:
