@@ -107,6 +107,7 @@ def test_the_first_notebook_shows_its_job_live(jupyter: Jupyter, page: Page) -> 
         keep(page, "first-job-running")
         until(lambda: card.status == "Succeeded", seconds=120)
         until(lambda: card.points == 51)
+        until(lambda: card.shown_step == 5000)
         assert (card.progress, card.steps) == (100, 5000)
         bar, curve = zip(*notebook.seen, strict=True)
         assert len(set(bar)) >= 5, "the bar moved"

@@ -117,7 +117,7 @@ class Structure {
   /** Show a scene; other atoms than before need another component. @param {Scene} scene */
   async load(scene) {
     const positions = floats(scene.positions);
-    if (this.version === scene.version) return this.move(positions, scene.cell, scene.step);
+    if (this.version === scene.version) return void this.move(positions, scene.cell, scene.step);
     this.version = scene.version;
     this.canvas.setAttribute("aria-label", `Structure of ${scene.symbols.length} atoms`);
     const blob = new Blob([pdb(scene, positions)], { type: "text/plain" });
@@ -145,10 +145,14 @@ class Structure {
     stage.viewer.rotationGroup.updateMatrix();
   }
 
-  /** @param {Float32Array} positions @param {number[]|null} cell @param {number|null} step */
+  /**
+   * Move the atoms, if they are there by now.
+   * @param {Float32Array} positions @param {number[]|null} cell @param {number|null} step
+   * @returns {boolean} whether they are
+   */
   move(positions, cell, step) {
     const structure = this.component?.structure;
-    if (!structure || structure.atomCount * 3 !== positions.length) return;
+    if (!structure || structure.atomCount * 3 !== positions.length) return false;
     if (cell && structure.unitcell && this.box) {
       const [a, b, c, alpha, beta, gamma] = cell;
       const Unitcell = structure.unitcell.constructor;
@@ -157,6 +161,7 @@ class Structure {
     structure.updatePosition(positions);
     this.component.updateRepresentations({ position: true });
     this.caption.textContent = step === null ? "" : `step ${step}`;
+    return true;
   }
 }
 
@@ -181,8 +186,11 @@ class Feed {
     cancelAnimationFrame(this.painting);
   }
 
+  /** Show the whole scene; it is newer than the frames before it, and older than those that come while it loads. */
   async load() {
+    this.waiting = null;
     await this.structure.load(this.model.get("scene_data"));
+    this.draw();
   }
 
   /** @param {any} message @param {DataView[]} buffers */
@@ -195,9 +203,8 @@ class Feed {
   draw() {
     this.painting = 0;
     const frame = this.waiting;
-    this.waiting = null;
     if (!frame) return;
-    this.structure.move(frame.positions, frame.cell, frame.step);
+    if (this.structure.move(frame.positions, frame.cell, frame.step)) this.waiting = null;
     send(this.model, { order: "seen", serial: frame.serial });
   }
 }
