@@ -169,6 +169,9 @@ class TestRunning:
         fork = multiprocessing.get_context("fork")
         with fork.Pool(4) as pool:
             won = pool.map(claim_all, [(database_url, jobs, f"racer {number}") for number in range(4)], chunksize=1)
+            # Left to the end of the block, they are killed, and one that holds the lock of the others hangs them all.
+            pool.close()
+            pool.join()
         assert sorted(itertools.chain(*won)) == sorted(jobs)
 
     def test_a_beat_renews_the_lease_and_tells_the_progress(self, store: Store) -> None:
