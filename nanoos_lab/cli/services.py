@@ -90,7 +90,10 @@ def worker(
     NANOOS_ARTIFACTS_URL as the notebooks.
     """
     import logging
+    import os
 
+    # Before NumPy is loaded: its BLAS would start threads, which a fork does not copy, and which fight for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from nanoos_lab.worker.rq_worker import work
 
     with open_lab() as lab:
