@@ -1,6 +1,6 @@
-"""A run of LAMMPS's library as a plain script does it: ``python -m tests.benchmarks.bare_lammps INPUT STEPS EVERY``.
+"""A run of LAMMPS's library as a plain script does it.
 
-Prints the CPU seconds of the run, without those of its set-up.
+``python -m tests.benchmarks.bare_lammps INPUT LEARNING MEASURED EVERY`` prints the CPU seconds of the measured steps.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from nanoos_lab.engines.lammps import library
 
 def main() -> None:
     """Execute the commands of a finished run of ours, then run, with thermo and a binary dump at `every`."""
-    source, steps, every = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    source = Path(sys.argv[1])
+    learning, measured, every = map(int, sys.argv[2:])
     lines = source.read_text().splitlines()
     commands = [line for line in lines if line.split()[0] not in ("run", "thermo", "write_restart")]
     os.chdir(source.parent)
     with tempfile.TemporaryDirectory(prefix="nanoos-bench-") as folder:
         arguments = ["-screen", "none", "-log", f"{folder}/log", "-nocite", "-suffix", "opt"]
         lammps = library.load().lammps(cmdargs=arguments)
-        for command in [*commands, "run 0 post no", f"thermo {every}"]:
+        dump = f"dump all all custom {every} {folder}/dump.bin id x y z vx vy vz"
+        for command in [*commands, f"thermo {every}", dump, f"run {learning} post no"]:
             lammps.command(command)
-        lammps.command(f"dump all all custom {every} {folder}/dump.bin id x y z vx vy vz")
         before = time.process_time()
-        lammps.command(f"run {steps} post no")
+        lammps.command(f"run {measured} pre no post no")
         print(time.process_time() - before)
 
 

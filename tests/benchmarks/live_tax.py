@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 #: Argon, as Lennard and Jones would have it, near its melting point.
 LJ: dict[str, Any] = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "cutoff": 8.5, "timestep": 2.0}
-#: Unit cells along an edge → steps of a run, between kept samples, and turns.
-FULL = {10: (4_000, 1_000, 12), 20: (400, 100, 12), 40: (80, 40, 10)}
-QUICK = {10: (1_000, 500, 2), 20: (60, 30, 1)}
+#: Unit cells along an edge → steps in which the cadence learns, steps that are measured, and turns.
+FULL = {10: (500, 2_000, 12), 20: (60, 200, 12), 40: (10, 60, 10)}
+QUICK = {10: (200, 1_000, 2), 20: (20, 150, 1)}
 
 
 def run(quick: bool) -> list[Figure]:
@@ -36,48 +35,62 @@ def run(quick: bool) -> list[Figure]:
     figures: list[Figure] = []
     with place() as here:
         here.worker(OURS, "simulations")
-        for cells, (steps, every, turns) in (QUICK if quick else FULL).items():
+        for cells, (learning, measured, turns) in (QUICK if quick else FULL).items():
             atoms = bulk("Ar", "fcc", a=5.4, cubic=True) * (cells, cells, cells)
-            figures += _compare(here.lab, atoms, _Length(steps, every), turns)
+            figures += _compare(here.lab, atoms, _Length(learning, measured), turns)
     return figures
 
 
 @dataclass(frozen=True)
 class _Length:
-    steps: int
-    every: int
+    """Steps of a run."""
+
+    learning: int
+    measured: int
+
+    @property
+    def steps(self) -> int:
+        return self.learning + self.measured
+
+    @property
+    def every(self) -> int:
+        """Steps between samples that are kept."""
+        return max(self.measured // 2, 1)
 
 
 def _compare(lab: Lab, atoms: Atoms, length: _Length, turns: int) -> list[Figure]:
-    script = _run(lab, atoms, _Length(1, 1), watched=False).input
+    script = _run(lab, atoms, _Length(0, 1), watched=False).input
     bare, unwatched, watched = [], [], []
     for _ in range(turns):
         bare.append(_run_bare(script, length))
         unwatched.append(_run(lab, atoms, length, watched=False))
         watched.append(_run(lab, atoms, length, watched=True))
-    cpu = {True: [meter.cpu for meter in watched], False: [meter.cpu for meter in unwatched]}
-    horse = [meter.horse / meter.cpu for meter in watched]
+    cpu = {True: [meter.step for meter in watched], False: [meter.step for meter in unwatched]}
     size = f"{len(atoms)} atoms"
     return [
-        middle(f"{size}: CPU of the bare run", bare, "s"),
+        middle(f"{size}: CPU of a step, bare", [1e3 * value for value in bare], "ms"),
         ratio(f"{size}: watched / unwatched", cpu[True], cpu[False], at_most=1.01),
         ratio(f"{size}: watched / bare", cpu[True], bare, at_most=1.01),
         ratio(f"{size}: unwatched / bare", cpu[False], bare),
-        middle(f"{size}: share of the work-horse while watched", [100 * value for value in horse], "%"),
+        middle(f"{size}: work-horse's share, watched", [100 * meter.horse for meter in watched], "%"),
+        middle(f"{size}: work-horse's share, unwatched", [100 * meter.horse for meter in unwatched], "%"),
         middle(f"{size}: frames", [meter.frames / meter.wall for meter in watched], "1/s"),
         middle(f"{size}: frames by CPU time", [meter.frames / meter.cpu for meter in watched], "1/s"),
     ]
 
 
 def _run_bare(script: Path, length: _Length) -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.bare_lammps", str(script), str(length.steps), str(length.every)]
+    """Return CPU seconds of a step."""
+    numbers = [str(number) for number in (length.learning, length.measured, length.every)]
+    command = [sys.executable, "-m", "tests.benchmarks.bare_lammps", str(script), *numbers]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(result.stdout) / length.measured
 
 
 def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> _Meter:
     job = lab.submit(atoms, engine="lammps", task="md", temperature=90.0, steps=length.steps, every=length.every, **LJ)
-    meter = _Meter(lab, job.id, length.steps)
+    meter = _Meter(lab, job.id, length.learning)
     subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
     job.result(600)
     subscription.close()
@@ -87,45 +100,69 @@ def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> _Meter:
 
 @dataclass
 class _Meter:
-    """Reads the CPU clocks of a job's processes when its first and its last step are told."""
+    """Reads the CPU clocks of a job's processes whenever its progress is told."""
 
     lab: Lab
     job_id: str
-    last: int
+    #: The first step that counts.
+    first: int
     frames: int = 0
     input: Path = Path()
-    _readings: list[tuple[float, float, float]] = field(default_factory=list)
+    _readings: list[_Reading] = field(default_factory=list)
     _pids: tuple[int, int] | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def _whole(self) -> _Reading:
+        return self._readings[-1] - self._readings[0]
 
     @property
     def wall(self) -> float:
-        """Seconds from the first step to the last."""
-        return self._readings[-1][0] - self._readings[0][0]
-
-    @property
-    def horse(self) -> float:
-        """CPU seconds of the work-horse from the first step to the last."""
-        return self._readings[-1][1] - self._readings[0][1]
+        """Seconds that were measured."""
+        return self._whole.wall
 
     @property
     def cpu(self) -> float:
-        """CPU seconds of work-horse and engine from the first step to the last."""
-        return self.horse + self._readings[-1][2] - self._readings[0][2]
+        """CPU seconds of work-horse and engine that were measured."""
+        return self._whole.horse + self._whole.engine
+
+    @property
+    def step(self) -> float:
+        """CPU seconds of a step."""
+        return self.cpu / self._whole.step
+
+    @property
+    def horse(self) -> float:
+        """The work-horse's share of the CPU time."""
+        return self._whole.horse / self.cpu
 
     def hear(self, change: Change) -> None:
-        if change.frame is not None:
-            self.frames += 1
         event = change.event or {}
-        if event.get("kind") == "progress" and event["step"] in (0, self.last):
-            horse, engine = self._processes()
-            self._readings.append((time.perf_counter(), _cpu(horse), _cpu(engine)))
+        if event.get("kind") == "progress" and event["step"] >= self.first:
+            # The last step may be heard of when the engine has ended.
+            with suppress(FileNotFoundError, psutil.NoSuchProcess, IndexError):
+                horse, engine = map(_cpu, self._processes())
+                self._readings.append(_Reading(time.perf_counter(), event["step"], horse, engine))
+        if change.frame is not None and self._readings:
+            self.frames += 1
 
     def _processes(self) -> tuple[int, int]:
         if self._pids is None:
             horse = self.lab.services.store.attempts(self.job_id)[-1].pid
             self._pids = horse, psutil.Process(horse).children()[0].pid
         return self._pids
+
+
+@dataclass(frozen=True)
+class _Reading:
+    wall: float
+    step: int
+    horse: float
+    engine: float
+
+    def __sub__(self, other: _Reading) -> _Reading:
+        return _Reading(
+            self.wall - other.wall, self.step - other.step, self.horse - other.horse, self.engine - other.engine
+        )
 
 
 def _cpu(pid: int) -> float:
