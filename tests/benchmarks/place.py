@@ -48,8 +48,8 @@ class Place:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """Open a lab on SQLite and Valkey in a temporary directory; as in a cluster, no worker starts by itself."""
+def place(database_url: str | None = None) -> Iterator[Place]:
+    """Open a lab on Valkey and SQLite, or another database, in a temporary directory; no worker starts by itself."""
     home = Path(tempfile.mkdtemp(prefix="nanoos-bench-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
@@ -58,7 +58,7 @@ def place() -> Iterator[Place]:
         settings = Settings.load(
             home=home,
             redis_url=server.url,
-            database_url=f"sqlite:///{home}/store.sqlite",
+            database_url=database_url or f"sqlite:///{home}/store.sqlite",
             artifacts_url=str(home / "artifacts"),
         )
         lab = stack.enter_context(Lab(settings))
