@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 COPPER = bulk("Cu", cubic=True)
 RQ = str(Path(sys.executable).with_name("rq"))
 QUEUES = ["high_priority", "simulations", "default"]
-CLASSES = {"plain": {}, "ours": {"RQ_WORKER_CLASS": "nanoos_lab.worker.rq_worker.NanoosWorker"}}
+CLASSES = {
+    "plain": {},
+    "ours": {"RQ_WORKER_CLASS": "nanoos_lab.worker.rq_worker.NanoosWorker"},
+    # One process for everything, for debugging.
+    "simple": {"RQ_WORKER_CLASS": "rq.SimpleWorker"},
+}
 
 
 @pytest.fixture
@@ -52,9 +57,9 @@ def worker(request: pytest.FixtureRequest, settings: Settings, redis_url: str) -
 
 
 def test_a_worker_that_the_site_starts_runs_our_jobs(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:
-    job = cluster.submit(COPPER, engine="mock", task="md", steps=100, every=10).wait(60)
+    first, job = (cluster.submit(COPPER, engine="mock", task="md", steps=100, every=10, seed=seed) for seed in (1, 2))
 
-    assert job.status == "succeeded"
+    assert first.wait(60).status == job.wait(60).status == "succeeded"
     assert len(job.trajectory) == 11
     assert cluster.settings.home.exists() is False
     assert worker.poll() is None
