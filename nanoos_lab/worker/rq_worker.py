@@ -18,6 +18,7 @@ from redis.backoff import AbstractBackoff, NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Worker
+from rq.executions import Execution
 from rq.utils import ensure_job_list, get_connection_from_queues
 
 from nanoos_lab.broker.connection import ANSWER_TIMEOUT, sibling
@@ -25,6 +26,7 @@ from nanoos_lab.broker.messages import FUNCTION, Message, PlainSerializer
 from nanoos_lab.broker.queue import PriorityQueue
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.engines import registry
+from nanoos_lab.worker.reins import Reins
 from nanoos_lab.worker.services import prepare
 from nanoos_lab.worker.settings import Settings
 
@@ -46,6 +48,8 @@ MONITORING_INTERVAL = 15
 MAINTENANCE_INTERVAL = 60
 #: Longest pause in seconds between two tries to reach a lost server.
 LONGEST_PAUSE = 5.0
+#: Jobs that one work-horse serves.
+JOBS = 100
 #: What runs import besides their engine.
 _LIBRARIES = ("numpy", "ase", FUNCTION.rpartition(".")[0])
 
@@ -147,6 +151,7 @@ class NanoosWorker(Worker):
     - `bootstrap` preloads before the first fork, and makes every command wait for a server that went away: RQ
       ends the worker at the first command that fails outside of its dequeue loop.
     - `execute_job` ends a refused message as failed, without a work-horse.
+    - `fork_work_horse`, `perform_job` and `wait_for_horse` let a work-horse serve one job after the other.
     - `heartbeat` sends its three commands in one round trip.
     - `clean_registries` survives what others wrote into RQ's registries.
     - `teardown` does not wait for a server that is away.
@@ -161,6 +166,7 @@ class NanoosWorker(Worker):
             name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         options |= {"job_class": Message, "queue_class": _Queue, "serializer": PlainSerializer}
         names = [one if isinstance(one, str) else one.name for one in ensure_job_list(queues)]
+        self._reins: Reins | None = None
         super().__init__(names, name, connection=connection, **options)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
@@ -175,6 +181,48 @@ class NanoosWorker(Worker):
             super().execute_job(job, queue)
         else:
             self._refuse(job, queue)
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Give the job to the work-horse that waits for one, or fork one."""
+        *_, execution = self.executions
+        if self._reins is not None:
+            self._horse_pid = self._reins.pid
+            if self._reins.give(job.id, queue.name, execution):
+                return
+            self._let_go()
+            super().wait_for_horse()
+        self._reins = Reins(JOBS)
+        super().fork_work_horse(job, queue)
+        self._reins.hold(self.horse_pid)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        """Perform a job, in the work-horse, and then those that the worker gives; one that fails is the last."""
+        reins = self._reins
+        if reins is None:
+            return super().perform_job(job, queue, execution)
+        reins.take()
+        done = super().perform_job(job, queue, execution)
+        while done and (order := reins.next()) is not None:
+            done = super().perform_job(*self._fetched(*order))
+        return done
+
+    def _fetched(self, job_id: str, queue_name: str, execution_id: str) -> tuple[Job, Queue, Execution]:
+        execution = Execution.fetch(execution_id, job_id, self.connection)
+        self.executions = {execution_id: execution}
+        [queue] = [queue for queue in self.queues if queue.name == queue_name]
+        return Message.fetch(job_id, self.connection), queue, execution
+
+    def wait_for_horse(self) -> Any:
+        """Wait until the work-horse is ready for another job, or has ended."""
+        if self._reins is not None and self._reins.ready():
+            return self.horse_pid, os.EX_OK, None
+        self._let_go()
+        return super().wait_for_horse()
+
+    def _let_go(self) -> None:
+        if self._reins is not None:
+            self._reins.drop()
+            self._reins = None
 
     def _refuse(self, job: Job, queue: Queue) -> None:
         text = job.description or "refused"
