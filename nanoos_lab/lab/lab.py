@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
-from nanoos_lab.core.errors import NanoosError, UnknownNameError
+from nanoos_lab.core.errors import BrokerError, NanoosError, UnknownNameError
 from nanoos_lab.core.request import QUEUES, Submission
 from nanoos_lab.core.status import Status
 from nanoos_lab.lab import local
@@ -108,11 +108,23 @@ class Lab:
         return self._submit([submission])[0]
 
     def _submit(self, submissions: Sequence[Submission]) -> list[Job]:
-        self.start()
-        self.services.queue.ping()
+        self._reach_broker()
         records = self.services.store.add(submissions)
         self._deliver([_delivery(record) for record in records])
+        # Once more, for an idle lab that was stopping all the while.
+        self.start()
         return [Job(self, record.id) for record in records]
+
+    def _reach_broker(self) -> None:
+        """Have a broker that answers; an idle lab may have stopped after we saw it run."""
+        self.start()
+        try:
+            self.services.queue.ping()
+        except BrokerError:
+            if not self.settings.embedded:
+                raise
+            self.start()
+            self.services.queue.ping()
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Offer what is stored; if that fails now, the reconciler does it later."""
