@@ -129,19 +129,24 @@ class _Trouble:
         self._pause = PAUSES[0]
 
 
+def writing(connection: Redis) -> Redis:
+    """Return a client of the same server for the writers of one process: it waits for the server only briefly."""
+    return sibling(connection, timeout=WRITER_PATIENCE)
+
+
 class LiveWriter:
     """The run's end of the live channel; trouble with the server never raises, it only costs events.
 
     Parameters
     ----------
     connection
-        Any client of the server; the writer uses connections of its own, with little patience.
+        A client that `writing` made; the writer leaves it open.
     job_id, attempt
         Whose events.
     """
 
     def __init__(self, connection: Redis, job_id: str, attempt: int) -> None:
-        self._redis = sibling(connection, timeout=WRITER_PATIENCE)
+        self._redis = connection
         self._id = job_id
         self._attempt = attempt
         self._report_trouble = _Trouble()
@@ -187,10 +192,9 @@ class LiveWriter:
         return int(_connection(orders)._sock.fileno()) if orders is not None else None
 
     def close(self) -> None:
-        """Close the connections."""
+        """Listen no longer."""
         if self._orders is not None:
             self._orders.close()
-        self._redis.close()
 
     @contextmanager
     def _reporting(self) -> Iterator[Pipeline | None]:

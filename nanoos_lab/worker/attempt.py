@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from nanoos_lab.worker.child import EngineProcess
+    from nanoos_lab.worker.nursery import End, EngineProcess
     from nanoos_lab.worker.services import Services
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class AttemptRun:
     def run(self) -> Outcome:
         """Claim the attempt and see it through."""
         # Before the claim: without a server to name, the job stays as it was.
-        live = LiveWriter(self._services.connection, self._id, self._number)
+        live = LiveWriter(self._services.live, self._id, self._number)
         try:
             return self._claimed(live)
         finally:
@@ -293,8 +293,15 @@ def _trouble(error: Exception) -> Failure:
     )
 
 
-def _death(code: int) -> Failure:
+def _death(end: End) -> Failure:
     """Say how an engine process died that did not say it itself."""
+    code = end.code
+    if code is None:
+        return Failure(
+            reason=Reason.LOST,
+            message="the process that holds the engines was killed",
+            remedy="Look at the worker's log and at its host's memory; submit the job again to try it once more.",
+        )
     if code == -signal.SIGKILL:
         return Failure(
             reason=Reason.MEMORY,

@@ -1,19 +1,14 @@
-"""The engine process: forked from the work-horse before anything else, spoken to over a pipe."""
+"""What runs in an engine process: one run, told to the work-horse over a pipe."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
 import sys
-import time
 import traceback
 from contextlib import suppress
-from dataclasses import asdict
-from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import socketpair
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -26,120 +21,46 @@ from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.worker import pipe
 from nanoos_lab.worker.context import PipeContext
+from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from multiprocessing.connection import Connection
 
     from nanoos_lab.core.frames import Results
 
-_PR_SET_PDEATHSIG = 1
+#: Exit code of an engine process that has ended by itself, with all that it had started.
+CLEAN = 77
 #: Variables with passwords, which are no business of engines and what they start.
 _SECRET = ("REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 #: What the system says when there is no more room for a file.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class EngineProcess:
-    """The work-horse's side of its engine process."""
-
-    def __init__(self, pid: int, connection: Connection) -> None:
-        self.pid = pid
-        self.pipe = connection
-        self._status: int | None = None
-
-    @classmethod
-    def fork(cls) -> EngineProcess:
-        """Fork the engine process, while this process has one thread and none of our sockets or handles."""
-        ours, theirs = socketpair()
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            _main(Connection(theirs.detach()), parent)
-        theirs.close()
-        return cls(pid, Connection(ours.detach()))
-
-    def start(self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy) -> None:
-        """Send the request; the run begins."""
-        data = request.structure.data if request.structure else b""
-        fields = {
-            "request": request.to_json(),
-            "directory": str(directory),
-            "files": {role: str(path) for role, path in files.items()},
-            "policy": asdict(policy),
-        }
-        pipe.send(self.pipe, "run", fields, {"structure": np.frombuffer(data, dtype=np.uint8)})
-
-    def order(self, kind: str, **fields: Any) -> None:
-        """Send an order; one that comes too late is dropped."""
-        try:
-            pipe.send(self.pipe, kind, fields)
-        except OSError:
-            return
-
-    def kill(self) -> None:
-        """End the process group at once."""
-        if self._status is None:
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                # It has not yet made a group of its own.
-                os.kill(self.pid, signal.SIGKILL)
-
-    def join(self, patience: float | None = None) -> int:
-        """Wait for the end; return the exit code, negative for a signal.
-
-        Parameters
-        ----------
-        patience
-            Seconds after which it is killed; None waits as long as it takes.
-        """
-        if self._status is None:
-            if patience is not None:
-                self._end_within(patience)
-            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            self.pipe.close()
-        return self._status
-
-    def _end_within(self, patience: float) -> None:
-        deadline = time.monotonic() + patience
-        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > deadline:
-                self.kill()
-                return
-            time.sleep(0.01)
-
-
-def _main(connection: Connection, parent: int) -> NoReturn:
-    """Run in the child; never returns into the work-horse's code."""
+def main(connection: Connection, parent: int) -> NoReturn:
+    """Run in the forked process; never returns into the code of its parent."""
     code = 1
     try:
         os.setpgid(0, 0)
-        _die_with(parent)
+        end_with(parent)
+        adopt_orphans()
         for name in _SECRET:
             os.environ.pop(name, None)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         _serve(connection)
-        code = 0
+        code = CLEAN
     except EOFError:
         # The work-horse had no use for us: a stale claim.
-        code = 0
+        code = CLEAN
     finally:
         # On a full disk a flush fails; that must not stand in the way of the end.
         with suppress(OSError):
             sys.stdout.flush()
         with suppress(OSError):
             sys.stderr.flush()
+        end_children()
         os._exit(code)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the work-horse dies, however it dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _serve(connection: Connection) -> None:

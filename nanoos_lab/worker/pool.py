@@ -7,7 +7,6 @@ finish what they run and leave, and the next call of any user process starts a n
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from nanoos_lab.broker import embedded
 from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.status import Status
 from nanoos_lab.worker import lock
+from nanoos_lab.worker.processes import end_with
 from nanoos_lab.worker.reaper import reconcile
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
@@ -37,7 +37,6 @@ YOUNG = 2.0
 IDLE = 3
 #: What stops the supervisor.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_PR_SET_PDEATHSIG = 1
 
 
 def running(settings: Settings) -> int | None:
@@ -95,7 +94,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             # A warm shutdown: the job that runs is finished first.
-            _signal_at_death_of(parent, signal.SIGTERM)
+            end_with(parent, signal.SIGTERM)
             self._wanted[name]()
             code = 0
         except SystemExit as end:
@@ -197,13 +196,6 @@ def _held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-
-
-def _signal_at_death_of(parent: int, number: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def main() -> None:

@@ -22,11 +22,13 @@ from rq.executions import Execution
 from rq.utils import ensure_job_list, get_connection_from_queues
 
 from nanoos_lab.broker.connection import ANSWER_TIMEOUT, sibling
-from nanoos_lab.broker.messages import FUNCTION, Message, PlainSerializer
+from nanoos_lab.broker.messages import Message, PlainSerializer
 from nanoos_lab.broker.queue import PriorityQueue
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.engines import registry
+from nanoos_lab.worker.processes import adopt_orphans, end_children
 from nanoos_lab.worker.reins import Reins
+from nanoos_lab.worker.run import retire
 from nanoos_lab.worker.services import prepare
 from nanoos_lab.worker.settings import Settings
 
@@ -51,7 +53,7 @@ LONGEST_PAUSE = 5.0
 #: Jobs that one work-horse serves.
 JOBS = 100
 #: What runs import besides their engine.
-_LIBRARIES = ("numpy", "ase", FUNCTION.rpartition(".")[0])
+_LIBRARIES = ("numpy", "ase", "psutil")
 
 
 def preload() -> None:
@@ -201,9 +203,14 @@ class NanoosWorker(Worker):
         if reins is None:
             return super().perform_job(job, queue, execution)
         reins.take()
-        done = super().perform_job(job, queue, execution)
-        while done and (order := reins.next()) is not None:
-            done = super().perform_job(*self._fetched(*order))
+        adopt_orphans()
+        try:
+            done = super().perform_job(job, queue, execution)
+            while done and (order := reins.next()) is not None:
+                done = super().perform_job(*self._fetched(*order))
+        finally:
+            retire()
+            end_children()
         return done
 
     def _fetched(self, job_id: str, queue_name: str, execution_id: str) -> tuple[Job, Queue, Execution]:

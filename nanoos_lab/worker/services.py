@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from nanoos_lab.broker import embedded
+from nanoos_lab.broker import embedded, live
 from nanoos_lab.broker.connection import connect
 from nanoos_lab.broker.queue import JobQueue
 from nanoos_lab.core.errors import BrokerError
@@ -43,6 +43,11 @@ class Services:
         return connect(broker_url(self.settings))
 
     @cached_property
+    def live(self) -> Redis:
+        """The runs' own connection to the live channel, with little patience."""
+        return live.writing(self.connection)
+
+    @cached_property
     def queue(self) -> JobQueue:
         """Delivery."""
         return JobQueue(self.connection)
@@ -52,8 +57,9 @@ class Services:
         opened = vars(self)
         if "store" in opened:
             self.store.close()
-        if "connection" in opened:
-            self.connection.close()
+        for name in ("connection", "live"):
+            if name in opened:
+                getattr(self, name).close()
 
 
 def of_environment() -> Services:
@@ -75,7 +81,7 @@ def prepare() -> None:
     services = of_environment()
     warm(services.settings.store_url)
     # Looked at, and so made.
-    _ = services.store, services.artifacts, services.connection
+    _ = services.store, services.artifacts, services.live
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from ase.build import bulk
 
 from tests.benchmarks.figures import Figure, middle, ratio
 from tests.benchmarks.place import OURS, place
+from tests.processes import engine_of, horse_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -147,8 +148,8 @@ class _Meter:
 
     def _processes(self) -> tuple[int, int]:
         if self._pids is None:
-            horse = self.lab.services.store.attempts(self.job_id)[-1].pid
-            self._pids = horse, psutil.Process(horse).children()[0].pid
+            job = self.lab.load(self.job_id)
+            self._pids = horse_of(job).pid, engine_of(job).pid
         return self._pids
 
 

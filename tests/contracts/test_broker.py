@@ -17,7 +17,7 @@ from rq import Queue, Worker
 from rq.job import Job
 
 from nanoos_lab.broker.connection import connect
-from nanoos_lab.broker.live import EVENTS_KEPT, LiveReader, LiveWriter, events_key, look, order
+from nanoos_lab.broker.live import EVENTS_KEPT, LiveReader, LiveWriter, events_key, look, order, writing
 from nanoos_lab.broker.queue import JobQueue, PriorityQueue
 from nanoos_lab.core.errors import BrokerError
 from nanoos_lab.core.request import QUEUES, Delivery
@@ -56,7 +56,7 @@ def open_writer(broker: Redis) -> Iterator[Callable[[], LiveWriter]]:
     opened: list[LiveWriter] = []
 
     def open_one() -> LiveWriter:
-        opened.append(LiveWriter(broker, JOB, 1))
+        opened.append(LiveWriter(writing(broker), JOB, 1))
         return opened[-1]
 
     yield open_one
@@ -307,7 +307,7 @@ class TestServerAway:
 
     def test_a_run_goes_on_at_full_speed(self) -> None:
         with connect("unix:///nonexistent/server.sock") as connection:
-            writer = LiveWriter(connection, JOB, 1)
+            writer = LiveWriter(writing(connection), JOB, 1)
             started = time.monotonic()
             for step in range(10_000):
                 writer.event({"kind": "progress", "step": step})

@@ -18,6 +18,7 @@ from nanoos_lab.lab import local
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker import pool
 from nanoos_lab.worker.settings import Settings
+from tests.processes import engine_of
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ def test_a_crash_of_the_engine_process_is_told_with_its_signal(settings: Setting
     with Lab(settings) as lab:
         job = dummy(lab, duration=60.0)
         until(lambda: len(job.thermo) > 0)
-        horse = psutil.Process(lab.services.store.attempts(job.id)[0].pid)
-        (engine,) = horse.children()
-        engine.send_signal(signal.SIGSEGV)
+        engine_of(job).send_signal(signal.SIGSEGV)
 
         error = job.exception(30)
 

@@ -11,7 +11,7 @@ from ase.build import bulk
 
 from nanoos_lab.broker import embedded
 from nanoos_lab.core.errors import NanoosError
-from nanoos_lab.worker.child import EngineProcess
+from nanoos_lab.worker.nursery import Nursery
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
 from tests.waiting import until
@@ -65,7 +65,9 @@ def test_engines_do_not_see_the_urls_of_the_services(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         "nanoos_lab.worker.child._serve", lambda _pipe: seen.write_text(subprocess.check_output(["env"], text=True))
     )
-    EngineProcess.fork().join(10.0)
+    nursery = Nursery.fork()
+    nursery.engine().join(10.0)
+    nursery.close()
     assert "PATH=" in seen.read_text()
     assert SECRET not in seen.read_text()
 

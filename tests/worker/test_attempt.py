@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import sqlite3
 import threading
 import time
-from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +14,7 @@ from ase.build import bulk
 
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.lab.prepare import prepare
-from nanoos_lab.worker.child import EngineProcess
-from nanoos_lab.worker.run import AttemptFailedError, run_job
+from nanoos_lab.worker.run import AttemptFailedError, retire, run_job
 from nanoos_lab.worker.services import Services, of_environment
 
 if TYPE_CHECKING:
@@ -39,6 +36,7 @@ def site(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("NANOOS_LEASE", "1")
     services = of_environment()
     yield services
+    retire()
     services.close()
 
 
@@ -130,14 +128,3 @@ def test_an_attempt_that_cannot_renew_its_lease_ends_its_engine_by_itself(site: 
     thread.join()
     locked.close()
     assert [record.id for record in site.store.expire()] == [job.id]
-
-
-def test_an_engine_that_closes_its_pipe_and_lives_on_is_killed() -> None:
-    ours, theirs = Pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.setpgid(0, 0)
-        time.sleep(60)
-        os._exit(0)
-    theirs.close()
-    assert EngineProcess(pid, ours).join(0.2) == -9

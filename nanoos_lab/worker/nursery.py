@@ -1,0 +1,322 @@
+"""The nursery: a process with engines loaded and nothing open, which forks an engine process for every run.
+
+It is forked from a work-horse before that opens a socket or a store, so that every run starts from the same clean
+memory while the work-horse keeps its connections from job to job. One engine process always waits, forked ahead. As
+the engines' parent and the adopter of their orphans the nursery ends whatever a run leaves behind, and all of it ends
+with the work-horse.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from nanoos_lab.worker import child, pipe
+from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from resource import struct_rusage
+
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import EnginePolicy
+
+#: Seconds after which a nursery that says nothing is given up, and killed with all that it holds.
+PATIENCE = 5.0
+_LARGEST = 4096
+
+
+class NurseryGoneError(Exception):
+    """The nursery has died; a new one is needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How an engine process ended."""
+
+    #: Exit code, negative for a signal; None if the nursery ended with it, and nobody knows.
+    code: int | None
+    #: CPU seconds, user and system, of it and of those of its children that it waited for.
+    cpu: float = 0.0
+    #: Most memory that it had at a time, in bytes.
+    peak_memory: int = 0
+
+
+class Nursery:
+    """The work-horse's side of its nursery."""
+
+    def __init__(self, pid: int, control: socket.socket) -> None:
+        self._pid = pid
+        self._control = control
+        self._ends: dict[int, End] = {}
+
+    @classmethod
+    def fork(cls) -> Nursery:
+        """Fork the nursery, while this process has one thread and none of our sockets or handles."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _main(theirs, parent)
+        theirs.close()
+        return cls(pid, ours)
+
+    def engine(self) -> EngineProcess:
+        """Return an engine process that waits for its run.
+
+        Raises
+        ------
+        NurseryGoneError
+            If there is none to be had here any more.
+        """
+        self._ask({"want": "engine"})
+        while True:
+            answer, handles = self._answer(PATIENCE)
+            if "engine" in answer:
+                return EngineProcess(self, answer["engine"], Connection(handles[0]))
+
+    def kill(self, pid: int) -> None:
+        """End an engine process and its process group at once."""
+        with suppress(NurseryGoneError):
+            self._ask({"kill": pid})
+
+    def join(self, pid: int, patience: float | None) -> End | None:
+        """Wait for the end of an engine process, and of all that it has started; None if it outlives the patience."""
+        deadline = None if patience is None else time.monotonic() + patience
+        while pid not in self._ends:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                self._answer(left)
+            except TimeoutError:
+                return None
+            except NurseryGoneError:
+                # It took its engines with it.
+                return End(code=None)
+        return self._ends.pop(pid)
+
+    def close(self) -> None:
+        """Let the nursery end, and its engine processes with it."""
+        self._control.close()
+        with suppress(ChildProcessError):
+            if not _ends_within(self._pid, PATIENCE):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+
+    def _ask(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._control.send(json.dumps(message).encode())
+        except OSError as error:
+            raise NurseryGoneError from error
+
+    def _answer(self, patience: float | None) -> tuple[dict[str, Any], list[int]]:
+        """Read one message, and keep what it says of an end; raises TimeoutError."""
+        self._control.settimeout(patience)
+        try:
+            data, handles, _, _ = socket.recv_fds(self._control, _LARGEST, 1)
+        except (TimeoutError, BlockingIOError):
+            raise TimeoutError from None
+        except OSError as error:
+            raise NurseryGoneError from error
+        if not data:
+            raise NurseryGoneError
+        message: dict[str, Any] = json.loads(data)
+        pid = message.pop("ended", None)
+        if pid is not None:
+            self._ends[pid] = End(**message)
+        return message, handles
+
+
+class EngineProcess:
+    """The work-horse's side of an engine process.
+
+    Parameters
+    ----------
+    nursery
+        Where it was born.
+    pid
+        Its process id.
+    connection
+        The pipe to it.
+    """
+
+    def __init__(self, nursery: Nursery, pid: int, connection: Connection) -> None:
+        self.pid = pid
+        self.pipe = connection
+        self._nursery = nursery
+        self._end: End | None = None
+
+    def start(self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy) -> None:
+        """Send the request; the run begins."""
+        data = request.structure.data if request.structure else b""
+        fields = {
+            "request": request.to_json(),
+            "directory": str(directory),
+            "files": {role: str(path) for role, path in files.items()},
+            "policy": asdict(policy),
+        }
+        pipe.send(self.pipe, "run", fields, {"structure": np.frombuffer(data, dtype=np.uint8)})
+
+    def order(self, kind: str, **fields: Any) -> None:
+        """Send an order; one that comes too late is dropped."""
+        with suppress(OSError):
+            pipe.send(self.pipe, kind, fields)
+
+    def kill(self) -> None:
+        """End it and its process group at once."""
+        if self._end is None:
+            self._nursery.kill(self.pid)
+
+    def join(self, patience: float | None = None) -> End:
+        """Wait for its end.
+
+        Parameters
+        ----------
+        patience
+            Seconds after which it is killed; None waits as long as it takes.
+        """
+        if self._end is None:
+            self._end = self._nursery.join(self.pid, patience) or self._killed()
+            self.pipe.close()
+        return self._end
+
+    def _killed(self) -> End:
+        self.kill()
+        end = self._nursery.join(self.pid, PATIENCE)
+        if end is None:
+            # It does not obey: with it ends whatever it holds.
+            self._nursery.close()
+            end = End(code=None)
+        return end
+
+
+# -- in the nursery -----------------------------------------------------------------------------------------------
+
+
+def _main(control: socket.socket, parent: int) -> NoReturn:
+    """Run in the forked process; never returns into the work-horse's code."""
+    code = 1
+    try:
+        end_with(parent)
+        adopt_orphans()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # It ends with its work-horse, which decides.
+            signal.signal(number, signal.SIG_IGN)
+        _Tender(control).run()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+class _Tender:
+    """Forks engine processes, tells how they end, and ends what they leave behind."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._running: set[int] = set()
+        self._spare: tuple[int, socket.socket] | None = None
+        self._bell, self._ringer = socket.socketpair()
+        for end in (self._bell, self._ringer):
+            end.setblocking(False)
+
+    def run(self) -> None:
+        """Serve until the work-horse is gone."""
+        signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        self._prepare()
+        poll = select.poll()
+        for source in (self._control, self._bell):
+            poll.register(source, select.POLLIN)
+        while True:
+            ready = {number for number, _ in poll.poll()}
+            if self._bell.fileno() in ready:
+                with suppress(BlockingIOError):
+                    self._bell.recv(_LARGEST)
+                self._reap()
+            if self._control.fileno() in ready:
+                data = self._control.recv(_LARGEST)
+                if not data:
+                    break
+                self._obey(json.loads(data))
+        end_children()
+
+    def _obey(self, order: Mapping[str, Any]) -> None:
+        if "kill" in order:
+            self._kill(order["kill"])
+            return
+        pid, connection = self._prepare()
+        self._spare = None
+        self._running.add(pid)
+        with connection:
+            socket.send_fds(self._control, [json.dumps({"engine": pid}).encode()], [connection.fileno()])
+        # While the run begins.
+        self._prepare()
+
+    def _prepare(self) -> tuple[int, socket.socket]:
+        """Fork an engine process ahead, if none waits; return its process id and our end of its pipe."""
+        if self._spare is None:
+            ours, theirs = socket.socketpair()
+            parent = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                for one in (self._control, self._bell, self._ringer, ours):
+                    one.close()
+                signal.set_wakeup_fd(-1)
+                child.main(Connection(theirs.detach()), parent)
+            theirs.close()
+            self._spare = pid, ours
+        return self._spare
+
+    def _kill(self, pid: int) -> None:
+        """Kill a running engine process; as its parent, this process knows that the id is still its own."""
+        if pid in self._running:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                # It has not yet made a group of its own.
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        """Tell of every engine process that has ended, once nothing is left of its run."""
+        with suppress(ChildProcessError):
+            while True:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                code = os.waitstatus_to_exitcode(status)
+                if self._spare is not None and pid == self._spare[0]:
+                    self._spare[1].close()
+                    self._spare = None
+                elif pid in self._running:
+                    self._running.remove(pid)
+                    self._tell(pid, code, usage)
+
+    def _tell(self, pid: int, code: int, usage: struct_rusage) -> None:
+        if code == child.CLEAN:
+            # It has looked after its own children.
+            code = 0
+        else:
+            end_children(keep=self._running | ({self._spare[0]} if self._spare else set()))
+        end = End(code=code, cpu=usage.ru_utime + usage.ru_stime, peak_memory=1024 * usage.ru_maxrss)
+        with suppress(OSError):
+            self._control.send(json.dumps({"ended": pid, **asdict(end)}).encode())
+
+
+def _ends_within(pid: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
