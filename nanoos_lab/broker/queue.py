@@ -18,7 +18,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS
 
 from nanoos_lab.broker import live
 from nanoos_lab.broker.connection import broker_errors
-from nanoos_lab.broker.messages import FUNCTION
+from nanoos_lab.broker.messages import FUNCTION, Message
 from nanoos_lab.core.request import QUEUES
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ PRIORITY_FIELD = "nanoos_priority"
 NORMAL_PRIORITY = 5
 #: Seconds for which RQ, and so rq-dashboard, shows a finished or failed message. The store knows for ever.
 SHOWN = 7 * 24 * 3600
+
+#: Messages that are put in one transaction, which the server works off before it does anything else: in a queue of 10⁵
+#: messages the place of each takes it a millisecond.
+BATCH = 250
 
 #: Put a message behind those of its own or a higher priority: KEYS queue; ARGV prefix of job hashes, id,
 #: field, normal priority. The list is sorted, so the place is found by halving; RQ pops from the left.
@@ -118,13 +122,17 @@ class JobQueue:
             self._redis.ping()
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Offer attempts to the workers, in one transaction.
+        """Offer attempts to the workers, a few hundred in one transaction.
 
         Raises
         ------
         BrokerError
-            If the server does not answer; then nothing is offered, or all.
+            If the server does not answer; some may be offered then. To offer them again does no harm.
         """
+        for start in range(0, len(deliveries), BATCH):
+            self._put(deliveries[start : start + BATCH])
+
+    def _put(self, deliveries: Sequence[Delivery]) -> None:
         with broker_errors(self._redis), self._redis.pipeline() as pipeline:
             for name, group in _by_queue(deliveries):
                 messages = list({delivery.message_id: delivery for delivery in group}.values())
@@ -194,15 +202,15 @@ class JobQueue:
         states = [_worker_state(key, answers[2 * index], answers[2 * index + 1]) for index, key in enumerate(keys)]
         return [state for state in states if state is not None and _alive(state)]
 
-    def order_cancel(self, job_id: str) -> None:
-        """Tell the work-horse of a job to ask the store at once whether it is cancelled.
+    def order(self, job_id: str, name: str) -> None:
+        """Tell the work-horse of a job, by an order such as "cancel", to ask the store at once what is asked of it.
 
         Raises
         ------
         BrokerError
             If the server does not answer.
         """
-        live.order(self._redis, job_id, "cancel")
+        live.order(self._redis, job_id, name)
 
     def _known(self, queue: Queue) -> set[str]:
         """Return every message of a queue: waiting, popped, or with a worker that has a fresh heartbeat."""
@@ -219,6 +227,12 @@ def current_worker() -> str | None:
     """Return the name of the RQ worker whose work-horse this process is, or None."""
     job = get_current_job()
     return job.worker_name if job is not None else None
+
+
+def in_plain_worker() -> bool:
+    """Say whether this process is the work-horse of an RQ worker that is not of our class."""
+    job = get_current_job()
+    return job is not None and not isinstance(job, Message)
 
 
 def _message(delivery: Delivery) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.core.units import Column
@@ -71,6 +72,20 @@ class RunHead:
     pbc: tuple[bool, bool, bool]
     #: Masses in u, shape (atoms,); None: the standard ones of the elements.
     masses: np.ndarray[Any, Any] | None = None
+    #: The step at which this attempt begins: 0, or that of the checkpoint from which it goes on.
+    first: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What an attempt has left behind so that another one can go on from its step."""
+
+    #: The step, counted as in the whole job.
+    step: int
+    #: Where the engine's files are; only to be read.
+    directory: Path
+    #: What the engine noted besides: plain JSON values.
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -40,6 +40,11 @@ class TaskParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether an equal request has equal results, so that those of an earlier run will do."""
+        return True
+
 
 class StaticParameters(TaskParameters):
     """Energy, forces and stress of the structure as it is."""

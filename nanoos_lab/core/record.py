@@ -11,6 +11,9 @@ from nanoos_lab.core.status import Reason, Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.resources import Limits
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
@@ -70,6 +73,18 @@ class JobRecord:
     cancel_requested: datetime | None
     #: Until when the current attempt is its worker's.
     lease_until: datetime | None
+    #: When a pause was asked for that lasts.
+    paused: datetime | None = None
+    #: Not to be started earlier: a delay before the next attempt, or its own time.
+    run_after: datetime | None = None
+    #: Jobs that must end first and have not.
+    waits_for: int = 0
+    #: Attempts that failed since the job was last started by a person.
+    failures: int = 0
+    #: Attempts of those whose worker was lost.
+    lost: int = 0
+    #: Id of the equal job whose results these are.
+    cached_from: str | None = None
     #: Scalar results of the successful attempt, by property name.
     scalars: Mapping[str, float | int | str | bool] = field(default_factory=dict)
 
@@ -115,12 +130,54 @@ class Attempt:
     started: datetime
     #: When it ended; None while it runs.
     ended: datetime | None
-    #: How it ended: a final status, or "lost".
+    #: How it ended: a final status, "lost", "retried" or "paused".
     outcome: str | None
     #: Why, if it ended without results.
     failure: Failure | None
     #: Engine version, potential files by digest, host, library versions: what made the result.
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    #: Last step that counts; what it wrote later is not read.
+    last_step: int | None = None
+    #: Seconds that it ran, pauses not counted.
+    ran: float | None = None
+    #: CPU seconds of all its processes.
+    cpu: float | None = None
+    #: Most memory of its engine process, in bytes.
+    peak_memory: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What an attempt has used."""
+
+    #: Seconds that it ran, pauses not counted.
+    ran: float = 0.0
+    #: CPU seconds of all its processes.
+    cpu: float | None = None
+    #: Most memory of its engine process, in bytes.
+    peak_memory: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """What of an earlier attempt's samples counts."""
+
+    #: Number of the attempt.
+    attempt: int
+    #: Last step that counts; None: all that it wrote.
+    last_step: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What the worker of a claimed attempt needs to know."""
+
+    #: What is wanted.
+    request: JobRequest
+    #: How long it may run, and with how much memory.
+    limits: Limits
+    #: Seconds that the job ran before, pauses not counted, of those that its limits count.
+    ran: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from nanoos_lab.core.structures import Structure
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 QUEUES = ("high_priority", "simulations", "default")
 #: Lowest, normal, high and urgent priority inside a queue.
 PRIORITIES = range(21)
+
+
+#: Fields of a request that its key leaves out, or has in another form.
+_NO_CONTENT = ("resources", "version", "structure_of")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +37,21 @@ class FileRef:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class StructureOf:
+    """The final structure of another job, which need not have ended."""
+
+    #: Id of that job; empty while it is a job of the same batch of submissions, see `Submission.structure_from`.
+    job_id: str
+    #: Content key of its request.
+    key: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JobRequest:
     """What is wanted; immutable, and equal to another request when the content is equal."""
 
-    #: The structure to start from; None only for a task that brings its own.
+    #: The structure to start from; None for a task that brings its own, and while it is another job's.
     structure: Structure | None
     #: Name of the engine.
     engine: str
@@ -48,6 +63,10 @@ class JobRequest:
     files: Mapping[str, FileRef] = field(default_factory=dict)
     #: What one attempt may use.
     resources: Resources = field(default_factory=Resources)
+    #: Whose final structure to start from; known once that job has succeeded.
+    structure_of: StructureOf | None = None
+    #: Version of the engine's program; another one may give other results.
+    version: str = ""
 
     def __post_init__(self) -> None:
         # Through JSON: a copy that nobody else holds, with tuples already the lists that a store gives back.
@@ -58,7 +77,11 @@ class JobRequest:
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that decides the result; resources do not."""
-        content = {name: value for name, value in self.to_json().items() if name != "resources"}
+        content = {name: value for name, value in self.to_json().items() if name not in _NO_CONTENT}
+        if self.version:
+            content["version"] = self.version
+        if self.structure_of is not None:
+            content |= {"structure": None, "structure_of": self.structure_of.key}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -71,6 +94,8 @@ class JobRequest:
             "parameters": dict(self.parameters),
             "files": {role: {"name": ref.name, "sha256": ref.sha256} for role, ref in self.files.items()},
             "resources": self.resources.to_json(),
+            "version": self.version,
+            "structure_of": asdict(self.structure_of) if self.structure_of else None,
         }
 
     @classmethod
@@ -83,6 +108,9 @@ class JobRequest:
             parameters=data["parameters"],
             files={role: FileRef(**ref) for role, ref in data["files"].items()},
             resources=Resources(**data["resources"]),
+            # Requests of the first schema have neither.
+            version=data.get("version", ""),
+            structure_of=StructureOf(**data["structure_of"]) if data.get("structure_of") else None,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -92,6 +120,16 @@ class JobRequest:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """Another job that must end first."""
+
+    #: Its id; or its place in the same batch of submissions, from 0.
+    parent: str | int
+    #: Whether to run also if that job does not succeed; else this one is cancelled then.
+    after_failure: Literal["run", "cancel"] = "cancel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +144,19 @@ class Submission:
     queue: str = "simulations"
     #: 0 lowest, 5 normal, 10 high, 20 urgent.
     priority: int = 5
-    #: Attempts in all, the first included.
-    attempts: int = 3
+    #: How often it is tried.
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    #: How long it may run, and with how much memory.
+    limits: Limits = field(default_factory=Limits)
+    #: Jobs that must end first.
+    after: tuple[Dependency, ...] = ()
+    #: Place in the same batch of submissions of the job whose final structure is meant; the store names it in the
+    #: request.
+    structure_from: int | None = None
+    #: Not to be started earlier.
+    not_before: datetime | None = None
+    #: Whether the results of an equal job will do.
+    cache: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

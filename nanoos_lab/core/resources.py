@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any, Self, TypeVar
 
 from nanoos_lab.core.errors import ParameterError, UnknownNameError
 
-Value = TypeVar("Value", bound="Resources | RetryPolicy")
+Value = TypeVar("Value", bound="Resources | RetryPolicy | Limits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Resources:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain values."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_any(cls, value: Self | dict[str, Any] | None) -> Self:
@@ -38,17 +39,23 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a job that lost its worker is tried again."""
+    """How often a job is tried again that lost its worker or met a lack of resources, and after which pause."""
 
     #: Attempts in all.
     attempts: int = 3
+    #: Seconds before the next attempt; doubled with each further one. A first lost worker is made good at once.
+    delay: float = 60.0
+    #: Longest pause in seconds.
+    longest: float = 3600.0
 
     def __post_init__(self) -> None:
         _require_integer(self.attempts, "retries.attempts", lowest=1, highest=100)
+        _require_number(self.delay, "retries.delay", "s")
+        _require_number(self.longest, "retries.longest", "s")
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain values."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_any(cls, value: Self | dict[str, Any] | int | None) -> Self:
@@ -56,6 +63,66 @@ class RetryPolicy:
         if isinstance(value, int) and not isinstance(value, bool):
             return cls(attempts=value)
         return _from_any(cls, value, "retries")
+
+    def pause(self, failures: int, *, lost: bool, chance: float) -> float:
+        """Return how long to wait before the next attempt, in s.
+
+        Parameters
+        ----------
+        failures
+            Attempts that have failed so far, the last one included.
+        lost
+            Whether the last one lost its worker.
+        chance
+            A random number, 0–1: jobs that failed together are not all tried again together.
+        """
+        doublings = failures - 1 - lost
+        if doublings < 0:
+            return 0.0
+        return min(self.delay * 2.0 ** min(doublings, 60), self.longest) * (0.5 + 0.5 * chance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a job may run, pauses not counted, and how much memory it may use; None: as much as it needs.
+
+    At the soft limit the engine is asked to stop, and writes a checkpoint if it can; at the hard limit it is killed.
+    """
+
+    #: Seconds of running time after which the engine is asked to stop.
+    soft: float | None = None
+    #: Seconds of running time after which it is killed.
+    hard: float | None = None
+    #: Most memory of all processes of the run, in GiB.
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, unit in (("soft", "s"), ("hard", "s"), ("memory", "GiB")):
+            value = getattr(self, name)
+            if value is not None:
+                _require_number(value, f"limits.{name}", unit, above_zero=True)
+        if self.soft is not None and self.hard is not None and self.soft > self.hard:
+            raise ParameterError("limits.soft", self.soft, f"at most limits.hard = {self.hard:g} s")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that are set as plain values."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_any(cls, value: Self | dict[str, Any] | None) -> Self:
+        """Accept what a user passes: None, a mapping of the fields, or a ready value."""
+        return _from_any(cls, value, "limits")
+
+    def or_else(self, default: Limits) -> Limits:
+        """Return these limits, with those of `default` where none is set."""
+        return Limits(**{**default.to_json(), **self.to_json()})
+
+
+def _require_number(value: object, field: str, unit: str, *, above_zero: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0:
+        raise ParameterError(field, value, f"a number {'>' if above_zero else '≥'} 0 {unit}")
+    if above_zero and value == 0:
+        raise ParameterError(field, value, f"a number > 0 {unit}")
 
 
 def _require_integer(value: object, field: str, *, lowest: int, highest: int = 10**6) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 class Status(StrEnum):
     """Where a job stands; equal to its word (``Status.RUNNING == "running"``)."""
 
-    #: Recorded; waits for other jobs or for a delay before the next attempt.
+    #: Recorded; waits for other jobs, for its time, for the end of a pause, or for the results of an equal job.
     PENDING = "pending"
     #: Offered to workers.
     QUEUED = "queued"
@@ -31,9 +31,9 @@ FINISHED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 #: The legal moves. Every change in the store is one of these, as a compare-and-set.
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.QUEUED, Status.CANCELLED, Status.FAILED}),
-    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
-    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED}),
+    Status.PENDING: frozenset({Status.QUEUED, Status.SUCCEEDED, Status.CANCELLED, Status.FAILED}),
+    Status.QUEUED: frozenset({Status.RUNNING, Status.PENDING, Status.CANCELLED, Status.FAILED}),
+    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED, Status.PENDING}),
     Status.SUCCEEDED: frozenset(),
     Status.FAILED: frozenset({Status.QUEUED}),
     Status.CANCELLED: frozenset(),
@@ -59,3 +59,7 @@ class Reason(StrEnum):
     ENGINE = "engine"
     #: nanoos_lab itself is wrong.
     BUG = "bug"
+
+
+#: What went wrong with the machine and not with the calculation: tried again by itself.
+RETRIED = frozenset({Reason.LOST, Reason.RESOURCE})

@@ -98,6 +98,11 @@ class Structure:
         return first, second, third
 
     @property
+    def constraints(self) -> list[Any]:
+        """Constraints, as ASE's dictionaries."""
+        return list(self._head["constraints"])
+
+    @cached_property
     def elements(self) -> frozenset[str]:
         """Chemical symbols that occur."""
         from ase.data import chemical_symbols

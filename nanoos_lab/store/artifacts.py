@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from nanoos_lab.core.errors import InputError, JobNotFoundError, SettingsError, StoreError
 from nanoos_lab.core.request import FileRef
+from nanoos_lab.store import removal
 from nanoos_lab.store.files import replacing, sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 #: Directory of an attempt in which its engine works.
 WORK = "work"
+#: For so long after it was last put, an input file is kept though no job names it: one that does may be on its way.
+GRACE = 86_400.0
 
 
 class Artifacts:
@@ -45,6 +55,17 @@ class Artifacts:
         path = self._job(job_id) / str(int(attempt))
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
+
+    def new_attempt_dir(self, job_id: str, attempt: int) -> Path:
+        """Return the directory of an attempt that begins now.
+
+        An engine has worked there before if the database was restored from a copy that did not know of it yet. What it
+        has left is put aside, and goes with the job.
+        """
+        path = self.attempt_dir(job_id, attempt)
+        if (path / WORK).exists():
+            path.rename(path.with_name(f".{path.name}.{uuid4().hex}"))
+        return self.attempt_dir(job_id, attempt)
 
     def attempt_dirs(self, job_id: str, *, last: int | None = None) -> list[Path]:
         """Return the directories of a job's attempts that exist, in their order.
@@ -91,7 +112,7 @@ class Artifacts:
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
         place = self._file(digest)
-        if not place.exists():
+        if not _renew(place):
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("rb") as source, replacing(place) as target:
                 shutil.copyfileobj(source, target)
@@ -106,9 +127,7 @@ class Artifacts:
         StoreError
             If it is missing, or is no longer what it was.
         """
-        if not _DIGEST.fullmatch(ref.sha256):
-            raise StoreError(f"{ref.sha256!r} is not a SHA-256 digest")
-        place = self._file(ref.sha256)
+        place = self._input(ref.sha256)
         try:
             with place.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -118,6 +137,77 @@ class Artifacts:
             raise StoreError(f"the input file {ref.name} in {self.root} is damaged; submit the job again")
         return place
 
+    # -- deleting -----------------------------------------------------------------------------------------------
+
+    def size(self, job_id: str, *, keep: Collection[str] = ()) -> int:
+        """Return the bytes of a job's files, without those of an attempt that have one of the names in `keep`."""
+        if not keep:
+            return removal.size(self._job(job_id))
+        entries = [entry for attempt in self._own_attempts(job_id) for entry in attempt.iterdir()]
+        return sum(removal.size(entry) for entry in entries if entry.name not in keep)
+
+    def remove_job(self, job_id: str) -> None:
+        """Delete the directory of a job; links in it are deleted, not what they lead to.
+
+        Raises
+        ------
+        OSError
+            If something of it stays.
+        """
+        removal.remove(self._inside(self._job(job_id)))
+
+    def strip_job(self, job_id: str, keep: Collection[str]) -> int:
+        """Delete what the attempts at a job wrote, save for these names; return the bytes that were freed."""
+        return sum(removal.remove_all_but(attempt, keep) for attempt in self._own_attempts(job_id))
+
+    def file_size(self, digest: str) -> int:
+        """Return the bytes of an input file; 0 if there is none."""
+        return removal.size(self._input(digest))
+
+    def remove_file(self, digest: str, *, grace: float = GRACE) -> bool:
+        """Delete an input file that no job names, unless it was put within the last `grace` seconds.
+
+        Returns
+        -------
+        bool
+            Whether it is gone.
+        """
+        place = self._inside(self._input(digest))
+        for left in place.parent.glob(f".{digest}.*"):
+            # What a crash has left of a copy that was being made, or of a file that was put aside.
+            if _is_old(left, GRACE):
+                left.unlink(missing_ok=True)
+        if not _is_old(place, grace):
+            return not place.exists()
+        # Put aside first: who puts it at this moment then finds it missing and copies it again, or has renewed it.
+        aside = place.with_name(f".{place.name}.{uuid4().hex}")
+        try:
+            place.rename(aside)
+        except FileNotFoundError:
+            return True
+        if _is_old(aside, grace):
+            aside.unlink(missing_ok=True)
+            return True
+        aside.rename(place)
+        return False
+
+    def _own_attempts(self, job_id: str) -> list[Path]:
+        """Return the directories of a job's attempts, without links to elsewhere."""
+        attempts = self.attempt_dirs(job_id)
+        return [self._inside(path) for path in attempts if not path.is_symlink()]
+
+    def _inside(self, place: Path) -> Path:
+        """Return a path whose directory lies in our root, and is not a link that leads elsewhere."""
+        parent = place.parent
+        if parent.exists() and parent.resolve() != self.root.resolve() / parent.relative_to(self.root):
+            raise StoreError(f"{parent} is a link that leads out of {self.root}; nothing is deleted there")
+        return place
+
+    def _input(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise StoreError(f"{digest!r} is not a SHA-256 digest")
+        return self._file(digest)
+
     def _job(self, job_id: str) -> Path:
         if not _ID.fullmatch(job_id):
             raise JobNotFoundError(job_id)
@@ -126,6 +216,24 @@ class Artifacts:
 
     def _file(self, digest: str) -> Path:
         return self.root / "files" / digest[:2] / digest
+
+
+def _renew(place: Path) -> bool:
+    """Have a kept file count as put now; False if it is not there."""
+    try:
+        os.utime(place)
+    except (FileNotFoundError, PermissionError):
+        # Another person's file cannot be renewed; a copy takes its place.
+        return False
+    # It may be put aside between the two.
+    return place.exists()
+
+
+def _is_old(place: Path, grace: float) -> bool:
+    try:
+        return time.time() - place.lstat().st_mtime >= grace
+    except FileNotFoundError:
+        return False
 
 
 def _directory(root: Path | str) -> Path:

@@ -2,133 +2,109 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sqlalchemy import select
-
-from nanoos_lab.core.errors import JobNotFoundError, ParameterError, TransitionError
-from nanoos_lab.core.request import JobRequest
+from nanoos_lab.core.errors import JobNotFoundError, ParameterError, StoreError, TransitionError
 from nanoos_lab.core.status import Status
-from nanoos_lab.core.structures import Structure
 from nanoos_lab.store import changes, records, sql
-from nanoos_lab.store.changes import NOW, FromNow
-from nanoos_lab.store.connect import database
+from nanoos_lab.store.changes import NOW, Ending, FromNow
+from nanoos_lab.store.reading import StoreReader, record_of
 from nanoos_lab.store.records import Orders, job_record
-from nanoos_lab.store.schema import jobs
 from nanoos_lab.store.submit import insert_jobs
-from nanoos_lab.store.versions import ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from nanoos_lab.core.record import Attempt, Event, Failure, JobRecord
+    from nanoos_lab.core.record import Attempt, Failure, JobRecord, Usage
     from nanoos_lab.core.request import Delivery, Submission
-    from nanoos_lab.store.queries import JobQuery
+    from nanoos_lab.core.resources import Limits, RetryPolicy
     from nanoos_lab.store.records import Holder
     from nanoos_lab.store.work import Work
 
-#: Most values in one IN list; SQLite allows 32 766.
-_BATCH = 10_000
+    Spare = Callable[[Attempt, float], bool]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: How often a transaction is made again that was undone for the sake of others.
+_TRIES = 5
+#: PostgreSQL's words for that: a deadlock was detected; it could not be serialised.
+_UNDONE = ("40P01", "40001")
 
 
-class Store:
+def persistent(change: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Make a change again that PostgreSQL has undone, since it and another one waited for each other."""
+
+    @wraps(change)
+    def insist(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        for _ in range(_TRIES):
+            try:
+                return change(*args, **kwargs)
+            except StoreError as error:
+                if getattr(error.__context__, "sqlstate", None) not in _UNDONE:
+                    raise
+        return change(*args, **kwargs)
+
+    return insist
+
+
+class Store(StoreReader):
     """The jobs of one database; safe to share between threads, connects when it is first used.
 
     Every change of a job is one compare-and-set on (id, status, attempt) in one transaction with its line of
     history; what a stale attempt still says changes nothing. Deadlines know only the database's clock.
-
-    Parameters
-    ----------
-    url
-        ``sqlite:///path`` or ``postgresql://…``.
-    lease
-        For how long a claim or a beat makes an attempt its worker's, in s.
-    resend
-        After how long the message of a job that nobody has claimed is due to be sent again, in s.
-    check
-        Whether to look at the schema's version before the first use, and to make the schema if there is none.
-
-    Raises
-    ------
-    StoreError
-        From every method, if the database does not answer.
-    SchemaError
-        From every method, if the database belongs to another version of nanoos_lab.
-    SettingsError
-        If the URL or the place of the database cannot work.
+    The parameters and errors are those of `StoreReader`.
     """
-
-    def __init__(self, url: str, *, lease: float = 60.0, resend: float = 30.0, check: bool = True) -> None:
-        self._database = database(url)
-        self._lease = lease
-        self._resend = resend
-        self._check = check
-
-    def close(self) -> None:
-        """Close the connections; the store may be used again."""
-        self._database.close()
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    def get(self, job_id: str) -> JobRecord:
-        """Return one job; raises JobNotFoundError."""
-        with self._reading() as work:
-            return _record(work, job_id)
-
-    def get_many(self, ids: Collection[str]) -> dict[str, JobRecord]:
-        """Return the jobs that exist among these ids."""
-        wanted = list(ids)
-        found: dict[str, JobRecord] = {}
-        with self._reading() as work:
-            for start in range(0, len(wanted), _BATCH):
-                some = wanted[start : start + _BATCH]
-                rows = work.query(select(*sql.RECORD).where(jobs.c.id.in_(some)))
-                found.update((row[0], job_record(row)) for row in rows)
-        return found
-
-    def find(self, query: JobQuery) -> list[JobRecord]:
-        """Return the jobs that a query asks for, newest first."""
-        with self._reading() as work:
-            return [job_record(row) for row in work.query(query.select())]
-
-    def count(self) -> dict[Status, int]:
-        """Return how many jobs there are in each status."""
-        with self._reading() as work:
-            found: dict[str, int] = dict(work.run(sql.counts))
-        return {status: found.get(status.value, 0) for status in Status}
-
-    def request(self, job_id: str) -> JobRequest:
-        """Return what was asked for; raises JobNotFoundError."""
-        with self._reading() as work:
-            rows = work.run(sql.request, job=job_id)
-        if not rows:
-            raise JobNotFoundError(job_id)
-        text, data = rows[0]
-        return JobRequest.from_json(json.loads(text), None if data is None else Structure(bytes(data)))
-
-    def attempts(self, job_id: str) -> list[Attempt]:
-        """Return the attempts at a job, the first first."""
-        with self._reading() as work:
-            return [records.attempt(row) for row in work.run(sql.attempts_of, job=job_id)]
-
-    def events(self, job_id: str, *, after: int = 0) -> list[Event]:
-        """Return the history of a job, the oldest first; only what is newer than event number `after`."""
-        with self._reading() as work:
-            return [records.event(row) for row in work.run(sql.events_of, job=job_id, after=after)]
 
     # -- for those who submit -----------------------------------------------------------------------------------
 
+    @persistent
     def add(self, submissions: Sequence[Submission]) -> list[JobRecord]:
-        """Record jobs as queued, all or none; each structure is stored once."""
+        """Record jobs, all or none; each structure is stored once.
+
+        Returns
+        -------
+        list of JobRecord
+            In the order given: queued; pending, if they wait for others, for their time, or for the results of an
+            equal job; succeeded, with the results of an equal job; or cancelled, after one that had failed.
+
+        Raises
+        ------
+        InputError
+            If they depend on each other in a circle.
+        JobNotFoundError
+            If they depend on a job that does not exist.
+        """
         if not submissions:
             return []
         with self._writing() as work:
             return insert_jobs(work, submissions)
 
+    @persistent
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job: at once if it waits, by a request to its worker if it runs; one that has ended stays.
+
+        A run whose results equal jobs wait for goes on until the last of them is cancelled too.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
+        with self._writing() as work:
+            record, _ = _locked(work, job_id, leader_first=True)
+            if record.status.finished:
+                return record
+            if record.status is Status.RUNNING:
+                if record.cancel_requested is None:
+                    changes.add_event(work, job_id, record.attempt, "cancel", "a cancel was asked for")
+                return job_record(work.run(sql.request_cancel, job=job_id)[0])
+            return changes.cancel(work, record) or record_of(work, job_id)
+
+    @persistent
+    def pause(self, job_id: str) -> JobRecord:
+        """Pause a job: a waiting one is held back, a running one is asked to rest; one that has ended stays.
 
         Raises
         ------
@@ -136,16 +112,60 @@ class Store:
         """
         with self._writing() as work:
             record, _ = _locked(work, job_id)
-            if record.status.finished:
+            if record.status.finished or record.paused is not None:
                 return record
-            if record.status is Status.RUNNING:
-                if record.cancel_requested is None:
-                    changes.add_event(work, job_id, record.attempt, "cancel", "a cancel was asked for")
-                return job_record(work.run(sql.request_cancel, job=job_id)[0])
-            move = (record.status, Status.CANCELLED)
-            values = {"ended": NOW, "cancel_requested": NOW}
-            return changes.change(work, job_id, record.attempt, move, values) or _record(work, job_id)
+            changes.add_event(work, job_id, record.attempt, "pause", "a pause was asked for")
+            work.run(sql.set_paused, True, job=job_id)
+            if record.status is Status.QUEUED:
+                changes.hold(work, record)
+            return record_of(work, job_id)
 
+    @persistent
+    def resume(self, job_id: str) -> JobRecord:
+        """End the pause of a job.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
+        with self._writing() as work:
+            record, _ = _locked(work, job_id)
+            if record.paused is None:
+                return record
+            changes.add_event(work, job_id, record.attempt, "pause", "it is to go on")
+            work.run(sql.set_paused, False, job=job_id)
+            changes.queue_if_ready(work, job_id)
+            return record_of(work, job_id)
+
+    @persistent
+    def retry(self, job_id: str, *, limits: Limits | None = None, retries: RetryPolicy | None = None) -> JobRecord:
+        """Offer a failed job again, from its newest checkpoint if it has one.
+
+        Parameters
+        ----------
+        job_id
+            The job.
+        limits, retries
+            New ones; None keeps the old ones.
+
+        Raises
+        ------
+        TransitionError
+            If it has not failed.
+        JobNotFoundError
+        """
+        values: dict[str, Any] = {}
+        if limits is not None:
+            values["limits"] = records.to_json(limits.to_json())
+        if retries is not None:
+            values |= {"max_attempts": retries.attempts, "delay": retries.delay, "longest_delay": retries.longest}
+        with self._writing() as work:
+            record, _ = _locked(work, job_id)
+            if record.status is not Status.FAILED:
+                raise TransitionError(f"job {job_id} is {record.status}; only a failed one can be tried again")
+            return changes.move_by_hand(work, record, Status.QUEUED, None, values)
+
+    @persistent
     def move(
         self, job_id: str, *, to: Status, expected: Status, attempt: int, failure: Failure | None = None
     ) -> JobRecord:
@@ -173,8 +193,10 @@ class Store:
             raise TransitionError("only a worker's claim makes a job running")
         if to is Status.FAILED and failure is None:
             raise ParameterError("failure", None, "a Failure, which the status 'failed' needs")
+        if (expected, to) == (Status.PENDING, Status.SUCCEEDED):
+            raise TransitionError("only the results of an equal job make a pending job succeeded")
         with self._writing() as work:
-            record, held = _locked(work, job_id)
+            record, held = _locked(work, job_id, leader_first=True)
             if (record.status, record.attempt) != (expected, attempt):
                 raise TransitionError(
                     f"job {job_id} is {record.status} (attempt {record.attempt}), not {expected} (attempt {attempt})"
@@ -183,14 +205,15 @@ class Store:
                 raise TransitionError(
                     f"job {job_id} runs on {record.worker}, which holds it until {record.lease_until}"
                 )
-            return changes.move_by_hand(work, record, to, failure)
+            return changes.move_by_hand(work, record, to, failure, {})
 
     # -- for the worker that runs an attempt --------------------------------------------------------------------
 
+    @persistent
     def claim(self, job_id: str, attempt: int, holder: Holder) -> JobRecord | None:
         """Make a queued attempt this holder's; None if it is not to be had (any more)."""
         move = (Status.QUEUED, Status.RUNNING)
-        values = {"worker": holder.worker, "step": 0, "started": NOW, "lease_until": FromNow(self._lease)}
+        values = {"worker": holder.worker, "step": 0, "started": NOW, "lease_until": FromNow(self.lease)}
         with self._writing() as work:
             record = changes.change(work, job_id, attempt, move, values)
             if record is not None:
@@ -203,9 +226,15 @@ class Store:
         A total of None leaves the one that is known.
         """
         with self._reading() as work:
-            rows = work.run(sql.beat, job=job_id, known=attempt, lease=self._lease, new_step=step, new_total=total)
-        return Orders(current=bool(rows), cancel=bool(rows) and rows[0][0] is not None)
+            rows = work.run(sql.beat, job=job_id, known=attempt, lease=self.lease, new_step=step, new_total=total)
+            if not rows:
+                return Orders(current=False, cancel=False)
+            cancel, pause = (asked is not None for asked in rows[0])
+            # A cancel waits as long as others want the results.
+            cancel = cancel and not changes.has_joiners(work, job_id)
+        return Orders(current=True, cancel=cancel, pause=pause)
 
+    @persistent
     def succeed(
         self,
         job_id: str,
@@ -215,6 +244,7 @@ class Store:
         total: int | None = None,
         scalars: Mapping[str, float | int | str | bool],
         provenance: Mapping[str, Any],
+        usage: Usage | None = None,
     ) -> bool:
         """Accept the results of a running attempt, for good; False if it is no longer the current one.
 
@@ -223,20 +253,67 @@ class Store:
         values = {"step": step, "scalars": records.to_json(scalars)}
         if total is not None:
             values["total"] = total
+        ending = Ending(outcome=Status.SUCCEEDED.value, provenance=provenance, usage=usage)
         with self._writing() as work:
-            ended = changes.end(work, job_id, attempt, Status.SUCCEEDED, provenance=provenance, values=values)
-        return ended is not None
+            return changes.end(work, job_id, attempt, Status.SUCCEEDED, ending, values) is not None
 
-    def fail(self, job_id: str, attempt: int, failure: Failure, *, provenance: Mapping[str, Any] | None = None) -> bool:
-        """End a running attempt without results; False if it is no longer the current one."""
+    @persistent
+    def fail(
+        self,
+        job_id: str,
+        attempt: int,
+        failure: Failure,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        usage: Usage | None = None,
+    ) -> JobRecord | None:
+        """End a running attempt without results.
+
+        Returns
+        -------
+        JobRecord or None
+            The job afterwards: failed, or, where another attempt makes sense, queued or pending. None if the attempt
+            was no longer the current one.
+        """
+        ending = Ending(outcome=Status.FAILED.value, failure=failure, provenance=provenance, usage=usage)
         with self._writing() as work:
-            ended = changes.end(work, job_id, attempt, Status.FAILED, failure=failure, provenance=provenance)
-        return ended is not None
+            record = _running(work, job_id, attempt)
+            return None if record is None else changes.fail(work, record, ending)
 
-    def end_cancelled(self, job_id: str, attempt: int) -> bool:
+    @persistent
+    def end_cancelled(self, job_id: str, attempt: int, *, usage: Usage | None = None) -> bool:
         """End a running attempt that was cancelled; False if it is no longer the current one."""
+        ending = Ending(outcome=Status.CANCELLED.value, usage=usage)
         with self._writing() as work:
-            return changes.end(work, job_id, attempt, Status.CANCELLED) is not None
+            return changes.end(work, job_id, attempt, Status.CANCELLED, ending) is not None
+
+    @persistent
+    def release(self, job_id: str, attempt: int, *, usage: Usage) -> JobRecord | None:
+        """Give up a running attempt to make room while its job pauses; the job goes on with the next when resumed.
+
+        Returns
+        -------
+        JobRecord or None
+            The job afterwards: pending, or queued if the pause has ended meanwhile, or cancelled if that was asked
+            for. None if the attempt was no longer the current one.
+        """
+        with self._writing() as work:
+            record = _running(work, job_id, attempt)
+            if record is None:
+                return None
+            if changes.unwanted(work, record):
+                ending = Ending(outcome=Status.CANCELLED.value, usage=usage)
+                return changes.end(work, job_id, attempt, Status.CANCELLED, ending)
+            ran = work.run(sql.request, job=job_id)[0][3] + usage.ran
+            return changes.again(work, record, Ending(outcome=changes.PAUSED, usage=usage), values={"ran": ran})
+
+    def count_all(self, job_id: str, attempt: int, step: int) -> bool:
+        """Let the samples of all earlier attempts count up to a step; False if the attempt is not the current one."""
+        with self._writing() as work:
+            if _running(work, job_id, attempt) is None:
+                return False
+            work.run(sql.count_all, job=job_id, known=attempt, step=step)
+            return True
 
     def add_event(self, job_id: str, attempt: int, kind: str, text: str) -> None:
         """Append a line to the history of a job; raises JobNotFoundError."""
@@ -251,36 +328,68 @@ class Store:
             rows = work.run(sql.undelivered, most=limit)
         return [records.delivery(job_record(row)) for row in rows]
 
+    @persistent
     def mark_sent(self, deliveries: Sequence[Delivery]) -> None:
         """Note that messages are on their way; they are due again after `resend` seconds."""
         if not deliveries:
             return
-        sent = [{"job": item.job_id, "known": item.attempt, "resend": self._resend} for item in deliveries]
+        ordered = sorted(deliveries, key=attrgetter("job_id"))
+        sent = [{"job": item.job_id, "known": item.attempt, "resend": self._resend} for item in ordered]
         with self._writing() as work:
             work.run_many(sql.mark_sent, sent)
 
-    def expire(self, *, limit: int = 1000) -> list[JobRecord]:
+    @persistent
+    def promote(self, *, limit: int = 1000) -> list[JobRecord]:
+        """Queue the pending jobs whose time has come and that wait for nothing else; return them."""
+        with self._reading() as work:
+            if not work.run(sql.any_ready):
+                return []
+        with self._writing() as work:
+            offered = [changes.offer(work, job_record(row)) for row in work.run(sql.ready, most=limit)]
+        return [record for record in offered if record is not None]
+
+    @persistent
+    def expire(self, *, limit: int = 1000, spare: Spare | None = None) -> list[JobRecord]:
         """Take attempts whose lease is over from their workers: offer them again, or end the job.
+
+        Parameters
+        ----------
+        limit
+            Most jobs to look at.
+        spare
+            Told of an attempt and for how many seconds its lease has been over; whether to leave it alone for now.
 
         Returns
         -------
         list of JobRecord
-            The jobs that changed: queued with the next attempt, failed with `Reason.LOST` after the last one, or
-            cancelled if that was asked for.
+            The jobs that changed: queued or pending with the next attempt, failed with `Reason.LOST` after the last
+            one, or cancelled if that was asked for.
         """
         with self._reading() as work:
             if not work.run(sql.any_expired):
                 return []
         with self._writing() as work:
             over = [job_record(row) for row in work.run(sql.expired, most=limit)]
+            if spare is not None:
+                over = [record for record in over if not spare(*_overdue(work, record))]
             lost = [
-                changes.lose(work, record, f"worker {record.worker} was not heard of for {self._lease:g} s")
+                changes.lose(work, record, f"worker {record.worker} was not heard of for {self.lease:g} s")
                 for record in over
             ]
         return [record for record in lost if record is not None]
 
-    def lose(self, job_id: str, attempt: int, message: str) -> JobRecord | None:
+    @persistent
+    def lose(self, job_id: str, attempt: int, message: str, *, counts: bool = True) -> JobRecord | None:
         """Take an attempt from a worker that is known to be gone, without waiting for the end of its lease.
+
+        Parameters
+        ----------
+        job_id, attempt
+            The attempt.
+        message
+            What happened to the worker.
+        counts
+            Whether it counts as a failure of the job; not where somebody has stopped the worker on purpose.
 
         Returns
         -------
@@ -288,41 +397,33 @@ class Store:
             The job as `expire` would leave it; None if the attempt was not running.
         """
         with self._writing() as work:
-            record, _ = _locked(work, job_id)
-            if (record.status, record.attempt) != (Status.RUNNING, attempt):
-                return None
-            return changes.lose(work, record, message)
-
-    # -- connections --------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _reading(self) -> Iterator[Work]:
-        """Yield the means to run statements that stand each for itself."""
-        self._ensure()
-        with self._database.autocommit() as work:
-            yield work
-
-    @contextmanager
-    def _writing(self) -> Iterator[Work]:
-        """Yield the means to work in one transaction."""
-        self._ensure()
-        with self._database.transaction() as work:
-            yield work
-
-    def _ensure(self) -> None:
-        if self._check:
-            ensure(self._database)
+            record = _running(work, job_id, attempt)
+            return None if record is None else changes.lose(work, record, message, counts=counts)
 
 
-def _record(work: Work, job_id: str) -> JobRecord:
-    rows = work.run(sql.record, job=job_id)
-    if not rows:
-        raise JobNotFoundError(job_id)
-    return job_record(rows[0])
+def _overdue(work: Work, record: JobRecord) -> tuple[Attempt, float]:
+    """Return the running attempt of a job, and for how long its lease has been over, in s."""
+    rows = work.run(sql.attempts_of, job=record.id)
+    ((clock,),) = work.run(sql.now)
+    until = record.lease_until or records.moment(clock)
+    return records.attempt(rows[-1]), (records.moment(clock) - until).total_seconds()
 
 
-def _locked(work: Work, job_id: str) -> tuple[JobRecord, bool]:
-    """Read a job for a change in the same transaction, and whether a lease on it is running."""
+def _running(work: Work, job_id: str, attempt: int) -> JobRecord | None:
+    """Read a job for the end of its attempt; None if that is no longer the current one."""
+    record, _ = _locked(work, job_id)
+    return record if (record.status, record.attempt) == (Status.RUNNING, attempt) else None
+
+
+def _locked(work: Work, job_id: str, *, leader_first: bool = False) -> tuple[JobRecord, bool]:
+    """Read a job for a change in the same transaction, and whether a lease on it is running.
+
+    The end of a job that waits for the results of an equal one may end that one too, which is locked first then, as
+    the end of that one does it.
+    """
+    leader = record_of(work, job_id).cached_from if leader_first else None
+    if leader is not None:
+        work.run(sql.locked_record, job=leader)
     rows = work.run(sql.locked_record, job=job_id)
     if not rows:
         raise JobNotFoundError(job_id)

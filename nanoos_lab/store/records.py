@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanoos_lab.store.work import Row
 
 _NAMES = [column.name for column in RECORD]
-_MOMENTS = ("created", "started", "ended", "cancel_requested", "lease_until")
+_MOMENTS = ("created", "started", "ended", "cancel_requested", "lease_until", "paused", "run_after")
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -40,8 +40,10 @@ class Orders:
 
     #: Whether the attempt is still the job's current one; if not, it must stop and write no more.
     current: bool
-    #: Whether a cancel was asked for.
+    #: Whether a cancel was asked for, and nobody else waits for the results.
     cancel: bool
+    #: Whether the run is to pause.
+    pause: bool = False
 
 
 def job_record(row: Row) -> JobRecord:
@@ -61,7 +63,7 @@ def job_record(row: Row) -> JobRecord:
 
 def attempt(row: Row) -> Attempt:
     """Make an attempt of a whole row of its table."""
-    job_id, number, worker, host, pid, started, ended, outcome, *failure, provenance = row
+    job_id, number, worker, host, pid, started, ended, outcome, *failure, provenance, last_step, ran, cpu, peak = row
     return Attempt(
         job_id=job_id,
         number=number,
@@ -73,6 +75,10 @@ def attempt(row: Row) -> Attempt:
         outcome=outcome,
         failure=_failure(*failure),
         provenance=from_json(provenance),
+        last_step=last_step,
+        ran=ran,
+        cpu=cpu,
+        peak_memory=peak,
     )
 
 
@@ -99,6 +105,12 @@ def moment(value: Any) -> datetime:
         return datetime.fromisoformat(value + "+00:00")
     when: datetime = value.astimezone(UTC)
     return when
+
+
+def stored(value: datetime, like: Any) -> Any:
+    """Return a moment in the form in which a database stores it, which is that of `like`."""
+    utc = value.astimezone(UTC)
+    return utc.strftime("%Y-%m-%d %H:%M:%S.") + f"{utc.microsecond // 1000:03d}" if isinstance(like, str) else utc
 
 
 def failure_values(failure: Failure | None) -> dict[str, str | None]:

@@ -49,3 +49,4 @@ def _rehearse(store: Store) -> None:
     store.succeed(first, 1, step=1, total=1, scalars={}, provenance={})
     store.fail(second, 1, Failure(reason=Reason.LOST, message=""))
     store.end_cancelled(third, 1)
+    store.freed(first)

@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeDecorator
 from nanoos_lab.core.status import Reason, Status
 
 #: The newest migration: the version that this code reads and writes.
-HEAD = "0001"
+HEAD = "0002"
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -136,11 +136,29 @@ jobs = Table(
     Column("structure", String(64), ForeignKey("structures.digest")),
     # JSON: JobRequest.to_json().
     Column("request", Text, nullable=False),
+    Column("paused", UtcTime),
+    # While the job is pending: not to be queued earlier.
+    Column("run_after", UtcTime),
+    # How many of the jobs that it depends on have not ended.
+    Column("waits_for", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("lost", Integer, nullable=False, server_default="0"),
+    # Seconds before the next attempt, and at most.
+    Column("delay", Float, nullable=False, server_default="60"),
+    Column("longest_delay", Float, nullable=False, server_default="3600"),
+    # JSON: Limits.to_json().
+    Column("limits", Text),
+    # Seconds that earlier attempts ran, of those that the limits count.
+    Column("ran", Float, nullable=False, server_default="0"),
+    # The equal job whose results these are, or whose results are waited for.
+    Column("cached_from", String(32)),
     _one_of("status", Status),
     _one_of("reason", Reason),
 )
 Index(None, jobs.c.status, jobs.c.id)
 Index(None, jobs.c.key)
+# Whoever deletes a structure looks for jobs that have it.
+Index(None, jobs.c.structure)
 Index(
     None,
     jobs.c.lease_until,
@@ -153,6 +171,30 @@ Index(
     sqlite_where=jobs.c.status == literal("queued", literal_execute=True),
     postgresql_where=jobs.c.status == literal("queued", literal_execute=True),
 )
+
+Index(
+    None,
+    jobs.c.run_after,
+    sqlite_where=jobs.c.status == literal("pending", literal_execute=True),
+    postgresql_where=jobs.c.status == literal("pending", literal_execute=True),
+)
+Index(
+    None,
+    jobs.c.cached_from,
+    sqlite_where=jobs.c.cached_from.is_not(None),
+    postgresql_where=jobs.c.cached_from.is_not(None),
+)
+
+#: Which job waits for which.
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("parent_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    # "run" or "cancel".
+    Column("after_failure", String(8), nullable=False),
+)
+Index(None, dependencies.c.parent_id)
 
 #: One row a try at a job.
 attempts = Table(
@@ -169,6 +211,11 @@ attempts = Table(
     *_failure(),
     # JSON: what made the result.
     Column("provenance", Text),
+    # What it wrote after this step is not read.
+    Column("last_step", BigInteger),
+    Column("ran", Float),
+    Column("cpu", Float),
+    Column("peak_memory", BigInteger),
     _one_of("reason", Reason),
 )
 
@@ -184,3 +231,26 @@ events = Table(
     Column("text", Text, nullable=False),
 )
 Index(None, events.c.job_id, events.c.number)
+
+#: Jobs that are submitted by themselves, at times.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("structure", String(64), ForeignKey("structures.digest")),
+    # JSON: JobRequest.to_json().
+    Column("request", Text, nullable=False),
+    # JSON: queue, priority, retries, limits.
+    Column("options", Text, nullable=False),
+    # Seconds between two submissions, or a cron expression in UTC.
+    Column("interval", Float),
+    Column("cron", Text),
+    Column("next", UtcTime, nullable=False),
+    # How many submissions are left; NULL for ever.
+    Column("left", Integer),
+    Column("last_job", String(32)),
+    Column("created", UtcTime, nullable=False),
+)
+Index(None, schedules.c.next)
+Index(None, schedules.c.structure)

@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import os
 import struct
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -28,7 +30,7 @@ from nanoos_lab.store.files import replacing, sync_directory
 from nanoos_lab.store.growing import GrowingTable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from nanoos_lab.core.frames import Frame, RunHead, Sample
 
@@ -50,6 +52,22 @@ FRAME = np.dtype(
     ]
 )
 _FRAME_ROW = struct.Struct("<qddqq9d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentPlace:
+    """Where the samples of one attempt lie, and which of them count."""
+
+    #: Directory of the attempt.
+    directory: Path
+    #: Last step that counts: what an attempt writes that is no longer the current one is not read. None: all.
+    last_step: int | None = None
+
+
+def places(directories: Path | Sequence[Path | SegmentPlace]) -> list[SegmentPlace]:
+    """Return the segments that a reader is asked for: one directory, or those of a job's attempts in their order."""
+    several = [directories] if isinstance(directories, Path) else directories
+    return [SegmentPlace(directory=one) if isinstance(one, Path) else one for one in several]
 
 
 class SegmentWriter:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nanoos_lab.core.units import Column
 from nanoos_lab.store.growing import open_table
-from nanoos_lab.store.segments import HEAD, THERMO
+from nanoos_lab.store.segments import HEAD, THERMO, SegmentPlace, places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +29,7 @@ class ThermoTable:
     values: np.ndarray[Any, Any]
 
 
-def read_thermo(directories: Path | Sequence[Path]) -> ThermoTable | None:
+def read_thermo(directories: Path | Sequence[Path | SegmentPlace]) -> ThermoTable | None:
     """Read the thermo of one attempt, or of the attempts of a job in their order.
 
     Where attempts overlap, the later one counts from its first step on.
@@ -37,33 +37,44 @@ def read_thermo(directories: Path | Sequence[Path]) -> ThermoTable | None:
     Parameters
     ----------
     directories
-        The directories of the attempts.
+        The directories of the attempts, and what of them counts.
 
     Returns
     -------
     ThermoTable or None
         None if no attempt has begun to write; a table with no rows if one has, but without a sample.
     """
-    wanted = [directories] if isinstance(directories, Path) else list(directories)
-    parts = [part for part in map(_read, wanted) if part is not None]
-    filled = [part for part in parts if len(part.steps)]
+    found = [(place, _read(place.directory)) for place in places(directories)]
+    parts = [(place.last_step, part) for place, part in found if part is not None]
+    if not parts:
+        return None
+    counts = kept([last for last, _ in parts], [part.steps for _, part in parts])
+    filled = [_cut(part, count) for (_, part), count in zip(parts, counts, strict=True) if count]
     if len(filled) < 2:
-        return filled[0] if filled else parts[-1] if parts else None
+        return filled[0] if filled else _cut(parts[-1][1], 0)
     return _join(filled)
 
 
-def kept(firsts: Sequence[float], steps: Sequence[np.ndarray[Any, Any]]) -> list[int]:
-    """Return how many rows of each segment count: those before the first step of every later segment.
+def kept(lasts: Sequence[int | None], steps: Sequence[np.ndarray[Any, Any]]) -> list[int]:
+    """Return how many rows of each segment count: up to its last step, and before the first of every later segment.
 
     Parameters
     ----------
-    firsts
-        First step of each segment.
+    lasts
+        Last step of each segment that counts; None for all.
     steps
         Steps of each segment, ascending.
     """
-    limits = [min(firsts[number + 1 :], default=np.inf) for number in range(len(firsts))]
-    return [int(np.searchsorted(some, limit)) for some, limit in zip(steps, limits, strict=True)]
+    counts: list[int] = []
+    limit = np.inf
+    for last, some in zip(reversed(lasts), reversed(steps), strict=True):
+        count = int(np.searchsorted(some, limit))
+        if last is not None:
+            count = min(count, int(np.searchsorted(some, last, side="right")))
+        if count:
+            limit = some[0]
+        counts.insert(0, count)
+    return counts
 
 
 def _read(directory: Path) -> ThermoTable | None:
@@ -78,17 +89,20 @@ def _read(directory: Path) -> ThermoTable | None:
     return ThermoTable(columns=columns, steps=matrix[:, 0], values=matrix[:, 1:])
 
 
+def _cut(table: ThermoTable, count: int) -> ThermoTable:
+    return ThermoTable(columns=table.columns, steps=table.steps[:count], values=table.values[:count])
+
+
 def _join(parts: Sequence[ThermoTable]) -> ThermoTable:
-    """Put the rows that count behind each other; a column that an attempt does not have is NaN there."""
+    """Put the rows behind each other; a column that an attempt does not have is NaN there."""
     columns = parts[-1].columns
-    counts = kept([part.steps[0] for part in parts], [part.steps for part in parts])
     blocks = []
-    for part, count in zip(parts, counts, strict=True):
-        places = {column.name: place for place, column in enumerate(part.columns)}
-        block = np.full((count, len(columns)), np.nan)
+    for part in parts:
+        places_of = {column.name: place for place, column in enumerate(part.columns)}
+        block = np.full((len(part.steps), len(columns)), np.nan)
         for place, column in enumerate(columns):
-            if column.name in places:
-                block[:, place] = part.values[:count, places[column.name]]
+            if column.name in places_of:
+                block[:, place] = part.values[:, places_of[column.name]]
         blocks.append(block)
-    steps = np.concatenate([part.steps[:count] for part, count in zip(parts, counts, strict=True)])
+    steps = np.concatenate([part.steps for part in parts])
     return ThermoTable(columns=columns, steps=steps, values=np.concatenate(blocks))

@@ -6,8 +6,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from ase import Atoms, units
@@ -18,8 +17,11 @@ from ase.io import ulm
 from nanoos_lab.core.frames import Frame
 from nanoos_lab.store.arrays import FrameArray
 from nanoos_lab.store.growing import open_table
-from nanoos_lab.store.segments import FRAMES, TRAJECTORY
+from nanoos_lab.store.segments import FRAMES, TRAJECTORY, SegmentPlace, places
 from nanoos_lab.store.thermo import kept
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class TrajectoryReader(Sequence[Atoms]):
@@ -31,14 +33,14 @@ class TrajectoryReader(Sequence[Atoms]):
     Parameters
     ----------
     directories
-        The directories of the attempts, in order; those without frames do no harm.
+        The directories of the attempts, in order, and what of them counts; those without frames do no harm.
     """
 
-    def __init__(self, directories: Path | Sequence[Path]) -> None:
-        wanted = [directories] if isinstance(directories, Path) else list(directories)
-        self._segments = [segment for segment in map(_open, wanted) if segment is not None]
+    def __init__(self, directories: Path | Sequence[Path | SegmentPlace]) -> None:
+        found = [(place.last_step, _open(place.directory)) for place in places(directories)]
+        self._segments = [segment for _, segment in found if segment is not None]
         counts = kept(
-            [segment.index["step"][0] for segment in self._segments],
+            [last for last, segment in found if segment is not None],
             [segment.index["step"] for segment in self._segments],
         )
         self._ends = np.cumsum(counts, dtype=np.int64)

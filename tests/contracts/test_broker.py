@@ -293,7 +293,7 @@ class TestServerAway:
                 lambda: queue.put([delivery()]),
                 lambda: queue.drop([delivery()]),
                 lambda: queue.held([delivery()]),
-                lambda: queue.order_cancel(JOB),
+                lambda: queue.order(JOB, "cancel"),
                 lambda: look(connection, JOB),
                 lambda: reader.history(JOB),
                 lambda: reader.frame(JOB),

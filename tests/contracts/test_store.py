@@ -362,7 +362,7 @@ class TestMovingByHand:
     def test_a_failed_job_is_tried_again(self, store: Store) -> None:
         job = add_failed(store, attempts=1)
         record = store.move(job.id, to=Status.QUEUED, expected=Status.FAILED, attempt=1)
-        assert (record.status, record.attempt, record.max_attempts) == (Status.QUEUED, 2, 2)
+        assert (record.status, record.attempt, record.failures) == (Status.QUEUED, 2, 0)
         assert (record.failure, record.ended) == (None, None)
         assert store.undelivered() == [delivery(record)]
 
@@ -409,7 +409,7 @@ def add_succeeded(store: Store) -> JobRecord:
 
 def add_failed(store: Store, **changes: object) -> JobRecord:
     job = add_running(store, **changes)
-    assert store.fail(job.id, 1, BROKEN)
+    assert store.fail(job.id, 1, BROKEN) is not None
     return store.get(job.id)
 
 

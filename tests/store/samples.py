@@ -7,6 +7,7 @@ from ase.build import bulk
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.request import JobRequest, Submission
+from nanoos_lab.core.resources import RetryPolicy
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import Column
 from nanoos_lab.store import Holder
@@ -23,6 +24,8 @@ def submission(name: str = "copper", **changes: object) -> Submission:
     """A job like any other; `changes` go to the submission, `engine`, `task` and `parameters` to its request."""
     structure = Structure.encode(bulk("Cu", cubic=True))
     parts = {name: changes.pop(name) for name in ("engine", "task", "parameters", "structure") if name in changes}
+    if "attempts" in changes:
+        changes["retries"] = RetryPolicy(attempts=changes.pop("attempts"), delay=0.0)
     request = {"structure": structure, "engine": "mock", "task": "md", "parameters": {"steps": 10}, **parts}
     return Submission(request=JobRequest(**request), name=name, **changes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,16 @@ def test_an_attempt_has_a_private_directory_of_its_own(artifacts: Artifacts) -> 
     assert place == artifacts.root / "jobs" / "7f" / JOB / "2"
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert artifacts.attempt_dir(JOB, 2) == place
+
+
+def test_an_attempt_begins_anew_and_what_an_engine_has_left_there_is_put_aside(artifacts: Artifacts) -> None:
+    place = artifacts.new_attempt_dir(JOB, 1)
+    (place / "work").mkdir()
+    (place / "thermo.npy").write_bytes(b"of another life")
+    assert artifacts.new_attempt_dir(JOB, 1) == place
+    assert list(place.iterdir()) == []
+    assert artifacts.attempt_dirs(JOB) == [place]
+    assert [path.read_bytes() for path in place.parent.rglob("thermo.npy")] == [b"of another life"]
 
 
 def test_attempts_are_listed_in_their_order(artifacts: Artifacts) -> None:
@@ -104,3 +116,61 @@ def test_a_file_that_cannot_be_read_is_an_input_error(artifacts: Artifacts, tmp_
         artifacts.put(tmp_path / "missing.eam")
     with pytest.raises(InputError, match="cannot read"):
         artifacts.put(tmp_path, name="directory")
+
+
+def test_who_puts_a_file_while_it_is_deleted_has_it_afterwards(artifacts: Artifacts, potential: Path) -> None:
+    ref = artifacts.put(potential)
+    for _ in range(300):
+        os.utime(artifacts.path(ref), (0, 0))
+        gate = threading.Barrier(2)
+
+        def delete(gate: threading.Barrier = gate) -> None:
+            gate.wait()
+            artifacts.remove_file(ref.sha256)
+
+        with ThreadPoolExecutor(1) as pool:
+            deleted = pool.submit(delete)
+            gate.wait()
+            artifacts.put(potential)
+            deleted.result()
+        assert artifacts.path(ref).read_bytes() == b"rho and F"
+
+
+def test_a_file_that_is_put_when_it_has_been_judged_old_comes_back(
+    artifacts: Artifacts, potential: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = artifacts.put(potential)
+    os.utime(artifacts.path(ref), (0, 0))
+    rename = Path.rename
+
+    def rename_late(path: Path, target: Path) -> Path:
+        artifacts.put(potential)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    assert artifacts.remove_file(ref.sha256) is False
+    assert artifacts.path(ref).read_bytes() == b"rho and F"
+
+
+def test_a_file_that_is_put_aside_while_it_is_put_is_copied_again(
+    artifacts: Artifacts, potential: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = artifacts.path(artifacts.put(potential))
+    renew = os.utime
+
+    def renew_early(path: Path) -> None:
+        renew(path)
+        place.rename(place.with_name(".aside"))
+
+    monkeypatch.setattr(os, "utime", renew_early)
+    assert artifacts.path(artifacts.put(potential)) == place
+
+
+def test_what_a_crash_has_left_of_a_copy_goes_with_the_file(artifacts: Artifacts, potential: Path) -> None:
+    place = artifacts.path(artifacts.put(potential))
+    left = place.with_name(f".{place.name}.{'0' * 32}")
+    left.touch()
+    for path in (place, left):
+        os.utime(path, (0, 0))
+    assert artifacts.remove_file(place.name) is True
+    assert list(place.parent.iterdir()) == []

@@ -21,11 +21,14 @@ from ase import units
 
 from nanoos_lab.core.frames import Sample
 from nanoos_lab.store import SegmentWriter, TrajectoryReader, read_thermo
+from nanoos_lab.store.segments import SegmentPlace
 from tests.store.samples import COLUMNS, head, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from nanoos_lab.store.thermo import ThermoTable
 
 
 def write(directory: Path, steps: Iterable[int], *, attempt: int = 1, moving: bool = True) -> Path:
@@ -193,6 +196,52 @@ class TestSeveralAttempts:
         assert np.array_equal(table.values[:, 1], [np.nan, 302], equal_nan=True)
 
 
+class TestWhatIsNotRead:
+    def test_what_a_lost_attempt_writes_after_its_last_beat_is_not_read(self, tmp_path: Path) -> None:
+        place = write(tmp_path, [0, 10, 20, 30, 40])
+        trajectory, thermo = both([SegmentPlace(directory=place, last_step=25)])
+        assert trajectory.steps.tolist() == thermo.steps.tolist() == [0, 10, 20]
+        assert trajectory[-1].info["step"] == 20
+        assert trajectory.positions.shape == (3, 4, 3)
+        assert thermo.values.shape == (3, 3)
+
+    def test_a_step_that_the_last_beat_told_of_counts(self, tmp_path: Path) -> None:
+        trajectory, thermo = both([SegmentPlace(directory=write(tmp_path, [0, 10, 20]), last_step=10)])
+        assert trajectory.steps.tolist() == thermo.steps.tolist() == [0, 10]
+
+    def test_a_stale_attempt_that_goes_on_writing_is_not_read(self, tmp_path: Path) -> None:
+        stale = SegmentPlace(directory=write(tmp_path, range(0, 100, 10), attempt=1), last_step=30)
+        current = SegmentPlace(directory=write(tmp_path, [20, 30, 40], attempt=2))
+        trajectory, thermo = both([stale, current])
+        assert trajectory.steps.tolist() == thermo.steps.tolist() == [0, 10, 20, 30, 40]
+        assert (trajectory.positions[:, 0, 1] / 100).tolist() == [1, 1, 2, 2, 2]
+        assert (thermo.values[:, 1] - 300).tolist() == [1, 1, 2, 2, 2]
+
+    def test_before_the_next_attempt_has_written_the_lost_one_shows_what_counts(self, tmp_path: Path) -> None:
+        lost = SegmentPlace(directory=write(tmp_path, range(0, 50, 10)), last_step=20)
+        trajectory, thermo = both([lost, SegmentPlace(directory=tmp_path / "not begun")])
+        assert trajectory.steps.tolist() == thermo.steps.tolist() == [0, 10, 20]
+
+    def test_what_does_not_count_hides_nothing_of_an_earlier_attempt(self, tmp_path: Path) -> None:
+        first = SegmentPlace(directory=write(tmp_path, [0, 10, 20, 30], attempt=1), last_step=30)
+        second = SegmentPlace(directory=write(tmp_path, [20, 30], attempt=2), last_step=0)
+        third = SegmentPlace(directory=write(tmp_path, [30, 40], attempt=3))
+        trajectory, thermo = both([first, second, third])
+        assert trajectory.steps.tolist() == thermo.steps.tolist() == [0, 10, 20, 30, 40]
+        assert (trajectory.positions[:, 0, 1] / 100).tolist() == [1, 1, 1, 3, 3]
+
+    def test_nothing_that_counts_reads_as_nothing(self, tmp_path: Path) -> None:
+        trajectory, thermo = both([SegmentPlace(directory=write(tmp_path, [10, 20]), last_step=5)])
+        assert (len(trajectory), trajectory.steps.size, thermo.values.shape) == (0, 0, (0, 3))
+        assert np.asarray(trajectory.positions).size == 0
+
+    def test_a_part_of_what_counts_is_a_trajectory_too(self, tmp_path: Path) -> None:
+        stale = SegmentPlace(directory=write(tmp_path, range(0, 100, 10), attempt=1), last_step=30)
+        trajectory, _ = both([stale, SegmentPlace(directory=write(tmp_path, [40, 50], attempt=2))])
+        assert [atoms.info["step"] for atoms in trajectory[::2]] == [0, 20, 40]
+        assert trajectory.frame(-1).step == 50
+
+
 class TestKilled:
     WRITER = textwrap.dedent("""
         import itertools, sys
@@ -273,6 +322,13 @@ class TestBig:
         assert np.array_equal(trajectory.positions[frames // 2], still.positions)
         assert trajectory.positions[:, 17].shape == (frames, 3)
         assert memory() - before < 5e6
+
+
+def both(places: list[SegmentPlace]) -> tuple[TrajectoryReader, ThermoTable]:
+    """Read the trajectory and the thermo of these segments."""
+    thermo = read_thermo(places)
+    assert thermo is not None
+    return TrajectoryReader(places), thermo
 
 
 def make(path: Path) -> Path:

@@ -1,0 +1,176 @@
+"""Reading the truth about jobs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from nanoos_lab.core.errors import JobNotFoundError
+from nanoos_lab.core.record import Assignment, Segment
+from nanoos_lab.core.request import Dependency, JobRequest
+from nanoos_lab.core.resources import Limits
+from nanoos_lab.core.status import Status
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.store import records, sql
+from nanoos_lab.store.connect import database
+from nanoos_lab.store.records import job_record
+from nanoos_lab.store.schema import jobs
+from nanoos_lab.store.versions import ensure
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from nanoos_lab.core.record import Attempt, Event, JobRecord
+    from nanoos_lab.core.request import Delivery
+    from nanoos_lab.store.queries import JobQuery
+    from nanoos_lab.store.work import Work
+
+#: Most values in one IN list; SQLite allows 32 766.
+_BATCH = 10_000
+
+
+class StoreReader:
+    """What is known of the jobs of one database; changes nothing.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///path`` or ``postgresql://…``.
+    lease
+        For how long a claim or a beat makes an attempt its worker's, in s.
+    resend
+        After how long the message of a job that nobody has claimed is due to be sent again, in s.
+    check
+        Whether to look at the schema's version before the first use, and to make the schema if there is none.
+
+    Raises
+    ------
+    StoreError
+        From every method, if the database does not answer.
+    SchemaError
+        From every method, if the database belongs to another version of nanoos_lab.
+    SettingsError
+        If the URL or the place of the database cannot work.
+    """
+
+    def __init__(self, url: str, *, lease: float = 60.0, resend: float = 30.0, check: bool = True) -> None:
+        self._database = database(url)
+        #: For how long a claim or a beat makes an attempt its worker's, in s.
+        self.lease = lease
+        self._resend = resend
+        self._check = check
+
+    def close(self) -> None:
+        """Close the connections; the store may be used again."""
+        self._database.close()
+
+    def now(self) -> float:
+        """Return the database's clock, in s since 1970."""
+        with self._reading() as work:
+            ((clock,),) = work.run(sql.now)
+        return records.moment(clock).timestamp()
+
+    def get(self, job_id: str) -> JobRecord:
+        """Return one job; raises JobNotFoundError."""
+        with self._reading() as work:
+            return record_of(work, job_id)
+
+    def get_many(self, ids: Collection[str]) -> dict[str, JobRecord]:
+        """Return the jobs that exist among these ids."""
+        wanted = list(ids)
+        found: dict[str, JobRecord] = {}
+        with self._reading() as work:
+            for start in range(0, len(wanted), _BATCH):
+                some = wanted[start : start + _BATCH]
+                rows = work.query(select(*sql.RECORD).where(jobs.c.id.in_(some)))
+                found.update((row[0], job_record(row)) for row in rows)
+        return found
+
+    def find(self, query: JobQuery) -> list[JobRecord]:
+        """Return the jobs that a query asks for, newest first."""
+        with self._reading() as work:
+            return [job_record(row) for row in work.query(query.select())]
+
+    def count(self) -> dict[Status, int]:
+        """Return how many jobs there are in each status."""
+        with self._reading() as work:
+            found: dict[str, int] = dict(work.run(sql.counts))
+        return {status: found.get(status.value, 0) for status in Status}
+
+    def request(self, job_id: str) -> JobRequest:
+        """Return what was asked for; raises JobNotFoundError."""
+        return self.assignment(job_id).request
+
+    def assignment(self, job_id: str) -> Assignment:
+        """Return what was asked for, and what the worker that runs it must know; raises JobNotFoundError."""
+        with self._reading() as work:
+            rows = work.run(sql.request, job=job_id)
+        if not rows:
+            raise JobNotFoundError(job_id)
+        text, data, limits, ran = rows[0]
+        request = JobRequest.from_json(json.loads(text), None if data is None else Structure(bytes(data)))
+        return Assignment(request=request, limits=Limits(**records.from_json(limits)), ran=ran)
+
+    def holder(self, job_id: str) -> JobRecord:
+        """Return the job whose files are the results of a job: itself, or the equal one; raises JobNotFoundError."""
+        with self._reading() as work:
+            record = record_of(work, job_id)
+            return record if record.cached_from is None else record_of(work, record.cached_from)
+
+    def segments(self, job_id: str) -> list[Segment]:
+        """Return which samples of a job's attempts count, the first attempt first."""
+        with self._reading() as work:
+            rows = work.run(sql.segments_of, job=job_id)
+        return [Segment(attempt=number, last_step=last) for number, last in rows]
+
+    def parents(self, job_id: str) -> list[Dependency]:
+        """Return the jobs that a job waits or waited for."""
+        with self._reading() as work:
+            rows = work.run(sql.parents_of, job=job_id)
+        return [Dependency(parent=parent, after_failure=kind) for parent, kind in rows]
+
+    def freed(self, job_id: str) -> list[Delivery]:
+        """Return the messages of the jobs that a job's end has queued, as far as nobody has sent them yet."""
+        with self._reading() as work:
+            return [records.delivery(job_record(row)) for row in work.run(sql.freed, job=job_id)]
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Return the attempts at a job, the first first."""
+        with self._reading() as work:
+            return [records.attempt(row) for row in work.run(sql.attempts_of, job=job_id)]
+
+    def events(self, job_id: str, *, after: int = 0) -> list[Event]:
+        """Return the history of a job, the oldest first; only what is newer than event number `after`."""
+        with self._reading() as work:
+            return [records.event(row) for row in work.run(sql.events_of, job=job_id, after=after)]
+
+    # -- connections --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[Work]:
+        """Yield the means to run statements that stand each for itself."""
+        self._ensure()
+        with self._database.autocommit() as work:
+            yield work
+
+    @contextmanager
+    def _writing(self) -> Iterator[Work]:
+        """Yield the means to work in one transaction."""
+        self._ensure()
+        with self._database.transaction() as work:
+            yield work
+
+    def _ensure(self) -> None:
+        if self._check:
+            ensure(self._database)
+
+
+def record_of(work: Work, job_id: str) -> JobRecord:
+    """Read one job in a transaction; raises JobNotFoundError."""
+    rows = work.run(sql.record, job=job_id)
+    if not rows:
+        raise JobNotFoundError(job_id)
+    return job_record(rows[0])
