@@ -1,53 +1,56 @@
-"""One attempt at a job, as the work-horse sees it: claim, follow the engine, keep its output, finish."""
+"""One attempt at a job, as the work-horse sees it: claim, start the engine, follow it, judge, tell the store."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import time
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nanoos_lab.broker.live import LiveWriter
 from nanoos_lab.core.errors import StoreError
 from nanoos_lab.core.frames import Results
-from nanoos_lab.core.record import Failure
+from nanoos_lab.core.record import Failure, Usage
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines import registry
 from nanoos_lab.store.records import Holder
-from nanoos_lab.store.results import scalars, write_results
-from nanoos_lab.worker import pipe
+from nanoos_lab.store.results import read_results, scalars, write_results
+from nanoos_lab.worker import failures, pipe
+from nanoos_lab.worker.clocks import now
+from nanoos_lab.worker.following import GRACE, EndOfRun, Follower
+from nanoos_lab.worker.outcome import Success, adopt
 from nanoos_lab.worker.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
 
-    from nanoos_lab.worker.nursery import End, EngineProcess
+    from nanoos_lab.core.record import Assignment, JobRecord
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.store.records import Orders
+    from nanoos_lab.worker.nursery import EngineProcess
     from nanoos_lab.worker.services import Services
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-#: Seconds between two signs of life, and between two flushes of what the engine produced.
-BEAT = 1.0
-#: Seconds that an engine has to stop by itself before it is killed.
-GRACE = 5.0
-#: Seconds that a run lasts before orders are listened to: one that is shorter needs no connection for them.
-SHORT = 0.1
+#: Directory of an attempt with its checkpoints.
+CHECKPOINTS = "checkpoints"
+#: Longest pause in s between two tries to reach a store that is away.
+LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How the attempt ended; no status if it was never ours or is ours no longer."""
 
-    #: Final status, or None.
+    #: Where the job stands now, or None.
     status: Status | None
     #: Why, if it failed.
     failure: Failure | None = None
@@ -61,21 +64,17 @@ class AttemptRun:
     services
         The lab's services.
     engine
-        The engine process, forked already.
+        The engine process, which waits for its run.
     job_id, attempt
         What to claim.
     """
 
     def __init__(self, services: Services, engine: EngineProcess, job_id: str, attempt: int) -> None:
         self._services = services
+        self._store = services.store
         self._engine = engine
         self._id = job_id
         self._number = attempt
-        self._ended: pipe.Message | None = None
-        self._current = True
-        self._kill_at: float | None = None
-        self._cancelled = False
-        self._heard = _now()
 
     def run(self) -> Outcome:
         """Claim the attempt and see it through."""
@@ -88,183 +87,208 @@ class AttemptRun:
 
     def _claimed(self, live: LiveWriter) -> Outcome:
         holder = Holder(worker=_worker_name(), host=socket.gethostname(), pid=os.getpid())
-        if self._services.store.claim(self._id, self._number, holder) is None:
+        asked = now()
+        if self._store.claim(self._id, self._number, holder) is None:
             log.info("job %s attempt %d: stale message, nothing to do", self._id, self._number)
             return Outcome(status=None)
-        self._heard = _now()
         live.event({"kind": "status", "status": Status.RUNNING, "attempt": self._number})
-        outcome = self._see_through(live)
+        outcome = self._see_through(live, asked)
         if outcome.status is not None:
             live.event({"kind": "status", "status": outcome.status, "attempt": self._number})
         return outcome
 
-    def _see_through(self, live: LiveWriter) -> Outcome:
-        """Follow the engine; whatever goes wrong on our side ends the attempt now, not when its lease is over."""
+    def _see_through(self, live: LiveWriter, asked: float) -> Outcome:
+        """Run the engine; whatever goes wrong on our side ends the attempt now, not when its lease is over."""
         try:
-            return self._follow(live)
-        except StoreError:
-            # The store was away for a whole lease, so the attempt is another worker's to take.
-            raise
+            return self._run(live, asked)
         except Exception as error:
             log.exception("job %s attempt %d", self._id, self._number)
             self._engine.kill()
-            return self._fail(_trouble(error), {})
+            return self._fail(failures.trouble(error))
 
-    def _follow(self, live: LiveWriter) -> Outcome:
-        directory = self._services.artifacts.attempt_dir(self._id, self._number)
-        recorder = Recorder(directory, live)
+    def _run(self, live: LiveWriter, asked: float) -> Outcome:
         try:
-            self._start(directory)
+            assignment = self._within_lease(lambda: self._store.assignment(self._id), asked)
+            directory = self._services.artifacts.new_attempt_dir(self._id, self._number)
+            earlier = self._services.artifacts.attempt_dirs(self._id, last=self._number - 1)
+            if (success := adopt(directory, earlier)) is not None:
+                return self._adopt(success)
+            recorder = Recorder(directory, live)
+            self._start(assignment, directory, earlier, asked)
         except (OSError, StoreError) as error:
-            return self._fail(Failure(reason=Reason.RESOURCE, message=f"the run could not be started: {error}"), {})
+            return self._fail(failures.not_started(error))
+        follower = Follower(
+            self._engine,
+            recorder,
+            live,
+            lambda: self._beat(recorder),
+            lease=self._services.settings.lease,
+            assignment=assignment,
+            releasable=_resumable(assignment.request),
+        )
         try:
-            self._loop(recorder, live)
+            end = follower.follow(asked)
         finally:
             recorder.close()
-        return self._finish(directory, recorder)
+        return self._finish(directory, recorder, assignment, end)
 
-    def _start(self, directory: Path) -> None:
-        request = self._insist(lambda: self._services.store.request(self._id))
-        files = {role: self._services.artifacts.path(ref) for role, ref in request.files.items()}
-        self._engine.start(request, directory=directory, files=files, policy=self._services.settings.policy)
+    def _start(self, assignment: Assignment, directory: Path, earlier: list[Path], asked: float) -> None:
+        request = assignment.request
+        late = request.structure_of is not None
+        if request.structure_of is not None:
+            request = replace(request, structure=self._structure_of(request.structure_of.job_id, asked))
+        self._engine.start(
+            request,
+            directory=directory,
+            files={role: self._services.artifacts.path(ref) for role, ref in request.files.items()},
+            policy=self._services.settings.policy,
+            checkpoints=[str(path / CHECKPOINTS) for path in earlier],
+            checkpoint_interval=self._services.settings.checkpoint,
+            late=late,
+            job=f"{self._id}_{self._number}",
+        )
 
-    def _loop(self, recorder: Recorder, live: LiveWriter) -> None:
-        """Follow the engine until it has ended, its process is gone, or the attempt is no longer ours."""
-        listen = time.monotonic() + SHORT
-        next_beat = time.monotonic() + BEAT
-        while self._ended is None and self._current:
-            listening = time.monotonic() >= listen
-            orders = live.fileno() if listening else None
-            sources: list[Any] = [self._engine.pipe] if orders is None else [self._engine.pipe, orders]
-            due = next_beat if listening else listen
-            ready = wait(sources, timeout=max(0.0, due - time.monotonic()))
-            if orders in ready:
-                self._obey(recorder, live)
-            if self._engine.pipe in ready:
-                self._read(recorder)
-            if time.monotonic() >= next_beat:
-                self._beat(recorder)
-                next_beat = time.monotonic() + BEAT
+    def _structure_of(self, job_id: str, asked: float) -> Structure:
+        """Return the final structure of another job, which has succeeded."""
+        holder = self._within_lease(lambda: self._store.holder(job_id), asked)
+        structure = read_results(self._services.artifacts.attempt_dir(holder.id, holder.attempt)).structure
+        if structure is None:
+            raise OSError(f"job {job_id} has left no final structure")
+        return structure
 
-    def _read(self, recorder: Recorder) -> None:
-        try:
-            message = pipe.receive(self._engine.pipe)
-        except (EOFError, OSError):
-            self._ended = pipe.Message(kind="gone", fields={})
-            return
-        if message.kind in ("done", "failed"):
-            self._ended = message
-        else:
-            recorder.take(message)
+    def _beat(self, recorder: Recorder) -> Orders:
+        return self._store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
 
-    def _obey(self, recorder: Recorder, live: LiveWriter) -> None:
-        for order in live.orders():
-            if order.get("order") == "cancel":
-                # Only a hint: the store decides, now instead of at the next beat.
-                self._beat(recorder)
-            elif order.get("order") == "look" and isinstance(order.get("seconds"), (int, float)):
-                recorder.look(order["seconds"])
-                self._engine.order("look", watched=True, cost=recorder.live_cost)
+    # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _beat(self, recorder: Recorder) -> None:
-        recorder.flush()
-        if recorder.watched or recorder.left():
-            # Each time with what a live sample has cost here lately, which its cadence takes into account.
-            self._engine.order("look", watched=recorder.watched, cost=recorder.live_cost)
-        try:
-            orders = self._services.store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
-        except StoreError as error:
-            log.warning("job %s attempt %d: no beat: %s", self._id, self._number, error)
-            if _now() - self._heard > self._services.settings.lease:
-                self._give_up("its lease is over")
-            return
-        self._heard = _now()
-        if not orders.current:
-            self._give_up("it is no longer ours")
-        elif orders.cancel and not self._cancelled:
-            self._cancelled = True
-            self._kill_at = time.monotonic() + GRACE
-            self._engine.order("stop", reason="cancel")
-        elif self._kill_at is not None and time.monotonic() > self._kill_at:
-            self._engine.kill()
-
-    def _give_up(self, why: str) -> None:
-        """End the engine of an attempt that another worker may have taken."""
-        log.warning("job %s attempt %d: %s; its engine is ended", self._id, self._number, why)
-        self._current = False
-        self._engine.kill()
-
-    def _finish(self, directory: Path, recorder: Recorder) -> Outcome:
-        message = self._ended
-        if not self._current or message is None:
+    def _finish(self, directory: Path, recorder: Recorder, assignment: Assignment, end: EndOfRun) -> Outcome:
+        message = end.message
+        if message is None:
             return Outcome(status=None)
-        if self._cancelled:
-            if message.kind == "done":
-                write_results(directory, _results(message))
-            self._beat_last(recorder)
-            return self._settle(Status.CANCELLED, lambda: self._services.store.end_cancelled(self._id, self._number))
+        stopped = message.kind == "done" and message.fields["stopped"]
+        if message.kind == "done" and not stopped and end.cause != "cancel":
+            return self._succeed(directory, recorder, message, end)
         if message.kind == "done":
-            return self._succeed(directory, recorder, message)
-        if message.kind == "failed":
-            self._beat_last(recorder)
-            failure = Failure(
-                reason=Reason(message.fields["reason"]),
-                message=message.fields["message"],
-                remedy=message.fields["remedy"],
+            write_results(directory, _results(message))
+        self._beat_last(recorder)
+        usage = self._usage(end)
+        if end.cause == "cancel":
+            return self._settle(
+                Status.CANCELLED, lambda: self._store.end_cancelled(self._id, self._number, usage=usage)
             )
-            return self._fail(failure, {})
+        if end.cause == "pause" and stopped:
+            return self._after(lambda: self._store.release(self._id, self._number, usage=usage))
+        return self._fail(self._why(message, assignment, end), usage)
+
+    def _why(self, message: pipe.Message, assignment: Assignment, end: EndOfRun) -> Failure:
+        """Say why a run ended without results."""
+        if end.cause == "memory":
+            return failures.memory_limit(assignment.limits, end.memory)
+        if end.cause in ("soft", "hard"):
+            return failures.time_limit(end.cause, assignment.limits)
+        if message.kind == "failed":
+            reason, text, remedy = (message.fields[name] for name in ("reason", "message", "remedy"))
+            return Failure(reason=Reason(reason), message=text, remedy=remedy)
         # It has closed the pipe, as a rule by its death; one that lives on would be waited for in vain.
-        return self._fail(_death(self._engine.join(GRACE)), {})
+        return failures.death(self._engine.join(GRACE))
+
+    def _usage(self, end: EndOfRun) -> Usage:
+        used = self._engine.join(GRACE)
+        return Usage(ran=end.ran, cpu=used.cpu, peak_memory=used.peak_memory)
 
     def _beat_last(self, recorder: Recorder) -> None:
         """Store how far it got; the outcome matters more, so a store that is away is left to the outcome's retries."""
         try:
-            self._services.store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
+            self._beat(recorder)
         except StoreError as error:
             log.warning("job %s attempt %d: no last beat: %s", self._id, self._number, error)
 
-    def _succeed(self, directory: Path, recorder: Recorder, message: pipe.Message) -> Outcome:
+    def _succeed(self, directory: Path, recorder: Recorder, message: pipe.Message, end: EndOfRun) -> Outcome:
         results = _results(message)
         write_results(directory, results)
+        success = Success(
+            step=recorder.step,
+            total=recorder.total,
+            scalars=scalars(results),
+            provenance=results.provenance,
+            usage=self._usage(end),
+        )
+
+        def keep() -> None:
+            # Nobody may read what is written by an attempt that may not be the current one any more.
+            if now() < end.lease_until:
+                success.write(directory)
+
+        return self._settle(Status.SUCCEEDED, lambda: self._tell(success), away=keep)
+
+    def _tell(self, success: Success) -> bool:
+        return self._store.succeed(
+            self._id,
+            self._number,
+            step=success.step,
+            total=success.total,
+            scalars=success.scalars,
+            provenance=success.provenance,
+            usage=success.usage,
+        )
+
+    def _adopt(self, success: Success) -> Outcome:
+        """Take over what an earlier attempt has finished while the store was away."""
+        self._engine.kill()
+        log.info("job %s attempt %d: adopts the results of an earlier attempt", self._id, self._number)
         return self._settle(
             Status.SUCCEEDED,
-            lambda: self._services.store.succeed(
-                self._id,
-                self._number,
-                step=recorder.step,
-                total=recorder.total,
-                scalars=scalars(results),
-                provenance=results.provenance,
-            ),
+            lambda: self._store.count_all(self._id, self._number, success.step) and self._tell(success),
         )
 
-    def _fail(self, failure: Failure, provenance: Mapping[str, Any]) -> Outcome:
-        outcome = self._settle(
-            Status.FAILED,
-            lambda: self._services.store.fail(self._id, self._number, failure, provenance=provenance),
-        )
-        return Outcome(status=outcome.status, failure=failure if outcome.status is not None else None)
+    def _fail(self, failure: Failure, usage: Usage | None = None) -> Outcome:
+        outcome = self._after(lambda: self._store.fail(self._id, self._number, failure, usage=usage))
+        return replace(outcome, failure=failure if outcome.status is not None else None)
 
-    def _settle(self, status: Status, commit: Callable[[], bool]) -> Outcome:
-        return Outcome(status=status if self._insist(commit) else None)
+    def _after(self, commit: Callable[[], JobRecord | None]) -> Outcome:
+        record = self._insist(commit)
+        return Outcome(status=None if record is None else record.status)
 
-    def _insist(self, ask: Callable[[], _T]) -> _T:
+    def _settle(self, status: Status, commit: Callable[[], bool], *, away: Callable[[], None] | None = None) -> Outcome:
+        return Outcome(status=status if self._insist(commit, away) else None)
+
+    # -- a store that is away --------------------------------------------------------------------------------------
+
+    def _within_lease(self, ask: Callable[[], _T], asked: float) -> _T:
         """Ask the store; while it is away, try again for as long as the lease lasts."""
-        deadline = _now() + self._services.settings.lease
+        return self._insist(ask, until=asked + self._services.settings.lease)
+
+    def _insist(
+        self, ask: Callable[[], _T], away: Callable[[], None] | None = None, *, until: float | None = None
+    ) -> _T:
+        """Ask the store until it answers: it takes no word of an attempt that is no longer the current one.
+
+        Parameters
+        ----------
+        ask
+            What to ask.
+        away
+            Called once if it does not answer at first.
+        until
+            When to give up, by `clocks.now`.
+        """
         pause = 0.1
         while True:
             try:
                 return ask()
             except StoreError:
-                if _now() > deadline:
+                if until is not None and now() > until:
                     raise
+                if away is not None:
+                    away()
+                    away = None
                 time.sleep(pause)
-                pause = min(2 * pause, 5.0)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _now() -> float:
-    """Return seconds of a clock that nobody sets and that runs while the computer sleeps, as the lease does."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+def _resumable(request: JobRequest) -> bool:
+    """Say whether the engine of a request can go on from a checkpoint."""
+    return request.task in getattr(registry.get(request.engine), "resumable", ())
 
 
 def _results(message: pipe.Message) -> Results:
@@ -275,50 +299,6 @@ def _results(message: pipe.Message) -> Results:
         structure=Structure(data) if message.fields["has_structure"] else None,
         provenance=message.fields["provenance"],
         stopped=message.fields["stopped"],
-    )
-
-
-def _trouble(error: Exception) -> Failure:
-    """Say what went wrong in the work-horse itself."""
-    if isinstance(error, OSError):
-        return Failure(
-            reason=Reason.RESOURCE,
-            message=f"what the run produced could not be kept: {error}",
-            remedy="Look at the free space and the permissions of the artifacts' directory on the worker's host.",
-        )
-    return Failure(
-        reason=Reason.BUG,
-        message=f"{type(error).__name__}: {error}",
-        remedy="The log of the worker has the traceback; please report it.",
-    )
-
-
-def _death(end: End) -> Failure:
-    """Say how an engine process died that did not say it itself."""
-    code = end.code
-    if code is None:
-        return Failure(
-            reason=Reason.LOST,
-            message="the process that holds the engines was killed",
-            remedy="Look at the worker's log and at its host's memory; submit the job again to try it once more.",
-        )
-    if code == -signal.SIGKILL:
-        return Failure(
-            reason=Reason.MEMORY,
-            message="the engine process was killed by the system (signal 9), as a rule because memory ran out",
-            remedy="Use a smaller structure or a host with more memory; `dmesg` on that host tells more.",
-        )
-    if code < 0:
-        name = signal.Signals(-code).name
-        return Failure(
-            reason=Reason.ENGINE,
-            message=f"the engine process crashed ({name})",
-            remedy="The log of the job (job.log) has its last words.",
-        )
-    return Failure(
-        reason=Reason.ENGINE,
-        message=f"the engine process ended without a result (exit code {code})",
-        remedy="The log of the job (job.log) has its last words.",
     )
 
 

@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from nanoos_lab.core.errors import EngineError, InputError
+from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.store.checkpoints import find
 from nanoos_lab.worker import pipe
-from nanoos_lab.worker.context import PipeContext
+from nanoos_lab.worker.context import Past, PipeContext
 from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
+from nanoos_lab.worker.strays import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from multiprocessing.connection import Connection
 
     from nanoos_lab.core.frames import Results
+    from nanoos_lab.engines.base import Engine
 
 #: Exit code of an engine process that has ended by itself, with all that it had started.
 CLEAN = 77
@@ -83,18 +87,46 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     data = message.arrays["structure"].tobytes()
     request = JobRequest.from_json(message.fields["request"], Structure(data) if data else None)
     directory = Path(message.fields["directory"])
+    places = [Path(place) for place in message.fields.get("checkpoints", ())]
+    found = find(places, message.fields.get("last_steps", ()))
     context = PipeContext(
         connection,
         workdir=directory / "work",
         files={role: Path(path) for role, path in message.fields["files"].items()},
         resources=request.resources,
         policy=_policy(message.fields["policy"]),
+        past=Past(
+            place=directory / "checkpoints",
+            checkpoints=found.checkpoints,
+            interval=message.fields.get("checkpoint_interval", Past.interval),
+            steps=message.fields.get("checkpoint_steps"),
+        ),
     )
+    # What the run starts can be known by it, wherever it escapes to.
+    os.environ[MARK] = message.fields.get("job", "")
     _redirect_output(directory / "log.txt")
     context.workdir.mkdir()
     os.chdir(context.workdir)
     context.listen()
-    return registry.get(request.engine).run(request, context)
+    for refused in found.refused:
+        context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
+    engine = registry.get(request.engine)
+    if message.fields.get("late"):
+        _check_late(engine, request, context)
+    return engine.run(request, context)
+
+
+def _check_late(engine: Engine, request: JobRequest, context: PipeContext) -> None:
+    """Check a structure that was not known when the job was submitted.
+
+    Raises
+    ------
+    InputError
+        If the run could not work.
+    """
+    where = f"engine {request.engine!r}, task {request.task!r}"
+    parameters = validate(registry.parameters_of(engine, request.task), request.parameters, where=where)
+    engine.check(request.structure, request.task, parameters, context.policy)
 
 
 def _policy(fields: Mapping[str, Any]) -> EnginePolicy:

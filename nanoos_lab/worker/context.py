@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
-from dataclasses import asdict
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nanoos_lab.store.checkpoints import writing
 from nanoos_lab.worker import pipe
+from nanoos_lab.worker.clocks import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from nanoos_lab.core.frames import RunHead, Sample
+    from nanoos_lab.core.frames import Checkpoint, RunHead, Sample
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.engines.base import EnginePolicy, StopReason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """The checkpoints of a job, as one attempt sees them."""
+
+    #: Where this attempt's own go.
+    place: Path
+    #: What earlier attempts left, newest first.
+    checkpoints: tuple[Checkpoint, ...] = ()
+    #: Seconds of running time between checkpoints, about; 0 for none.
+    interval: float = 60.0
+    #: Steps between checkpoints; None leaves it to the run to choose them for the interval.
+    steps: int | None = None
 
 
 class PipeContext:
@@ -36,6 +57,8 @@ class PipeContext:
         What the run may use.
     policy
         What the lab's settings allow.
+    past
+        What earlier attempts left, and what this one is to leave.
     """
 
     def __init__(
@@ -46,7 +69,11 @@ class PipeContext:
         files: Mapping[str, Path],
         resources: Resources,
         policy: EnginePolicy,
+        past: Past,
     ) -> None:
+        self.checkpoints = past.checkpoints
+        self.checkpoint_interval = past.interval
+        self.checkpoint_steps = past.steps
         self.workdir = workdir
         self.files = files
         self.resources = resources
@@ -55,6 +82,8 @@ class PipeContext:
         self.live_cost = 0.0
         self.stop: StopReason | None = None
         self._pipe = connection
+        self._place = past.place
+        self._sampled: int | None = None
         self._interrupt: Callable[[], None] | None = None
         self._lock = threading.Lock()
 
@@ -63,12 +92,19 @@ class PipeContext:
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
 
     def _listen(self) -> None:
+        lease = inf
         while True:
             try:
+                if lease < inf and not self._pipe.poll(max(0.0, lease - now())):
+                    # The work-horse may stand still while another worker takes the job: no two engines at a time.
+                    # The nursery ends this, or has it go on with a new lease, which is in the pipe then.
+                    os.killpg(0, signal.SIGSTOP)
                 order = pipe.receive(self._pipe)
             except (EOFError, OSError):
                 return
-            if order.kind == "look":
+            if order.kind == "lease":
+                lease = order.fields["until"]
+            elif order.kind == "look":
                 self.watched = order.fields["watched"]
                 self.live_cost = order.fields["cost"]
             elif order.kind == "stop":
@@ -90,6 +126,7 @@ class PipeContext:
         """Say what stays the same in the run."""
         fields = {
             "total": head.total,
+            "first": head.first,
             "columns": [asdict(column) for column in head.columns],
             "pbc": list(head.pbc),
         }
@@ -101,6 +138,7 @@ class PipeContext:
     def sample(self, sample: Sample) -> None:
         """Hand over a sample that must be kept."""
         self._send_sample("sample", sample, "<f8")
+        self._sampled = sample.step
 
     def live(self, sample: Sample) -> None:
         """Hand over a sample for those who watch."""
@@ -109,6 +147,15 @@ class PipeContext:
     def progress(self, step: int) -> None:
         """Say how far the run is."""
         pipe.send(self._pipe, "progress", {"step": step})
+
+    @contextmanager
+    def checkpoint(self, step: int, facts: Mapping[str, Any]) -> Iterator[Path]:
+        """Yield an empty directory, which is a checkpoint once the block has ended without an error."""
+        started = time.monotonic()
+        with writing(self._place, step, facts, sampled=self._sampled) as directory:
+            yield directory
+        self.log(f"checkpoint at step {step}, made in {time.monotonic() - started:.3f} s")
+        pipe.send(self._pipe, "checkpoint", {"step": step})
 
     def log(self, text: str) -> None:
         """Append text to the job's log, where the engine's own output goes too."""

@@ -16,12 +16,14 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import inf
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from nanoos_lab.worker import child, pipe
+from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a nursery that says nothing is given up, and killed with all that it holds.
 PATIENCE = 5.0
+#: Seconds for which an engine stands still whose lease is over, before it is killed.
+HOLD = 3.0
 _LARGEST = 4096
 
 
@@ -87,10 +91,15 @@ class Nursery:
             if "engine" in answer:
                 return EngineProcess(self, answer["engine"], Connection(handles[0]))
 
-    def kill(self, pid: int) -> None:
-        """End an engine process and its process group at once."""
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to an engine process and its process group."""
         with suppress(NurseryGoneError):
-            self._ask({"kill": pid})
+            self._ask({"signal": [pid, number]})
+
+    def lease(self, pid: int, until: float) -> None:
+        """Let an engine process run until then, by `clocks.now`, and no longer."""
+        with suppress(NurseryGoneError):
+            self._ask({"lease": [pid, until]})
 
     def join(self, pid: int, patience: float | None) -> End | None:
         """Wait for the end of an engine process, and of all that it has started; None if it outlives the patience."""
@@ -157,14 +166,31 @@ class EngineProcess:
         self._nursery = nursery
         self._end: End | None = None
 
-    def start(self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy) -> None:
-        """Send the request; the run begins."""
+    def start(
+        self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy, **more: Any
+    ) -> None:
+        """Send the request; the run begins.
+
+        Parameters
+        ----------
+        request
+            What to run.
+        directory
+            The attempt's own.
+        files
+            Input files by role.
+        policy
+            What the lab's settings allow.
+        **more
+            Plain values and paths for `child`: what to go on from, and who this is.
+        """
         data = request.structure.data if request.structure else b""
         fields = {
             "request": request.to_json(),
             "directory": str(directory),
             "files": {role: str(path) for role, path in files.items()},
             "policy": asdict(policy),
+            **more,
         }
         pipe.send(self.pipe, "run", fields, {"structure": np.frombuffer(data, dtype=np.uint8)})
 
@@ -173,10 +199,23 @@ class EngineProcess:
         with suppress(OSError):
             pipe.send(self.pipe, kind, fields)
 
+    def lease(self, until: float) -> None:
+        """Let it run until then, by `clocks.now`, and no longer, whatever becomes of this process."""
+        self.order("lease", until=until)
+        self._nursery.lease(self.pid, until)
+
+    def pause(self) -> None:
+        """Have it and its process group stand still."""
+        self._nursery.signal(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it and its process group go on."""
+        self._nursery.signal(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End it and its process group at once."""
         if self._end is None:
-            self._nursery.kill(self.pid)
+            self._nursery.signal(self.pid, signal.SIGKILL)
 
     def join(self, patience: float | None = None) -> End:
         """Wait for its end.
@@ -192,7 +231,7 @@ class EngineProcess:
         return self._end
 
     def _killed(self) -> End:
-        self.kill()
+        self._nursery.signal(self.pid, signal.SIGKILL)
         end = self._nursery.join(self.pid, PATIENCE)
         if end is None:
             # It does not obey: with it ends whatever it holds.
@@ -219,12 +258,24 @@ def _main(control: socket.socket, parent: int) -> NoReturn:
         os._exit(code)
 
 
+@dataclass
+class _Run:
+    """What there is to know of a running engine process."""
+
+    #: Until when it may run, by `clocks.now`.
+    until: float = inf
+    #: Since when it stands still because its lease is over.
+    held: float | None = None
+    #: Whether it is to stand still because its job pauses.
+    paused: bool = False
+
+
 class _Tender:
     """Forks engine processes, tells how they end, and ends what they leave behind."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._running: set[int] = set()
+        self._running: dict[int, _Run] = {}
         self._spare: tuple[int, socket.socket] | None = None
         self._bell, self._ringer = socket.socketpair()
         for end in (self._bell, self._ringer):
@@ -239,7 +290,7 @@ class _Tender:
         for source in (self._control, self._bell):
             poll.register(source, select.POLLIN)
         while True:
-            ready = {number for number, _ in poll.poll()}
+            ready = {number for number, _ in poll.poll(self._see_to_leases())}
             if self._bell.fileno() in ready:
                 with suppress(BlockingIOError):
                     self._bell.recv(_LARGEST)
@@ -251,13 +302,52 @@ class _Tender:
                 self._obey(json.loads(data))
         end_children()
 
-    def _obey(self, order: Mapping[str, Any]) -> None:
-        if "kill" in order:
-            self._kill(order["kill"])
+    def _see_to_leases(self) -> float | None:
+        """Hold or end the engines whose lease is over; return after how many ms to look again, None for when asked to.
+
+        One whose lease is over stands still at once: another worker may take its job. It is killed a little later,
+        for after a sleep of the computer its work-horse may renew the lease as soon as it is awake.
+        """
+        moment = now()
+        for pid, run in self._running.items():
+            if run.until < moment and run.held is None:
+                run.held = moment
+                self._signal(pid, signal.SIGSTOP)
+            elif run.held is not None and moment > run.held + HOLD:
+                self._signal(pid, signal.SIGKILL)
+        next_looks = [run.until if run.held is None else run.held + HOLD for run in self._running.values()]
+        left = [at - moment for at in next_looks if at < inf]
+        return 1000.0 * max(min(left), 0.01) + 1.0 if left else None
+
+    def _renew(self, pid: int, until: float) -> None:
+        run = self._running.get(pid)
+        if run is None:
             return
+        run.until = until
+        if run.held is not None and until > now():
+            run.held = None
+            if not run.paused:
+                self._signal(pid, signal.SIGCONT)
+
+    def _pass_on(self, pid: int, number: int) -> None:
+        run = self._running.get(pid)
+        if run is not None:
+            run.paused = number == signal.SIGSTOP
+            if run.held is None or number != signal.SIGCONT:
+                self._signal(pid, number)
+
+    def _obey(self, order: Mapping[str, Any]) -> None:
+        if "signal" in order:
+            self._pass_on(*order["signal"])
+        elif "lease" in order:
+            self._renew(*order["lease"])
+        else:
+            self._give()
+
+    def _give(self) -> None:
         pid, connection = self._prepare()
         self._spare = None
-        self._running.add(pid)
+        self._running[pid] = _Run()
         with connection:
             socket.send_fds(self._control, [json.dumps({"engine": pid}).encode()], [connection.fileno()])
         # While the run begins.
@@ -278,14 +368,14 @@ class _Tender:
             self._spare = pid, ours
         return self._spare
 
-    def _kill(self, pid: int) -> None:
-        """Kill a running engine process; as its parent, this process knows that the id is still its own."""
+    def _signal(self, pid: int, number: int) -> None:
+        """Signal a running engine process; as its parent, this process knows that the id is still its own."""
         if pid in self._running:
             try:
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(pid, number)
             except ProcessLookupError:
                 # It has not yet made a group of its own.
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
     def _reap(self) -> None:
         """Tell of every engine process that has ended, once nothing is left of its run."""
@@ -299,7 +389,7 @@ class _Tender:
                     self._spare[1].close()
                     self._spare = None
                 elif pid in self._running:
-                    self._running.remove(pid)
+                    del self._running[pid]
                     self._tell(pid, code, usage)
 
     def _tell(self, pid: int, code: int, usage: struct_rusage) -> None:
@@ -307,7 +397,7 @@ class _Tender:
             # It has looked after its own children.
             code = 0
         else:
-            end_children(keep=self._running | ({self._spare[0]} if self._spare else set()))
+            end_children(keep=self._running.keys() | ({self._spare[0]} if self._spare else set()))
         end = End(code=code, cpu=usage.ru_utime + usage.ru_stime, peak_memory=1024 * usage.ru_maxrss)
         with suppress(OSError):
             self._control.send(json.dumps({"ended": pid, **asdict(end)}).encode())

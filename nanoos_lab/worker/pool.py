@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, NoReturn
 from nanoos_lab.broker import embedded
 from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.status import Status
+from nanoos_lab.store.schedules import Schedules
 from nanoos_lab.worker import lock
 from nanoos_lab.worker.processes import end_with
-from nanoos_lab.worker.reaper import reconcile
+from nanoos_lab.worker.reaper import Reconciler
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
+from nanoos_lab.worker.strays import end_strays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,11 +154,14 @@ class Keeper:
     def run(self) -> None:
         """Run until idle; leave with the code that says so."""
         services = Services(self._settings)
+        reconciler = Reconciler(services.store, services.queue)
         last_needed = time.monotonic()
         while time.monotonic() - last_needed < self._settings.idle_timeout:
             try:
                 embedded.start(self._settings.home, embedded.runtime_directory())
-                reconcile(services.store, services.queue)
+                reconciler.lose_dead()
+                reconciler.make_pass()
+                end_strays(services.store)
                 if _has_work(services):
                     last_needed = time.monotonic()
             except ServiceError as error:
@@ -167,7 +172,8 @@ class Keeper:
 
 def _has_work(services: Services) -> bool:
     counts = services.store.count()
-    return any(counts.get(status, 0) for status in (Status.PENDING, Status.QUEUED, Status.RUNNING))
+    waiting = any(counts.get(status, 0) for status in (Status.PENDING, Status.QUEUED, Status.RUNNING))
+    return waiting or Schedules(services.store).any()
 
 
 def _has_got_work(settings: Settings) -> bool:

@@ -90,6 +90,7 @@ class Recorder:
 
     def _begin(self, message: Message) -> None:
         self.total = message.fields["total"]
+        self.step = message.fields.get("first", 0)
         first, second, third = message.fields["pbc"]
         self._head = RunHead(
             total=self.total,

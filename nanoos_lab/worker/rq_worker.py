@@ -26,6 +26,7 @@ from nanoos_lab.broker.messages import Message, PlainSerializer
 from nanoos_lab.broker.queue import PriorityQueue
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.engines import registry
+from nanoos_lab.worker.keeper import WorkerKeeper
 from nanoos_lab.worker.processes import adopt_orphans, end_children
 from nanoos_lab.worker.reins import Reins
 from nanoos_lab.worker.run import retire
@@ -154,7 +155,7 @@ class NanoosWorker(Worker):
       ends the worker at the first command that fails outside of its dequeue loop.
     - `execute_job` ends a refused message as failed, without a work-horse.
     - `fork_work_horse`, `perform_job` and `wait_for_horse` let a work-horse serve one job after the other.
-    - `heartbeat` sends its three commands in one round trip.
+    - `heartbeat` sends its three commands in one round trip, and sees to the keeper.
     - `clean_registries` survives what others wrote into RQ's registries.
     - `teardown` does not wait for a server that is away.
     """
@@ -169,11 +170,17 @@ class NanoosWorker(Worker):
         options |= {"job_class": Message, "queue_class": _Queue, "serializer": PlainSerializer}
         names = [one if isinstance(one, str) else one.name for one in ensure_job_list(queues)]
         self._reins: Reins | None = None
+        self._keeper: WorkerKeeper | None = None
         super().__init__(names, name, connection=connection, **options)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Preload, then register with RQ."""
         preload()
+        settings = Settings.load()
+        if not settings.embedded:
+            # The embedded lab has one for all its workers.
+            self._keeper = WorkerKeeper(settings)
+            self._keeper.see_to()
         self.connection.set_retry(Retry(_Patience(), retries=-1))
         super().bootstrap(*args, **kwargs)
 
@@ -240,6 +247,8 @@ class NanoosWorker(Worker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Say that the worker is alive."""
+        if self._keeper is not None and not self._is_horse:
+            self._keeper.see_to()
         if pipeline is not None:
             super().heartbeat(timeout, pipeline)
             return

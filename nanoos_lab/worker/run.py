@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from nanoos_lab.broker.queue import in_plain_worker
+from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.status import Status
 from nanoos_lab.worker.attempt import AttemptRun
+from nanoos_lab.worker.keeper import make_pass
 from nanoos_lab.worker.nursery import PATIENCE, Nursery, NurseryGoneError
+from nanoos_lab.worker.reaper import Reconciler
 from nanoos_lab.worker.services import of_environment
 
 if TYPE_CHECKING:
     from nanoos_lab.worker.nursery import EngineProcess
+    from nanoos_lab.worker.services import Services
 
 
 class AttemptFailedError(Exception):
@@ -41,14 +47,29 @@ def run_job(job_id: str, attempt: int) -> str:
     """
     # Before any thread, socket or store handle: what a fork copies, both sides own.
     engine = _engine()
+    services = of_environment()
+    if in_plain_worker():
+        # Nobody else may be there to do it.
+        make_pass(Reconciler(services.store, services.queue))
     try:
-        outcome = AttemptRun(of_environment(), engine, job_id, attempt).run()
+        outcome = AttemptRun(services, engine, job_id, attempt).run()
+        if outcome.status is not None and outcome.status.finished:
+            _offer_freed(services, job_id)
     finally:
         engine.kill()
         engine.join(PATIENCE)
     if outcome.failure is not None:
         raise AttemptFailedError(f"{outcome.failure.reason}: {outcome.failure.message}"[:500])
     return str(outcome.status) if isinstance(outcome.status, Status) else "stale"
+
+
+def _offer_freed(services: Services, job_id: str) -> None:
+    """Offer the jobs that waited for this one at once; if that cannot be now, the reconciler does it."""
+    with suppress(ServiceError):
+        freed = services.store.freed(job_id)
+        if freed:
+            services.queue.put(freed)
+            services.store.mark_sent(freed)
 
 
 def retire() -> None:

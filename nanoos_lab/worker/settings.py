@@ -13,7 +13,11 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nanoos_lab.core.errors import SettingsError
+from nanoos_lab.core.resources import Limits
 from nanoos_lab.engines.base import EnginePolicy
+
+#: Time limits of jobs on a cluster, in s.
+_SOFT_LIMIT, _HARD_LIMIT = 3300.0, 3600.0
 
 
 class Settings(BaseSettings):
@@ -44,7 +48,12 @@ class Settings(BaseSettings):
     #: Seconds without a job after which the embedded lab stops by itself.
     idle_timeout: float = Field(1800.0, gt=0, validation_alias="NANOOS_IDLE_TIMEOUT")
     #: Seconds for which an attempt is its worker's without a sign of life.
-    lease: float = Field(60.0, ge=1, le=3600, validation_alias="NANOOS_LEASE")
+    lease: float = Field(20.0, ge=3, le=3600, validation_alias="NANOOS_LEASE")
+    #: Seconds of running time between two checkpoints of a run, about; 0 for none.
+    checkpoint: float = Field(60.0, ge=0, le=1e6, validation_alias="NANOOS_CHECKPOINT")
+    #: Limits of jobs that set none, in s of running time: 55 and 60 minutes on a cluster, none at home; 0 for none.
+    soft_limit: float | None = Field(None, ge=0, validation_alias="NANOOS_SOFT_LIMIT")
+    hard_limit: float | None = Field(None, ge=0, validation_alias="NANOOS_HARD_LIMIT")
     #: Whether a LAMMPS script may run shell commands, Python and files that nobody checked.
     allow_shell: bool = Field(False, validation_alias="NANOOS_ALLOW_SHELL")
     #: ASE calculators that users may name as "module:Class", separated by commas; None allows any in the lab of this
@@ -136,6 +145,14 @@ class Settings(BaseSettings):
                 value = ",".join(value)
             values[str(info.validation_alias)] = str(value)
         return values
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of jobs that set none."""
+        soft, hard = (None, None) if self.embedded else (_SOFT_LIMIT, _HARD_LIMIT)
+        soft = soft if self.soft_limit is None else self.soft_limit or None
+        hard = hard if self.hard_limit is None else self.hard_limit or None
+        return Limits(soft=soft if hard is None or soft is None else min(soft, hard), hard=hard)
 
     @property
     def policy(self) -> EnginePolicy:

@@ -7,22 +7,37 @@ import logging
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from ase.build import bulk
 
+from nanoos_lab.core.errors import StoreError
+from nanoos_lab.core.resources import Limits
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.lab.prepare import prepare
+from nanoos_lab.store.jobs import Store
+from nanoos_lab.store.results import read_results
+from nanoos_lab.store.thermo import read_thermo
+from nanoos_lab.worker import following
+from nanoos_lab.worker.outcome import OUTCOME
 from nanoos_lab.worker.run import AttemptFailedError, retire, run_job
 from nanoos_lab.worker.services import Services, of_environment
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     from nanoos_lab.core.record import JobRecord
 
+#: How a job is submitted that is not tried again.
+ONCE = {"queue": "default", "retries": 1}
 #: A device without room, as real as a full disk.
 FULL = "/dev/full"
 
@@ -33,18 +48,17 @@ def site(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("REDIS_URL", valkey_url)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'store.sqlite'}")
     monkeypatch.setenv("NANOOS_ARTIFACTS_URL", str(tmp_path / "artifacts"))
-    monkeypatch.setenv("NANOOS_LEASE", "1")
+    monkeypatch.setenv("NANOOS_LEASE", "3")
     services = of_environment()
     yield services
     retire()
     services.close()
 
 
-def submitted(site: Services, **parameters: Any) -> JobRecord:
+def submitted(site: Services, *, options: Mapping[str, Any] = ONCE, **parameters: Any) -> JobRecord:
     """Store a job; its first attempt waits for `run_job`."""
     wanted = {"steps": 20, "every": 10, **parameters}
     structure = bulk("Cu", cubic=True)
-    options = {"name": None, "queue": "default", "priority": 5, "retries": None}
     submission = prepare(site, structure, engine="mock", task="md", parameters=wanted, **options)
     [record] = site.store.add([submission])
     return record
@@ -128,3 +142,169 @@ def test_an_attempt_that_cannot_renew_its_lease_ends_its_engine_by_itself(site: 
     thread.join()
     locked.close()
     assert [record.id for record in site.store.expire()] == [job.id]
+
+
+def test_a_lack_of_resources_is_tried_again_after_a_while(site: Services) -> None:
+    job = submitted(site, options={"queue": "default", "retries": {"attempts": 2, "delay": 60}})
+    place = site.artifacts.attempt_dir(job.id, 1)
+    place.rmdir()
+    place.touch()
+    with pytest.raises(AttemptFailedError):
+        run_job(job.id, 1)
+    record = site.store.get(job.id)
+    assert (record.status, record.attempt, record.failures) == (Status.PENDING, 2, 1)
+    assert record.run_after is not None
+    assert 25 < (record.run_after - datetime.now(UTC)).total_seconds() < 60
+    assert [attempt.outcome for attempt in site.store.attempts(job.id)] == ["retried"]
+
+
+def test_what_an_attempt_used_is_kept(site: Services) -> None:
+    job = submitted(site, duration=0.5)
+    assert run_job(job.id, 1) == "succeeded"
+    [attempt] = site.store.attempts(job.id)
+    assert attempt.ran == pytest.approx(0.5, abs=0.4)
+    assert 0 < attempt.cpu < 5
+    assert attempt.peak_memory > 10 * 1024**2
+
+
+class TestLimits:
+    def test_at_the_soft_limit_the_engine_is_asked_to_stop(self, site: Services) -> None:
+        job = submitted(site, options={**ONCE, "limits": {"soft": 1.0}}, duration=60.0)
+        record = failed(site, job)
+        assert record.reason is Reason.TIME_LIMIT
+        assert "soft time limit of 1 s" in record.failure.message
+        assert "job.retry" in record.failure.remedy
+
+    def test_an_engine_that_does_not_listen_is_killed_at_the_hard_limit(self, site: Services) -> None:
+        limits = {"soft": 1.0, "hard": 2.0}
+        record = failed(site, submitted(site, options={**ONCE, "limits": limits}, fail_at=0, fail_by="hang"))
+        assert record.reason is Reason.TIME_LIMIT
+        assert "killed at its hard time limit of 2 s" in record.failure.message
+
+    def test_a_run_that_needs_too_much_memory_is_killed(self, site: Services) -> None:
+        record = failed(site, submitted(site, options={**ONCE, "limits": {"memory": 0.001}}, duration=60.0))
+        assert record.reason is Reason.MEMORY
+        assert "more than its limit of 0.001 GiB" in record.failure.message
+
+    def test_a_retry_with_a_longer_limit_goes_on(self, site: Services) -> None:
+        job = submitted(site, options={**ONCE, "limits": {"soft": 1.0}}, duration=3.0)
+        failed(site, job)
+        assert site.store.retry(job.id, limits=Limits(soft=60.0)).status is Status.QUEUED
+        assert run_job(job.id, 2) == "succeeded"
+        assert site.store.get(job.id).step == 20
+
+
+class TestPausing:
+    def test_a_paused_run_stands_still_and_goes_on(self, site: Services) -> None:
+        job = submitted(site, duration=2.0)
+        with running(site, job) as run:
+            site.store.pause(job.id)
+            until(lambda: "stopped" in states(site, job))
+            site.store.resume(job.id)
+            until(lambda: "stopped" not in states(site, job))
+        assert run.result() == "succeeded"
+
+    def test_a_pause_does_not_count_as_running_time(self, site: Services) -> None:
+        job = submitted(site, options={**ONCE, "limits": {"hard": 6.0}}, duration=4.0)
+        with running(site, job) as run:
+            site.store.pause(job.id)
+            until(lambda: "stopped" in states(site, job))
+            begun = time.monotonic()
+            until(lambda: time.monotonic() - begun > 7.0)
+            site.store.resume(job.id)
+        assert run.result() == "succeeded"
+        [attempt] = site.store.attempts(job.id)
+        assert attempt.ran < 6.0
+
+    def test_a_paused_run_can_be_cancelled(self, site: Services) -> None:
+        job = submitted(site, duration=60.0)
+        with running(site, job) as run:
+            site.store.pause(job.id)
+            until(lambda: "stopped" in states(site, job))
+            site.store.cancel(job.id)
+        assert run.result() == "cancelled"
+
+    def test_a_long_pause_makes_room_and_the_run_goes_on_where_it_was(
+        self, site: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(following, "KEPT", 0.5)
+        job = submitted(site, steps=2000, duration=4.0)
+        with running(site, job) as run:
+            until(lambda: site.store.get(job.id).step > 100)
+            site.store.pause(job.id)
+        assert run.result() == "pending"
+        paused = site.store.get(job.id)
+        assert (paused.attempt, paused.failures) == (2, 0)
+        assert site.store.promote() == []
+        assert site.store.resume(job.id).status is Status.QUEUED
+        assert run_job(job.id, 2) == "succeeded"
+        assert [attempt.outcome for attempt in site.store.attempts(job.id)] == ["paused", "succeeded"]
+        first, second = (read_thermo(place) for place in site.artifacts.attempt_dirs(job.id))
+        assert second.steps[0] > 100
+        assert second.steps[0] - first.steps[-1] <= 10
+
+
+class TestAStoreThatIsAway:
+    def test_an_outcome_waits_and_is_committed_when_the_store_is_back(
+        self, site: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NANOOS_LEASE", "60")
+        job = submitted(site, duration=1.0)
+        with running(site, job) as run, locked(site):
+            outcome = site.artifacts.attempt_dir(job.id, 1) / OUTCOME
+            until(outcome.exists)
+        assert run.result() == "succeeded"
+
+    def test_an_outcome_that_nobody_committed_is_adopted_by_the_next_attempt(
+        self, site: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = submitted(site, options={"queue": "default", "retries": 3}, duration=0.5)
+        away = StoreError("away")
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "succeed", lambda *_a, **_k: (_ for _ in ()).throw(away))
+            patch.setattr(
+                "nanoos_lab.worker.attempt.time.sleep", lambda _pause: (_ for _ in ()).throw(KeyboardInterrupt)
+            )
+            with pytest.raises(KeyboardInterrupt):
+                run_job(job.id, 1)
+        assert site.store.lose(job.id, 1, "killed").attempt == 2
+        assert run_job(job.id, 2) == "succeeded"
+        record = site.store.get(job.id)
+        assert record.step == 20
+        segments = site.store.segments(job.id)
+        assert segments[0].last_step == 20
+        assert read_results(site.artifacts.attempt_dir(job.id, 2)).properties["energy"] == record.scalars["energy"]
+        assert "begin" not in [event.kind for event in site.store.events(job.id)]
+
+
+@contextmanager
+def running(site: Services, job: JobRecord) -> Iterator[Future[str]]:
+    """Run the job's first attempt in a thread while the block lasts; wait for its end."""
+    # The nursery ends with the thread that it was forked from.
+    retire()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        run = pool.submit(run_job, job.id, 1)
+        until(lambda: site.store.get(job.id).status is Status.RUNNING or run.done())
+        yield run
+        run.exception(60)
+        pool.submit(retire).result()
+
+
+def states(site: Services, job: JobRecord) -> list[str]:
+    """Return the states of the processes that work in the job's directory."""
+    place = str(site.artifacts.attempt_dir(job.id, 1) / "work")
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.cwd() == place:
+                found.append(process.status())
+    return found
+
+
+@contextmanager
+def locked(site: Services) -> Iterator[None]:
+    """Keep everybody from writing into the store."""
+    path = site.settings.store_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield

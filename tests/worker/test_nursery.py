@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from nanoos_lab.worker import child
+from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.nursery import EngineProcess, Nursery, NurseryGoneError
 from tests.waiting import until
 
@@ -142,9 +143,6 @@ def test_all_end_when_the_work_horse_is_killed(nursery_of: Callable[..., Nursery
     """The work-horse is a process of its own here, killed without a chance to clean up."""
     note = tmp_path / "pids"
 
-    def hang(_connection: Connection) -> None:
-        time.sleep(60)
-
     horse = os.fork()
     if horse == 0:
         nursery = nursery_of(hang)
@@ -162,9 +160,6 @@ def test_all_end_when_the_work_horse_is_killed(nursery_of: Callable[..., Nursery
 def test_a_nursery_that_is_gone_says_so_and_nobody_knows_how_its_engines_ended(
     nursery_of: Callable[..., Nursery],
 ) -> None:
-    def hang(_connection: Connection) -> None:
-        time.sleep(60)
-
     nursery = nursery_of(hang)
     engine = started(nursery)
     os.kill(nursery._pid, signal.SIGKILL)
@@ -176,9 +171,6 @@ def test_a_nursery_that_is_gone_says_so_and_nobody_knows_how_its_engines_ended(
 def test_a_nursery_that_does_not_answer_is_killed_with_what_it_holds(
     nursery_of: Callable[..., Nursery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hang(_connection: Connection) -> None:
-        time.sleep(60)
-
     monkeypatch.setattr("nanoos_lab.worker.nursery.PATIENCE", 0.3)
     nursery = nursery_of(hang)
     engine = started(nursery)
@@ -193,3 +185,36 @@ def test_engines_inherit_no_threads_and_no_handlers(nursery_of: Callable[..., Nu
         connection.send_bytes(f"{threading.active_count()} {handlers == [signal.SIG_DFL] * 3}".encode())
 
     assert started(nursery_of(serve)).pipe.recv_bytes() == b"1 True"
+
+
+class TestLeases:
+    def test_an_engine_whose_lease_is_over_stands_still_at_once_and_is_killed(
+        self, nursery_of: Callable[..., Nursery]
+    ) -> None:
+        engine = started(nursery_of(hang))
+        engine.lease(now() + 0.5)
+        until(lambda: psutil.Process(engine.pid).status() == psutil.STATUS_STOPPED)
+        assert engine.join(20).code == -signal.SIGKILL
+
+    def test_one_that_is_renewed_in_time_goes_on(self, nursery_of: Callable[..., Nursery]) -> None:
+        engine = started(nursery_of(hang))
+        engine.lease(now() - 10)
+        until(lambda: psutil.Process(engine.pid).status() == psutil.STATUS_STOPPED)
+        engine.lease(now() + 60)
+        until(lambda: psutil.Process(engine.pid).status() != psutil.STATUS_STOPPED)
+
+    def test_a_renewed_lease_does_not_end_a_pause(self, nursery_of: Callable[..., Nursery]) -> None:
+        nursery = nursery_of(hang)
+        engine = started(nursery)
+        engine.pause()
+        engine.lease(now() - 10)
+        engine.lease(now() + 60)
+        # The nursery has done all that was asked of it once it gives another engine.
+        nursery.engine()
+        assert psutil.Process(engine.pid).status() == psutil.STATUS_STOPPED
+        engine.resume()
+        until(lambda: psutil.Process(engine.pid).status() != psutil.STATUS_STOPPED)
+
+
+def hang(_connection: Connection) -> None:
+    time.sleep(60)

@@ -1,0 +1,261 @@
+"""Following an engine process from the start of its run to its end: its output, its lease, its limits, our orders."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+
+from nanoos_lab.core.errors import StoreError
+from nanoos_lab.worker import pipe
+from nanoos_lab.worker.clocks import RunningTime, now, passed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nanoos_lab.broker.live import LiveWriter
+    from nanoos_lab.core.record import Assignment
+    from nanoos_lab.store.records import Orders
+    from nanoos_lab.worker.nursery import EngineProcess
+    from nanoos_lab.worker.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two signs of life, and between two flushes of what the engine produced.
+BEAT = 1.0
+#: Seconds that an engine has to stop by itself before it is killed.
+GRACE = 5.0
+#: Seconds that it has at its soft time limit and before a long pause, to come to a state worth keeping.
+LONG_GRACE = 300.0
+#: Seconds that a run lasts before orders are listened to: one that is shorter needs no connection for them.
+SHORT = 0.1
+#: Seconds that a paused run keeps its place in memory; then it makes room.
+KEPT = 300.0
+_GIB = 1024**3
+
+Cause = Literal["cancel", "pause", "soft", "hard", "memory"]
+#: What an engine is told when it is to stop.
+_REASONS = {"cancel": "cancel", "pause": "pause", "soft": "time_limit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndOfRun:
+    """How following ended."""
+
+    #: The engine's last message, "done", "failed" or, if it said nothing, "gone"; None if the attempt is not ours.
+    message: pipe.Message | None
+    #: Why we ended it, if we did.
+    cause: Cause | None
+    #: Seconds that it ran, pauses not counted.
+    ran: float
+    #: Until when the attempt is ours, by `clocks.now`.
+    lease_until: float
+    #: Memory in bytes, when it was killed for it.
+    memory: int = 0
+
+
+class Follower:
+    """Follows one run.
+
+    Parameters
+    ----------
+    engine
+        The engine process, whose run has begun.
+    recorder
+        Takes what it produces.
+    live
+        Brings orders.
+    beat
+        Renews the lease and returns what is asked of the run; raises StoreError while the store is away.
+    lease
+        How long a lease lasts, in s.
+    assignment
+        The limits, and what counts from earlier attempts.
+    releasable
+        Whether the engine can go on later from where it was, in another process.
+    """
+
+    def __init__(
+        self,
+        engine: EngineProcess,
+        recorder: Recorder,
+        live: LiveWriter,
+        beat: Callable[[], Orders],
+        *,
+        lease: float,
+        assignment: Assignment,
+        releasable: bool,
+    ) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._live = live
+        self._beat = beat
+        self._lease = lease
+        self._limits = assignment.limits
+        self._time = RunningTime(assignment.ran)
+        self._releasable = releasable
+        self._last: pipe.Message | None = None
+        self._ours = True
+        self._cause: Cause | None = None
+        self._kill_at: float | None = None
+        self._paused_at: float | None = None
+        self._memory = 0
+
+    def follow(self, heard: float) -> EndOfRun:
+        """Follow the engine until it has ended, its process is gone, or the attempt is no longer ours.
+
+        Parameters
+        ----------
+        heard
+            When the lease was last renewed, by `clocks.now`.
+        """
+        self._renewed(heard)
+        listen = time.monotonic() + SHORT
+        next_beat = time.monotonic() + BEAT
+        while self._last is None and self._ours:
+            listening = time.monotonic() >= listen
+            self._hear(next_beat if listening else listen, listening=listening)
+            if time.monotonic() >= next_beat:
+                self._look_after()
+                next_beat = time.monotonic() + BEAT
+        message = self._last if self._ours else None
+        return EndOfRun(
+            message=message,
+            cause=self._cause,
+            ran=self._time.here,
+            lease_until=self._heard + self._lease,
+            memory=self._memory,
+        )
+
+    def _hear(self, until: float, *, listening: bool) -> None:
+        """Wait for the engine and for orders, and take what comes first."""
+        orders = self._live.fileno() if listening else None
+        sources: list[Any] = [self._engine.pipe] if orders is None else [self._engine.pipe, orders]
+        ready = wait(sources, timeout=max(0.0, until - time.monotonic()))
+        if orders in ready:
+            self._obey()
+        if self._engine.pipe in ready:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            message = pipe.receive(self._engine.pipe)
+        except (EOFError, OSError):
+            if now() >= self._heard + self._lease:
+                # Its own watchdog, or the nursery's, has ended it.
+                self._give_up("its lease is over")
+            else:
+                self._last = pipe.Message(kind="gone", fields={})
+            return
+        if message.kind in ("done", "failed"):
+            self._last = message
+        else:
+            self._recorder.take(message)
+
+    def _obey(self) -> None:
+        for order in self._live.orders():
+            if order.get("order") in ("cancel", "pause", "resume"):
+                # Only a hint: the store decides, now instead of at the next beat.
+                self._look_after()
+            elif order.get("order") == "look" and isinstance(order.get("seconds"), (int, float)):
+                self._recorder.look(order["seconds"])
+                self._tell_viewers()
+
+    def _tell_viewers(self) -> None:
+        self._engine.order("look", watched=self._recorder.watched, cost=self._recorder.live_cost)
+
+    def _look_after(self) -> None:
+        """Flush, renew the lease, and see whether the run may go on."""
+        self._recorder.flush()
+        if self._recorder.watched or self._recorder.left():
+            # Each time with what a live sample has cost here lately, which its cadence takes into account.
+            self._tell_viewers()
+        asked = now()
+        try:
+            orders = self._beat()
+        except StoreError as error:
+            log.warning("no beat: %s", error)
+            if now() - self._heard > self._lease:
+                self._give_up("its lease is over")
+            return
+        if not orders.current:
+            self._give_up("it is no longer ours")
+            return
+        self._renewed(asked)
+        self._judge(orders)
+
+    def _renewed(self, asked: float) -> None:
+        """Tell those who end the engine by their own clock that the lease was renewed when we asked for it."""
+        self._heard = asked
+        self._engine.lease(asked + self._lease)
+
+    def _judge(self, orders: Orders) -> None:
+        """Follow the orders of the store, and see to the limits."""
+        which = passed(self._limits, self._time.total)
+        if which == "hard":
+            self._kill("hard")
+        elif self._uses_too_much():
+            self._kill("memory")
+        elif orders.cancel:
+            self._stop("cancel", GRACE)
+        elif which == "soft":
+            self._stop("soft", LONG_GRACE)
+        elif orders.pause != self._time.paused and self._cause is None:
+            self._pause() if orders.pause else self._resume()
+        elif self._time.paused and self._releasable and time.monotonic() > (self._paused_at or 0.0) + KEPT:
+            self._stop("pause", LONG_GRACE)
+        if self._kill_at is not None and time.monotonic() > self._kill_at:
+            self._engine.kill()
+
+    def _stop(self, cause: Cause, grace: float) -> None:
+        """Ask the engine to stop; a cancel goes before what was asked for earlier."""
+        if self._cause == cause or (self._cause is not None and cause != "cancel"):
+            return
+        self._cause = cause
+        self._kill_at = time.monotonic() + grace
+        self._resume()
+        self._engine.order("stop", reason=_REASONS[cause])
+
+    def _kill(self, cause: Cause) -> None:
+        self._cause = cause
+        self._engine.kill()
+
+    def _pause(self) -> None:
+        self._engine.pause()
+        self._time.pause()
+        self._paused_at = time.monotonic()
+        self._live.event({"kind": "paused", "paused": True})
+
+    def _resume(self) -> None:
+        if self._time.paused:
+            self._engine.resume()
+            self._time.resume()
+            self._live.event({"kind": "paused", "paused": False})
+
+    def _give_up(self, why: str) -> None:
+        """End the engine of an attempt that another worker may have taken."""
+        log.warning("%s; its engine is ended", why)
+        self._ours = False
+        self._engine.kill()
+
+    def _uses_too_much(self) -> bool:
+        if self._limits.memory is None:
+            return False
+        self._memory = _memory_of(self._engine.pid)
+        return self._memory > self._limits.memory * _GIB
+
+
+def _memory_of(pid: int) -> int:
+    """Return the memory of a process and its descendants, in bytes; what they share is counted more than once."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+    return total
