@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import Any
 
-    from nanoos_lab.core.frames import Results, RunHead, Sample
+    from nanoos_lab.core.frames import Checkpoint, Results, RunHead, Sample
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
 
-StopReason = Literal["cancel", "time_limit", "shutdown"]
+#: After all but a cancel the job may go on, so the engine leaves a checkpoint.
+StopReason = Literal["cancel", "time_limit", "shutdown", "pause"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,10 @@ class Engine(Protocol):
     @property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:
         """Kind of calculation → model of its parameters."""
+
+    @property
+    def resumable(self) -> frozenset[str]:
+        """Kinds of calculation that make checkpoints and go on from them."""
 
     def probe(self) -> EngineInfo:
         """Look for the program on this machine; never raises."""
@@ -102,6 +109,24 @@ class RunContext(Protocol):
     @property
     def files(self) -> Mapping[str, Path]:
         """Input files by their role, as `Engine.check` named them."""
+
+    @property
+    def checkpoint_interval(self) -> float:
+        """Seconds of running time between checkpoints, about; 0 for no checkpoints at all."""
+
+    @property
+    def checkpoint_steps(self) -> int | None:
+        """Steps between checkpoints, if it is not for the run to choose them for the interval."""
+
+    @property
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """What earlier attempts left, newest first; whole, as far as their digests tell."""
+
+    def checkpoint(self, step: int, facts: Mapping[str, Any]) -> AbstractContextManager[Path]:
+        """Yield an empty directory, which is a checkpoint once the block has ended without an error.
+
+        Plain files only, no directories; `facts` are plain JSON values.
+        """
 
     def begin(self, head: RunHead) -> None:
         """Say what stays the same in the run, once, before the first sample."""

@@ -1,8 +1,9 @@
-"""Advance a simulation along its sampling grid, with live samples, progress and stops in between."""
+"""Advance a simulation along its sampling grid, with live samples, progress, checkpoints and stops in between."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from nanoos_lab.engines.cadence import Cadence, Plan
@@ -10,65 +11,95 @@ from nanoos_lab.engines.cadence import Cadence, Plan
 if TYPE_CHECKING:
     from nanoos_lab.core.frames import Sample
     from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.grid import Grid
 
 
 class Stepper(Protocol):
     """A simulation that can be advanced."""
 
-    def advance(self, steps: int) -> None:
-        """Advance by so many steps; by fewer only if an interrupt named with `on_stop` ended it early."""
+    def advance(self, steps: int) -> int:
+        """Advance by so many steps, and return how many were made: fewer only if a stop was asked for."""
 
     def sample(self, step: int) -> Sample:
         """Return thermo row and frame at the current step, which is `step` of the task."""
 
 
-def drive(
-    run: Stepper,
-    *,
-    steps: int,
-    every: int,
-    context: RunContext,
-    first: int = 0,
-    origin: int = 0,
-    between: bool = True,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """From where to where a simulation is driven."""
+
+    #: The last step.
+    steps: int
+    #: Samples to be kept are made at the multiples of this from `first` to `steps`, both included.
+    every: int
+    #: The step at which the simulation stands; sampled too if it is a multiple of `every`.
+    first: int = 0
+    #: The step from which multiples of `every` count.
+    origin: int = 0
+    #: Whether the simulation may halt between samples, for progress and live samples.
+    between: bool = True
+
+    def is_sampled(self, step: int) -> bool:
+        """Whether a sample falls on a step."""
+        return (step - self.origin) % self.every == 0
+
+    def following(self, step: int) -> int:
+        """Return the step after this one where the next sample falls, or the last one."""
+        return min(self.steps, step - (step - self.origin) % self.every + self.every)
+
+
+def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None = None) -> int:
     """Advance a simulation to its last step, or until the context asks it to stop.
+
+    A step on which a checkpoint and a sample fall is sampled after the checkpoint, as an attempt does that goes on
+    from it; so the sample is the same, whichever attempt makes it.
 
     Parameters
     ----------
     run
-        The simulation, which stands at step `first`.
-    steps
-        The last step.
-    every
-        Samples to be kept are made at the multiples of this from `first` to `steps`, both included.
+        The simulation, which stands at the first step of the course.
+    course
+        The steps.
     context
         Takes samples and progress; asked for stops.
-    first
-        The step at which the simulation stands; sampled too if it is a multiple of `every`.
-    origin
-        The step from which multiples of `every` count.
-    between
-        Whether the simulation may halt between samples, for progress and live samples.
+    grid
+        Makes the checkpoints; None for none.
 
     Returns
     -------
     int
-        The last step that was reached for certain: `steps`, or less if the context asked to stop.
+        The last step that was reached: the last of the course, or less if the context asked to stop.
     """
-    cadence = Cadence() if between else None
-    step = first
-    if (step - origin) % every == 0:
-        context.sample(run.sample(step))
-    context.progress(step)
-    while step < steps and not _asked_to_stop(context):
-        target = min(steps, step - (step - origin) % every + every)
-        step = _advance(run, step, target, cadence, context)
-        if _asked_to_stop(context):
+    cadence = Cadence() if course.between else None
+    step = course.first
+    if not _asked_to_stop(context):
+        _report(run, step, course, context)
+    while step < course.steps and not _asked_to_stop(context):
+        target = course.following(step)
+        halt = _sooner(target, grid.following(step) if grid else None)
+        plan = cadence.plan(watched=context.watched) if cadence else Plan(steps=halt - step, show=False)
+        chunk = _even_part(halt - step, plan.steps)
+        cpu, wall = time.process_time(), time.perf_counter()
+        made = run.advance(chunk)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        step += made
+        if made < chunk:
             break
-        if (step - origin) % every == 0:
-            context.sample(run.sample(step))
-        context.progress(step)
+        if grid:
+            grid.ran(made, wall)
+        if cadence:
+            cadence.ran(made, cpu=cpu, wall=wall, extra=step < halt)
+        if grid and step < course.steps and not _asked_to_stop(context):
+            grid.reached(step)
+            if _asked_to_stop(context):
+                # A program that is stopped while it is renewed may have nothing to show; the next attempt has.
+                break
+        if cadence and step < halt and plan.show and context.watched:
+            _show(run, step, cadence, context)
+        else:
+            _report(run, step, course, context)
+    if grid and step < course.steps:
+        grid.left(step)
     return step
 
 
@@ -76,25 +107,15 @@ def _asked_to_stop(context: RunContext) -> bool:
     return context.stop is not None
 
 
-def _advance(run: Stepper, step: int, target: int, cadence: Cadence | None, context: RunContext) -> int:
-    """Advance from `step` to `target` in chunks; return the last step that was reached for certain."""
-    while step < target:
-        plan = cadence.plan(watched=context.watched) if cadence else Plan(steps=target - step, show=False)
-        chunk = _even_part(target - step, plan.steps)
-        cpu, wall = time.process_time(), time.perf_counter()
-        run.advance(chunk)
-        if _asked_to_stop(context):
-            return step
-        step += chunk
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        if cadence:
-            cadence.ran(chunk, cpu=cpu, wall=wall, extra=step < target)
-        if cadence and step < target:
-            if plan.show and context.watched:
-                _show(run, step, cadence, context)
-            else:
-                context.progress(step)
-    return step
+def _report(run: Stepper, step: int, course: Course, context: RunContext) -> None:
+    """Hand over the sample that falls on a step, if one does, and say how far the run is."""
+    if course.is_sampled(step):
+        context.sample(run.sample(step))
+    context.progress(step)
+
+
+def _sooner(target: int, other: int | None) -> int:
+    return target if other is None else min(target, other)
 
 
 def _even_part(left: int, wanted: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -23,13 +25,14 @@ from nanoos_lab.core.parameters import (
 )
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.base import EngineInfo
-from nanoos_lab.engines.drive import drive
+from nanoos_lab.engines.drive import Course, drive
+from nanoos_lab.engines.grid import Grid, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nanoos_lab.core.frames import Sample
+    from nanoos_lab.core.frames import Checkpoint, Sample
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import EnginePolicy, RunContext
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the context while wall time passes.
 SLICE = 0.05
+#: The file of a checkpoint.
+STATE = "state.json"
 
 
 class MockParameters(TaskParameters):
@@ -47,8 +52,14 @@ class MockParameters(TaskParameters):
     fail_by: Literal["error", "bug", "crash", "hang"] = field(
         "error", doc="how it fails: an EngineError, a programming error, a killed process, deafness to stops"
     )
+    fail_once: bool = field(False, doc="whether a run that goes on from a checkpoint does not fail")
     fail_reason: Reason = field(Reason.ENGINE, doc="class of the EngineError")
     output: str = field("", doc="text for the log and for the file mock.out")
+
+    @property
+    def deterministic(self) -> bool:
+        """A dry run that is answered from memory would show nothing."""
+        return False
 
 
 class MockStatic(MockParameters, StaticParameters):
@@ -69,6 +80,7 @@ class MockEngine:
     """The engine ``mock``."""
 
     name = "mock"
+    resumable = frozenset({"relax", "md"})
 
     @property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:
@@ -111,7 +123,10 @@ class MockEngine:
         if request.structure is None:
             raise EngineError("there is no structure", reason=Reason.INPUT)
         crystal = Crystal(request.structure)
-        match self.tasks[request.task](**request.parameters):
+        wanted = self.tasks[request.task](**request.parameters)
+        if isinstance(wanted, MockParameters) and wanted.fail_once and context.checkpoints:
+            wanted = wanted.model_copy(update={"fail_at": None})
+        match wanted:
             case MockStatic() as given:
                 _prepare(given, context)
                 return _run_static(crystal, given, context)
@@ -157,9 +172,12 @@ def _run_relax(crystal: Crystal, given: MockRelax, context: RunContext) -> Resul
         motion = slide.at(step)
         return crystal.sample(step, 0.0, motion, (motion.fmax,))
 
-    context.begin(crystal.head("fmax", total=None))
-    step = drive(_Play(sample, given, steps, context), steps=steps, every=given.every, context=context)
-    if step % given.every:
+    play = _Play(sample, given, steps, context)
+    course = play.course(given.every)
+    grid = Grid(play, context, every=given.every, origin=play.origin)
+    context.begin(replace(crystal.head("fmax", total=None), first=course.first))
+    step = drive(play, course, context, grid)
+    if step % given.every and context.stop in (None, "cancel"):
         context.sample(sample(step))
     last = slide.at(step)
     stopped = context.stop is not None
@@ -172,7 +190,7 @@ def _run_relax(crystal: Crystal, given: MockRelax, context: RunContext) -> Resul
     return Results(
         properties={"energy": last.potential, "forces": last.forces, "fmax": last.fmax, "steps": step},
         structure=crystal.moved(last),
-        provenance={"engine": "mock", "seed": given.seed},
+        provenance={"engine": "mock", "seed": given.seed, **grid.provenance},
         stopped=stopped,
     )
 
@@ -185,46 +203,69 @@ def _run_md(crystal: Crystal, given: MockMD, context: RunContext) -> Results:
     def sample(step: int) -> Sample:
         return crystal.sample(step, step * given.timestep, swing.at(step))
 
-    context.begin(crystal.head(total=given.steps))
     play = _Play(sample, given, given.steps, context)
-    step = drive(play, steps=given.steps, every=given.every, context=context)
+    course = play.course(given.every)
+    grid = Grid(play, context, every=given.every, origin=play.origin)
+    context.begin(replace(crystal.head(total=given.steps), first=course.first))
+    step = drive(play, course, context, grid)
     last = swing.at(step)
     return Results(
         properties={"energy": last.potential, "forces": last.forces},
         structure=crystal.moved(last) if step else crystal.structure,
-        provenance={"engine": "mock", "seed": given.seed},
+        provenance={"engine": "mock", "seed": given.seed, **grid.provenance},
         stopped=step < given.steps,
     )
 
 
 class _Play:
-    """A run known in advance, shown at the pace of a real one."""
+    """A run known in advance, shown at the pace of a real one; it goes on from the newest checkpoint."""
 
     def __init__(self, sample: Callable[[int], Sample], given: MockParameters, steps: int, context: RunContext) -> None:
         self.sample = sample
-        self._clock = _Clock(given, steps, context)
         self._context = context
+        self._last = steps
         self._step = 0
+        #: The checkpoint from which it goes on.
+        self.origin = resume(context, self._load)
+        self._clock = _Clock(given, steps, context, self._step)
 
-    def advance(self, steps: int) -> None:
+    def course(self, every: int) -> Course:
+        """Return the steps that are left."""
+        return Course(steps=self._last, every=every, first=self._step)
+
+    def advance(self, steps: int) -> int:
         """Let the time of so many steps pass; those who watch see the atoms move meanwhile."""
-        first, self._step = self._step, self._step + steps
-        for step in self._clock.pass_steps(first, self._step):
+        first, target = self._step, self._step + steps
+        for step in self._clock.pass_steps(first, target):
+            self._step = step
             if self._context.watched:
                 self._context.live(self.sample(step))
             else:
                 self._context.progress(step)
+        if self._context.stop is None:
+            self._step = target
+        return self._step - first
+
+    def save(self, directory: Path) -> None:
+        """Write the step, of which all else follows."""
+        (directory / STATE).write_text(json.dumps({"step": self._step}), encoding="utf-8")
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        step = json.loads((checkpoint.directory / STATE).read_text(encoding="utf-8"))["step"]
+        if step != checkpoint.step or step > self._last:
+            raise ValueError(f"its state is that of step {step}")
+        self._step = step
 
 
 class _Clock:
     """Lets wall time pass, and fails at the step that was asked for."""
 
-    def __init__(self, given: MockParameters, steps: int, context: RunContext) -> None:
+    def __init__(self, given: MockParameters, steps: int, context: RunContext, first: int = 0) -> None:
         self._given = given
         self._pace = given.duration / max(steps, 1)
         self._context = context
         self._woken = threading.Event()
-        self._begin = time.monotonic()
+        self._begin = time.monotonic() - self._pace * first
         context.on_stop(self._woken.set)
 
     def pass_steps(self, first: int, last: int) -> Iterator[int]:

@@ -51,6 +51,12 @@ def parameters_of(engine: Engine, task: str) -> type[TaskParameters]:
         raise UnknownNameError(f"task of engine {engine.name!r}", task, engine.tasks) from None
 
 
+@cache
+def version(name: str) -> str:
+    """Return the version of an engine's program as it is found here; empty if it is not."""
+    return _probe(name).version
+
+
 def probe_all() -> list[EngineInfo]:
     """Look for every declared engine; a broken plug-in is listed, never raised."""
     return [_probe(name) for name in names()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.store.checkpoints import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nanoos_lab.core.frames import RunHead, Sample
+    from nanoos_lab.core.frames import Checkpoint, RunHead, Sample
     from nanoos_lab.engines.base import StopReason
 
 
@@ -35,7 +37,12 @@ class RecordingContext:
     stop_after_live: int | None = None
     #: Asked for by the context itself once this step is reported.
     stop_at_step: int | None = None
+    #: The reason with which the context itself asks.
+    stop_reason: StopReason = "cancel"
     stop: StopReason | None = None
+    checkpoint_interval: float = 0.0
+    checkpoint_steps: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
 
     head: RunHead | None = None
     samples: list[Sample] = field(default_factory=list)
@@ -43,6 +50,8 @@ class RecordingContext:
     progress_steps: list[int] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     interrupts: list[Callable[[], None]] = field(default_factory=list)
+    #: Steps of the checkpoints that were made.
+    checkpoint_made: list[int] = field(default_factory=list)
     #: Set when the first sample has come.
     begun: threading.Event = field(default_factory=threading.Event)
 
@@ -70,15 +79,26 @@ class RecordingContext:
         if self.stop_at_step is not None and step >= self.stop_at_step:
             self.ask_to_stop()
 
+    @contextmanager
+    def checkpoint(self, step: int, facts: Mapping[str, Any]) -> Iterator[Path]:
+        with writing(self.place, step, facts) as directory:
+            yield directory
+        self.checkpoint_made.append(step)
+
+    @property
+    def place(self) -> Path:
+        """Where checkpoints go."""
+        return self.workdir / "checkpoints"
+
     def log(self, text: str) -> None:
         self.logged.append(text)
 
     def on_stop(self, interrupt: Callable[[], None]) -> None:
         self.interrupts.append(interrupt)
 
-    def ask_to_stop(self, reason: StopReason = "cancel") -> None:
+    def ask_to_stop(self) -> None:
         """Ask for a stop, as the worker does from another thread."""
-        self.stop = reason
+        self.stop = self.stop_reason
         for interrupt in self.interrupts:
             interrupt()
 

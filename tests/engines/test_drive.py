@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nanoos_lab.core.frames import RunHead, Sample
 from nanoos_lab.core.units import Column
-from nanoos_lab.engines.drive import drive
+from nanoos_lab.engines.drive import Course, drive
 from tests.engines.context import RecordingContext
 
 if TYPE_CHECKING:
@@ -27,13 +27,18 @@ class Counter:
 
     at: int = 0
     chunks: list[int] = field(default_factory=list)
-    after: Callable[[], None] = lambda: None
+    #: Step at which a stop is asked for.
+    stops_at: int = 0
+    stop: Callable[[], None] = lambda: None
 
-    def advance(self, steps: int) -> None:
+    def advance(self, steps: int) -> int:
         assert steps >= 1
-        self.chunks.append(steps)
-        self.at += steps
-        self.after()
+        made = min(steps, self.stops_at - self.at) if self.stops_at else steps
+        self.chunks.append(made)
+        self.at += made
+        if made < steps:
+            self.stop()
+        return made
 
     def sample(self, step: int) -> Sample:
         return Sample(step=step, row=(float(self.at),), frame=None)
@@ -42,11 +47,12 @@ class Counter:
 class Busy(Counter):
     """One whose steps take 0.1 ms of CPU time each."""
 
-    def advance(self, steps: int) -> None:
-        super().advance(steps)
+    def advance(self, steps: int) -> int:
+        made = super().advance(steps)
         end = time.process_time() + 1e-4 * steps
         while time.process_time() < end:
             pass
+        return made
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def begun(context: RecordingContext) -> RecordingContext:
 def test_samples_lie_on_the_grid_of_every_from_the_first_step(steps: int, every: int, watched: bool) -> None:
     context = begun(RecordingContext(workdir=None, watched=watched))
     run = Counter()
-    assert drive(run, steps=steps, every=every, context=context) == steps
+    assert drive(run, Course(steps=steps, every=every), context) == steps
     assert context.steps == list(range(0, steps + 1, every))
     assert len(context.steps) == steps // every + 1
     assert list(context.series("at")) == context.steps
@@ -74,10 +80,10 @@ def test_samples_lie_on_the_grid_of_every_from_the_first_step(steps: int, every:
 def test_live_samples_come_only_while_somebody_watches_and_never_on_the_grid(
     context: RecordingContext,
 ) -> None:
-    drive(Busy(), steps=2000, every=1000, context=context)
+    drive(Busy(), Course(steps=2000, every=1000), context)
     assert context.live_samples == []
     context.watched, context.stop_after_live = True, 3
-    drive(Busy(), steps=10**9, every=3000, context=context)
+    drive(Busy(), Course(steps=10**9, every=3000), context)
     live = [sample.step for sample in context.live_samples]
     assert len(live) == 3
     assert not any(step % 3000 == 0 for step in live)
@@ -85,7 +91,7 @@ def test_live_samples_come_only_while_somebody_watches_and_never_on_the_grid(
 
 
 def test_progress_ends_at_the_last_step_and_never_goes_back(context: RecordingContext) -> None:
-    drive(Counter(), steps=1050, every=100, context=context)
+    drive(Counter(), Course(steps=1050, every=100), context)
     assert context.progress_steps[0] == 0
     assert context.progress_steps[-1] == 1050
     assert context.progress_steps == sorted(context.progress_steps)
@@ -93,17 +99,16 @@ def test_progress_ends_at_the_last_step_and_never_goes_back(context: RecordingCo
 
 def test_a_stop_ends_the_run_before_the_next_sample(context: RecordingContext) -> None:
     context.stop_after_samples = 3
-    assert drive(Counter(), steps=1000, every=10, context=context) == 20
+    assert drive(Counter(), Course(steps=1000, every=10), context) == 20
     assert context.steps == [0, 10, 20]
 
 
-def test_a_stop_inside_a_chunk_does_not_count_the_chunk(context: RecordingContext) -> None:
-    run = Counter(after=lambda: context.ask_to_stop() if run.at >= 25 else None)
-    last = drive(run, steps=1000, every=10, context=context)
-    assert last < 30
+def test_a_stop_inside_a_chunk_counts_the_steps_that_were_made(context: RecordingContext) -> None:
+    run = Counter(stops_at=25, stop=context.ask_to_stop)
+    assert drive(run, Course(steps=1000, every=10), context) == 25
     assert context.steps == [0, 10, 20]
 
 
 def test_a_run_goes_on_from_the_step_where_it_stands(context: RecordingContext) -> None:
-    assert drive(Counter(at=15), steps=40, every=10, context=context, first=15) == 40
+    assert drive(Counter(at=15), Course(steps=40, every=10, first=15), context) == 40
     assert context.steps == [20, 30, 40]

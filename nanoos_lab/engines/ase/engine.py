@@ -34,6 +34,7 @@ class AseEngine:
     """ASE's optimisers and dynamics, with EMT, Lennard-Jones or any calculator that Python can import."""
 
     name = "ase"
+    resumable = frozenset({"relax", "md"})
 
     @property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:

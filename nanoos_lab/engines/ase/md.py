@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from ase.md.nose_hoover_chain import NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 
 from nanoos_lab.core.frames import Results
+from nanoos_lab.engines.ase import state
 from nanoos_lab.engines.ase.calculators import calculating
 from nanoos_lab.engines.ase.measure import Meter
-from nanoos_lab.engines.drive import drive
+from nanoos_lab.engines.drive import Course, drive
+from nanoos_lab.engines.grid import Grid, resume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from ase import Atoms
     from ase.md.md import MolecularDynamics
@@ -52,18 +56,24 @@ def run_md(atoms: Atoms, given: AseMDParameters, context: RunContext) -> Results
     - npt: Langevin-Hoover for atoms and volume, the shape of the cell kept (Quigley, Probert, J. Chem. Phys.
       120, 11432, 2004).
 
+    A run that goes on from a checkpoint on the grid is the uninterrupted one to the last bit, as long as the calculator
+    has no memory but its neighbour list; one that goes on from where it was stopped, within rounding.
+
     The temperature is 2 E_kin / f k_B. f leaves out the centre of mass where its momentum stays zero: nve from
     rest, Bussi and Nosé-Hoover, all without constraints. Langevin forces act on it too, so there it counts.
     """
-    rng = np.random.default_rng(given.seed)
-    start_velocities(atoms, given, rng)
-    run = _Run(atoms, given, rng, context)
-    context.begin(run.meter.head(total=given.steps))
-    step = drive(run, steps=given.steps, every=given.every, context=context)
+    run = _Run(atoms, given, context)
+    origin = resume(context, lambda checkpoint: run.renew(checkpoint.directory, checkpoint.step))
+    first = origin.step if origin else 0
+    if origin is None:
+        run.start()
+    grid = Grid(run, context, every=given.every, origin=origin, renew=run.renew, worth=state.WORTH)
+    context.begin(replace(run.meter.head(total=given.steps), first=first))
+    step = drive(run, Course(steps=given.steps, every=given.every, first=first), context, grid)
     return Results(
         properties=run.meter.properties(),
         structure=run.meter.structure(),
-        provenance={"dynamics": run.integrator, "seed": given.seed},
+        provenance={"dynamics": run.integrator, "seed": given.seed, **grid.provenance},
         stopped=step < given.steps,
     )
 
@@ -96,29 +106,78 @@ def degrees_of_freedom(atoms: Atoms, given: AseMDParameters) -> int:
 
 
 class _Run:
-    """Atoms, integrator and temperature ramp as `drive` wants them."""
+    """Atoms, integrator and temperature ramp as `drive` wants them, once they were started or renewed."""
 
-    def __init__(self, atoms: Atoms, given: AseMDParameters, rng: np.random.Generator, context: RunContext) -> None:
-        freedom = degrees_of_freedom(atoms, given)
-        self.meter = Meter(atoms, given.calculator, freedom=freedom)
+    _dynamics: MolecularDynamics
+    _heat: Heat
+    _freedom: int
+    _rng: np.random.Generator
+    meter: Meter
+
+    def __init__(self, atoms: Atoms, given: AseMDParameters, context: RunContext) -> None:
+        self._atoms = atoms
         self._given = given
         self._context = context
+
+    def start(self) -> None:
+        """Begin at step 0."""
+        self._rng = np.random.default_rng(self._given.seed)
+        start_velocities(self._atoms, self._given, self._rng)
+        self._build(degrees_of_freedom(self._atoms, self._given), 0)
+
+    def save(self, directory: Path) -> None:
+        """Write atoms, random numbers and thermostat."""
+        arrays = {
+            "positions": self._atoms.arrays["positions"],
+            "momenta": self._atoms.arrays["momenta"],
+            "cell": self._atoms.cell.array,
+        }
+        values = {
+            "freedom": self._freedom,
+            "rng": self._rng.bit_generator.state,
+            "thermostat": _thermostat(self._dynamics),
+        }
+        state.write(directory, arrays, values)
+
+    def renew(self, directory: Path, step: int) -> None:
+        """Begin where a checkpoint stands, with nothing else in mind: the calculator, too, forgets what it has seen."""
+        arrays, values = state.read(directory)
+        rng = np.random.default_rng(self._given.seed)
+        rng.bit_generator.state = values["rng"]
+        momenta, freedom, thermostat = arrays["momenta"], int(values["freedom"]), values["thermostat"]
+        state.place(self._atoms, arrays["positions"], arrays["cell"])
+        self._atoms.set_array("momenta", momenta, float, (3,))
+        state.forget(self._atoms.calc)
+        self._rng = rng
+        self._build(freedom, step)
+        _set_thermostat(self._dynamics, thermostat)
+
+    def _build(self, freedom: int, step: int) -> None:
+        given = self._given
+        self._freedom = freedom
+        self.meter = Meter(self._atoms, given.calculator, freedom=freedom)
         with calculating(given.calculator):
-            self._dynamics, self._heat = _integrator(atoms, given, freedom, rng)
+            self._dynamics, self._heat = _integrator(self._atoms, given, freedom, self._rng)
+        self._dynamics.nsteps = step
         if given.temperature is not None and given.temperature_end is not None:
-            self._dynamics.attach(self._ramp, 1, given.temperature, given.temperature_end)
+            ramp = (given.temperature, given.temperature_end)
+            self._dynamics.attach(self._ramp, 1, *ramp)
+            if step:
+                self._ramp(*ramp)
 
     @property
     def integrator(self) -> str:
         """Name of ASE's integrator."""
         return type(self._dynamics).__name__
 
-    def advance(self, steps: int) -> None:
-        """Advance by so many steps; by fewer if the context asks for a stop."""
+    def advance(self, steps: int) -> int:
+        """Advance by so many steps; by fewer if the context asks for a stop. Return how many were made."""
+        before = self._dynamics.nsteps
         with calculating(self._given.calculator):
             for _ in self._dynamics.irun(steps):
                 if self._context.stop is not None:
-                    return
+                    break
+        return int(self._dynamics.nsteps - before)
 
     def sample(self, step: int) -> Sample:
         """Return thermo and frame."""
@@ -126,6 +185,30 @@ class _Run:
 
     def _ramp(self, start: float, end: float) -> None:
         self._heat(start + (end - start) * self._dynamics.nsteps / max(self._given.steps, 1))
+
+
+def _thermostat(dynamics: MolecularDynamics) -> dict[str, Any]:
+    """Return what a thermostat or barostat remembers, besides its random numbers."""
+    match dynamics:
+        case NoseHooverChain(chain=chain):
+            return {"eta": chain._eta.tolist(), "p_eta": chain._p_eta.tolist()}
+        case LangevinBAOAB():
+            # The force on the cell is not that of the atoms as they are: it was taken half a step earlier.
+            return {"p_eps": float(dynamics.p_eps), "force_eps": float(dynamics.force_eps)}
+        case Bussi():
+            return {"transferred_energy": float(dynamics.transferred_energy)}
+    return {}
+
+
+def _set_thermostat(dynamics: MolecularDynamics, values: Mapping[str, Any]) -> None:
+    match dynamics:
+        case NoseHooverChain(chain=chain):
+            chain._eta[:] = values["eta"]
+            chain._p_eta[:] = values["p_eta"]
+        case LangevinBAOAB():
+            dynamics.p_eps, dynamics.force_eps = values["p_eps"], values["force_eps"]
+        case Bussi():
+            dynamics.transferred_energy = values["transferred_energy"]
 
 
 class NoseHooverChain(VelocityVerlet):
@@ -144,7 +227,7 @@ class NoseHooverChain(VelocityVerlet):
 
     def __init__(self, atoms: Atoms, timestep: float, thermostat: NoseHooverChainThermostat) -> None:
         super().__init__(atoms, timestep)
-        self._thermostat = thermostat
+        self.chain = thermostat
 
     def step(self, forces: Any = None) -> Any:
         """Make one step; return the forces at its end."""
@@ -154,7 +237,7 @@ class NoseHooverChain(VelocityVerlet):
         return forces
 
     def _scale(self) -> None:
-        momenta = self._thermostat.integrate_nhc(self.atoms.get_momenta(), self.dt / 2)
+        momenta = self.chain.integrate_nhc(self.atoms.get_momenta(), self.dt / 2)
         self.atoms.set_momenta(momenta)
 
 

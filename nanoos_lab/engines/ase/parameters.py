@@ -34,6 +34,11 @@ class CalculatorParameters(TaskParameters):
     smooth: bool = field(False, doc="whether energy and forces go to zero smoothly at the cutoff, only calculator='lj'")
 
     @property
+    def deterministic(self) -> bool:
+        """Nobody knows what another calculator does with chance, or with files that are not part of the request."""
+        return ":" not in self.calculator
+
+    @property
     def options(self) -> dict[str, JsonValue]:
         """Keyword arguments of the calculator's class."""
         if self.calculator != LENNARD_JONES:

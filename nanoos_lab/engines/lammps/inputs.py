@@ -58,15 +58,15 @@ def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> 
     return "\n".join(lines) + "\n"
 
 
-def setup(system: System, force_field: Sequence[str]) -> list[str]:
-    """Return the commands up to the force field."""
+def setup(system: System, force_field: Sequence[str], restart: str | None = None) -> list[str]:
+    """Return the commands up to the force field; atoms come from a restart file, if there is one."""
     boundary = " ".join("p" if periodic else "m" for periodic in system.box.pbc)
     return [
         "units metal",
         "atom_style atomic",
         "atom_modify map array",
         f"boundary {boundary}",
-        f"read_data {DATA_FILE}",
+        f"read_restart {restart}" if restart else f"read_data {DATA_FILE}",
         *force_field,
         # After the force field: potential files bring masses of their own.
         *(f"mass {number} {mass!r}" for number, mass in enumerate(system.masses, start=1)),
@@ -92,10 +92,13 @@ def hold_fixed(system: System) -> list[str]:
     ]
 
 
-def dynamics(system: System, parameters: MDParameters) -> list[str]:
-    """Return the commands of molecular dynamics, up to the run."""
+def dynamics(system: System, parameters: MDParameters, *, resumed: bool = False) -> list[str]:
+    """Return the commands of molecular dynamics, up to the run; velocities are there already if it is resumed.
+
+    The fixes find their state in the restart file by their names and styles.
+    """
     lines = [*hold_fixed(system), f"timestep {parameters.timestep * _FS!r}"]
-    if system.velocities is None and parameters.temperature:
+    if system.velocities is None and parameters.temperature and not resumed:
         lines.append(
             f"velocity mobile create {parameters.temperature!r} {parameters.seed} "
             f"mom {'no' if len(system.fixed) else 'yes'} rot no dist gaussian loop all"

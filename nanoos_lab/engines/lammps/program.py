@@ -96,6 +96,12 @@ class Program:
         except Exception as error:
             raise failures.explain(str(error)) from None
 
+    def clear(self) -> None:
+        """Forget everything but the command line, as a process that has just started LAMMPS."""
+        # An interrupt from another thread must not reach for what is gone for a moment.
+        with self._open:
+            self._lammps.command("clear")
+
     def run_chunk(self, line: str) -> None:
         """Execute a ``run`` command that is one of many; only the first ones show in the log."""
         self._runs += 1

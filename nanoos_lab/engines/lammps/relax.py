@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.frames import Results, Sample
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.grid import Grid, resume
 from nanoos_lab.engines.lammps import inputs
 from nanoos_lab.engines.lammps.session import Session
 from nanoos_lab.engines.lammps.simulation import Simulation, stress_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from nanoos_lab.core.frames import Checkpoint
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import LammpsRelaxParameters
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
 _RESTART = 100
 #: Live samples are at least so many wall seconds apart, and cost at most this share of the CPU time.
 _LIVE_INTERVAL, _LIVE_SHARE = 0.05, 0.01
+#: The file of a checkpoint.
+_STATE = "state.npz"
 
 
 def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunContext) -> Results:
@@ -33,27 +42,50 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
     Samples are taken at the multiples of `every` and at the last step. Column `fmax` is what is compared with the
     parameter: the largest force on an atom and, with a free cell, volume · stress / atoms.
 
+    Checkpoints leave no trace in a run. One that goes on from a checkpoint begins a minimisation of its own at the
+    positions and cell that it finds there, so it takes another path, to a structure that is as well relaxed.
+
     Raises
     ------
     EngineError
         If the forces are still too large after the last step.
     """
-    with Session.open(request, parameters, context) as session:
+    moved: list[Atoms] = []
+    origin = resume(context, lambda checkpoint: moved.append(_moved(request, checkpoint)))
+    first = origin.step if origin else 0
+    with Session.open(request, parameters, context, *moved[-1:]) as session:
         session.execute(inputs.setup(session.system, session.force_field))
-        session.execute(inputs.minimisation(session.system, parameters))
+        session.execute([*inputs.minimisation(session.system, parameters), f"reset_timestep {first}"])
         simulation = Simulation(session.program, session.system)
-        context.begin(simulation.head(total=None, extra=("fmax",)))
-        observer = _Observer(session, simulation, parameters)
+        context.begin(replace(simulation.head(total=None, extra=("fmax",)), first=first))
+        observer = _Observer(session, simulation, parameters, origin)
         _minimise(session, observer, parameters)
         observer.finish()
         stopped = context.stop is not None
         if not stopped and observer.fmax > parameters.fmax:
             raise _not_converged(observer.fmax, observer.step, parameters)
         results = session.results(
-            simulation, {}, stopped=stopped, converged=True, fmax=observer.fmax, steps=observer.step
+            simulation,
+            observer.grid.provenance,
+            stopped=stopped,
+            converged=True,
+            fmax=observer.fmax,
+            steps=observer.step,
         )
         session.write_restart()
         return results
+
+
+def _moved(request: JobRequest, checkpoint: Checkpoint) -> Atoms:
+    """Return the structure of a request as it was at a checkpoint."""
+    if request.structure is None:
+        raise InputError("this task needs a structure")
+    atoms = request.structure.atoms()
+    with np.load(checkpoint.directory / _STATE, allow_pickle=False) as state:
+        # Past the constraints: fixed atoms have not moved.
+        atoms.arrays["positions"][:] = state["positions"]
+        atoms.set_cell(state["cell"])
+    return atoms
 
 
 def _minimise(session: Session, observer: _Observer, parameters: LammpsRelaxParameters) -> None:
@@ -84,8 +116,12 @@ class _Observer:
     LAMMPS calls it from inside the minimiser, through ``fix external``, which adds no force.
     """
 
-    def __init__(self, session: Session, simulation: Simulation, parameters: LammpsRelaxParameters) -> None:
-        self.step = 0
+    def __init__(
+        self, session: Session, simulation: Simulation, parameters: LammpsRelaxParameters, origin: Checkpoint | None
+    ) -> None:
+        self.step = session.program.step
+        #: Saving leaves no trace in the run, so that nothing is renewed.
+        self.grid = Grid(self, session.context, every=parameters.every, origin=origin)
         self.fmax = float("inf")
         self._session = session
         self._simulation = simulation
@@ -97,6 +133,7 @@ class _Observer:
         self._forces = 0.0
         self._live_from = time.perf_counter()
         self._live_after = 0.0
+        self._since = time.perf_counter()
         self._error: Exception | None = None
         session.program.observe("observer", self._evaluated)
 
@@ -113,9 +150,17 @@ class _Observer:
             self._judge()
 
     def finish(self) -> None:
-        """Take the last sample."""
+        """Take the last sample, or leave a checkpoint where the run was stopped."""
         if self._session.context.stop is None:
             self._hand_over(last=True)
+            return
+        self.step = self._session.program.step
+        self._frame = self._simulation.frame(self.step)
+        self.grid.left(self.step)
+
+    def save(self, directory: Path) -> None:
+        """Write positions and cell; a minimiser that goes on from there only has to find its direction anew."""
+        np.savez(directory / _STATE, allow_pickle=False, positions=self._frame.positions, cell=self._frame.cell)
 
     def _evaluated(self, step: int) -> None:
         try:
@@ -123,6 +168,7 @@ class _Observer:
                 # LAMMPS has printed the thermo row of the iteration before.
                 self._judge()
                 self._hand_over(last=False)
+                self._keep(step)
             self.step = step
             self._frame = self._simulation.frame(step)
             forces = self._session.program.per_atom("f")[self._mobile]
@@ -130,6 +176,13 @@ class _Observer:
         except Exception as error:
             self._error = error
             self._session.program.interrupt()
+
+    def _keep(self, step: int) -> None:
+        """Make a checkpoint of the iteration that has just ended if it is on the grid; `step` is the next one."""
+        now = time.perf_counter()
+        self.grid.ran(step - self.step, now - self._since)
+        self._since = now
+        self.grid.reached(self.step)
 
     def _judge(self) -> None:
         """Measure the iteration that has just ended."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from ase import Atoms
+
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import PotentialParameters
@@ -47,11 +49,13 @@ class Session:
     provenance: dict[str, Any]
 
     @classmethod
-    def open(cls, request: JobRequest, parameters: PotentialParameters, context: RunContext) -> Self:
-        """Start LAMMPS and write the data file."""
+    def open(
+        cls, request: JobRequest, parameters: PotentialParameters, context: RunContext, atoms: Atoms | None = None
+    ) -> Self:
+        """Start LAMMPS and write the data file, for the atoms given or else those of the request."""
         if request.structure is None:
             raise InputError("this task needs a structure")
-        system = System.of(request.structure.atoms())
+        system = System.of(atoms or request.structure.atoms())
         with ExitStack() as stack:
             stack.enter_context(chdir(context.workdir))
             links = {

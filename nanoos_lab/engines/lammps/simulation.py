@@ -1,4 +1,4 @@
-"""A structure inside LAMMPS: advanced in chunks that change nothing, read in the user's frame and units."""
+"""A structure inside LAMMPS, read in the user's frame and units."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
 
 class Simulation:
-    """A structure inside LAMMPS; a `Stepper` for molecular dynamics.
+    """A structure inside LAMMPS.
 
     Parameters
     ----------
@@ -40,15 +40,12 @@ class Simulation:
         The structure.
     timestep
         Time of one step in fs.
-    steps
-        The last step of the task, to which temperature ramps lead.
     """
 
-    def __init__(self, program: Program, system: System, *, timestep: float = 0.0, steps: int = 0) -> None:
+    def __init__(self, program: Program, system: System, *, timestep: float = 0.0) -> None:
         self._program = program
         self._system = system
         self._timestep = timestep
-        self._steps = steps
 
     def head(self, *, total: int | None, extra: tuple[str, ...] = ()) -> RunHead:
         """Return what stays the same in the run; `extra` columns come after the usual ones."""
@@ -63,11 +60,9 @@ class Simulation:
 
     def prepare(self) -> None:
         """Compute the forces of the structure as it is."""
+        # Without start and stop, so that a fix takes the masses of its thermostat and barostat from the temperature at
+        # the start of a ramp, at a checkpoint on the way as at step 0.
         self._program.command("run 0 post no")
-
-    def advance(self, steps: int) -> None:
-        """Advance; bit for bit the same as one long run, in whatever chunks."""
-        self._program.run_chunk(f"run {steps} pre no post no start 0 stop {self._steps}")
 
     def sample(self, step: int) -> Sample:
         """Return thermo row and frame.

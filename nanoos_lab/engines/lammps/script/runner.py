@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from nanoos_lab.core.errors import InputError
-from nanoos_lab.engines.drive import drive
+from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.lammps.script import units
 
 if TYPE_CHECKING:
@@ -132,14 +132,17 @@ class Runner:
         offset = self._recorder.step_of(first) - first
         last = first + command.steps
         with contextlib.suppress(_HaltedError):
+            # Without checkpoints: what a script's variables, loops and files hold is in no restart file.
             drive(
                 chunks,
-                steps=last + offset,
-                every=self.every or last + 1,
-                context=cast("RunContext", _Once(self._context, self._recorder)),
-                first=first + offset,
-                origin=offset,
-                between=self._may_halt_anywhere,
+                Course(
+                    steps=last + offset,
+                    every=self.every or last + 1,
+                    first=first + offset,
+                    origin=offset,
+                    between=self._may_halt_anywhere,
+                ),
+                cast("RunContext", _Once(self._context, self._recorder)),
             )
         if self._context.stop is None:
             self._keep_present()
@@ -179,12 +182,13 @@ class _Chunks:
         """Compute forces and thermo of the first step."""
         self._go(0, "yes" if self._command.pre else "no")
 
-    def advance(self, steps: int) -> None:
+    def advance(self, steps: int) -> int:
         """Advance; the same as one long run, in whatever chunks."""
         before = self._program.step
         self._go(steps, "no")
         if self._program.step < before + steps:
             raise _HaltedError
+        return steps
 
     def sample(self, step: int) -> Sample:
         """Return the last row of thermo and the frame."""

@@ -1,0 +1,112 @@
+"""Molecular dynamics: advanced in chunks that change nothing, going on from checkpoints as a fresh process does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.drive import Course, drive
+from nanoos_lab.engines.grid import Grid, resume
+from nanoos_lab.engines.lammps import inputs
+from nanoos_lab.engines.lammps.session import Session
+from nanoos_lab.engines.lammps.simulation import Simulation
+
+if TYPE_CHECKING:
+    from nanoos_lab.core.frames import Results
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.lammps.parameters import LammpsMDParameters
+
+#: LAMMPS's restart file, in a checkpoint.
+STATE = "state.restart"
+#: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
+_HERE = "checkpoint.restart"
+
+
+def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext) -> Results:
+    """Run molecular dynamics; a restart file is written at its end.
+
+    A run that goes on from a checkpoint on the grid is the uninterrupted one to the last bit. One that goes on from
+    where it was stopped differs by rounding, since neighbours are listed anew there, and so diverges in time, as
+    chaotic motion does.
+    """
+    with Session.open(request, parameters, context) as session:
+        run = Dynamics(session, parameters)
+        origin = resume(context, lambda checkpoint: run.renew(checkpoint.directory, checkpoint.step))
+        first = origin.step if origin else 0
+        if origin is None:
+            run.start()
+        session.note([f"thermo {parameters.every}", f"run {parameters.steps - first} start 0 stop {parameters.steps}"])
+        grid = Grid(run, context, every=parameters.every, origin=origin, renew=run.renew)
+        context.begin(replace(run.head(total=parameters.steps), first=first))
+        reached = drive(run, Course(steps=parameters.steps, every=parameters.every, first=first), context, grid)
+        session.program.log_again()
+        made_by = {"seed": parameters.seed, **grid.provenance}
+        results = session.results(run, made_by, stopped=reached < parameters.steps)
+        session.write_restart()
+        return results
+
+
+class Dynamics(Simulation):
+    """Molecular dynamics as `drive` wants it, once it was started or renewed.
+
+    Parameters
+    ----------
+    session
+        LAMMPS, without a structure yet.
+    parameters
+        Ensemble, time step, steps.
+    """
+
+    def __init__(self, session: Session, parameters: LammpsMDParameters) -> None:
+        super().__init__(session.program, session.system, timestep=parameters.timestep)
+        self._session = session
+        self._parameters = parameters
+        self._noted = False
+
+    def start(self) -> None:
+        """Begin at step 0."""
+        self._set_up(None)
+
+    def advance(self, steps: int) -> int:
+        """Advance; bit for bit the same as one long run, in whatever chunks. Return how many steps were made."""
+        before = self._program.step
+        self._program.run_chunk(f"run {steps} pre no post no start 0 stop {self._parameters.steps}")
+        return self._program.step - before
+
+    def save(self, directory: Path) -> None:
+        """Write a restart file; no chunk may follow before the run is renewed."""
+        self._program.command(f"write_restart {_HERE}")
+        shutil.move(_HERE, directory / STATE)
+
+    def renew(self, directory: Path, step: int) -> None:
+        """Begin where a checkpoint stands, with nothing else in mind."""
+        # By this both are the same: to write a checkpoint and go on, and to begin with it in another process.
+        os.symlink(directory / STATE, _HERE)
+        try:
+            self._set_up(_HERE)
+        finally:
+            Path(_HERE).unlink()
+        if self._program.step != step or self._program.atoms != len(self._system.atoms):
+            raise EngineError(
+                f"the restart file has {self._program.atoms} atoms at step {self._program.step}", reason=Reason.BUG
+            )
+
+    def _set_up(self, restart: str | None) -> None:
+        system = self._session.system
+        lines = [
+            *inputs.setup(system, self._session.force_field, restart),
+            *inputs.dynamics(system, self._parameters, resumed=restart is not None),
+        ]
+        self._program.clear()
+        for line in lines:
+            self._program.command(line)
+        self.prepare()
+        if not self._noted:
+            self._session.note(lines)
+            self._noted = True
