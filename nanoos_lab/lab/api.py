@@ -8,33 +8,92 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.lab.lab import default_lab
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import pandas as pd
     from ase import Atoms
 
+    from nanoos_lab.lab.draft import Draft
+    from nanoos_lab.lab.group import Group
     from nanoos_lab.lab.job import Job
 
 
-def submit(structure: Atoms | None, *, engine: str, task: str, **options: Any) -> Job:
+def submit(structure: Atoms | Job | None, *, engine: str, task: str, **options: Any) -> Job:
     """Submit a job to the default lab and return its live handle at once.
 
     Parameters
     ----------
     structure
-        What to simulate.
+        What to simulate; or another job, whose final structure is meant.
     engine, task
         What runs it, and the kind of calculation; `engines` lists them.
     **options
-        ``name``, ``queue``, ``priority``, ``resources``, ``retries``, and the task's own parameters: see
-        `nanoos_lab.Lab.submit`.
+        ``name``, ``queue``, ``priority``, ``resources``, ``limits``, ``retries``, ``after``, ``after_failure``,
+        ``not_before``, ``cache``, and the task's own parameters: see `nanoos_lab.Lab.submit`.
 
     Raises
     ------
     InputError
         If the request cannot be carried out; nothing was stored or queued.
+    JobNotFoundError
+        If it depends on a job that does not exist.
     ServiceError
         If the store or the broker do not answer; nothing was stored or queued.
     """
     return default_lab().submit(structure, engine=engine, task=task, **options)
+
+
+def submit_many(drafts: Iterable[Draft]) -> Group:
+    """Submit many jobs to the default lab, all or none; see `nanoos_lab.Lab.submit_many`.
+
+    They may depend on each other: a draft as the structure of another means its final structure.
+
+    Examples
+    --------
+    >>> relax = Draft(atoms, engine="ase", task="relax", calculator="emt")  # doctest: +SKIP
+    >>> heat = Draft(relax, engine="ase", task="md", calculator="emt", steps=1000, temperature=300)  # doctest: +SKIP
+    >>> group = submit_many([relax, heat, heat.but(temperature=600)])  # doctest: +SKIP
+    """
+    return default_lab().submit_many(drafts)
+
+
+def sweep(structure: Atoms | Job | None = None, *, over: Mapping[str, Iterable[Any]], **fixed: Any) -> Group:
+    """Submit a job for each combination of values to the default lab; see `nanoos_lab.Lab.sweep`.
+
+    Examples
+    --------
+    >>> group = sweep(atoms, over={"temperature": [300, 600]}, engine="lammps", task="md", ...)  # doctest: +SKIP
+    >>> group.wait().results  # doctest: +SKIP
+    """
+    return default_lab().sweep(structure, over=over, **fixed)
+
+
+def diff(first: Job | str, second: Job | str) -> pd.DataFrame:
+    """Return what differs between two jobs in what decides their results; empty if one can stand for the other.
+
+    Resources, limits, names, queues and priorities decide nothing.
+
+    Parameters
+    ----------
+    first, second
+        The jobs, or their ids.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for everything that differs, indexed by its name, such as ``parameters.temperature``,
+        ``structure.positions`` or ``files.potential``; a column for each job, by its id, and ``difference``, which says
+        how far numbers and arrays are apart.
+
+    Raises
+    ------
+    JobNotFoundError
+        If there is no such job.
+    """
+    from nanoos_lab.lab.differences import frame
+
+    one, other = (load(job) if isinstance(job, str) else job for job in (first, second))
+    return frame(one, other)
 
 
 def load(job_id: str) -> Job:

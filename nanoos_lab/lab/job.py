@@ -12,6 +12,7 @@ from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.lab.results import ResultsView
 from nanoos_lab.store.results import read_results
+from nanoos_lab.store.segments import SegmentPlace
 from nanoos_lab.store.thermo import read_thermo
 from nanoos_lab.store.trajectory import TrajectoryReader
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from nanoos_lab.core.frames import Results
-    from nanoos_lab.core.record import Event, JobRecord
+    from nanoos_lab.core.record import Attempt, Event, JobRecord
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.lab.lab import Lab
     from nanoos_lab.lab.watch import Change
@@ -155,12 +156,65 @@ class Job:
         """
         return self.lab.cancel(self.id)
 
+    def pause(self) -> bool:
+        """Have the job rest: a waiting one is held back, a running one stands still where it is.
+
+        After some minutes a run that can go on from a checkpoint makes room for others.
+
+        Returns
+        -------
+        bool
+            False if it had ended before.
+        """
+        return self.lab.pause(self.id)
+
+    def resume(self) -> bool:
+        """Have a paused job go on.
+
+        Returns
+        -------
+        bool
+            False if it had ended before.
+        """
+        return self.lab.resume(self.id)
+
+    def retry(self, *, limits: Any = None, retries: Any = None) -> Job:
+        """Try a failed job again, from its newest checkpoint if it has one.
+
+        Parameters
+        ----------
+        limits, retries
+            New ones, as `Lab.submit` takes them; None keeps the old ones.
+
+        Raises
+        ------
+        TransitionError
+            If it has not failed.
+        """
+        self.lab.retry(self.id, limits=limits, retries=retries)
+        return self
+
+    @property
+    def paused(self) -> bool:
+        """Whether it rests, or is asked to."""
+        return self.record.paused is not None
+
+    @property
+    def cached_from(self) -> str | None:
+        """Id of the equal job whose results these are; None if it ran itself."""
+        return self.record.cached_from
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every try at the job, with its worker, host, outcome, error, CPU time and memory."""
+        return self.lab.services.store.attempts(self.id)
+
     @property
     def thermo(self) -> pd.DataFrame:
         """Scalar time series, a row per sample, indexed by step; ``attrs["units"]`` has every column's unit."""
         from nanoos_lab.lab.tables import thermo_frame
 
-        return thermo_frame(read_thermo(self._directories()))
+        return thermo_frame(read_thermo(self._segments()))
 
     @property
     def trajectory(self) -> TrajectoryReader:
@@ -168,7 +222,7 @@ class Job:
 
         Its `positions` (frames, atoms, 3), `cells`, `steps` and `times` are array-like and stay on disk.
         """
-        return TrajectoryReader(self._directories())
+        return TrajectoryReader(self._segments())
 
     @property
     def results(self) -> Mapping[str, Any]:
@@ -213,7 +267,8 @@ class Job:
     @property
     def files(self) -> dict[str, Path]:
         """The files that the last attempt's engine left, by name."""
-        return self.lab.services.artifacts.files(self.id, self.record.attempt)
+        holder = self._holder()
+        return self.lab.services.artifacts.files(holder.id, holder.attempt)
 
     @property
     def events(self) -> list[Event]:
@@ -237,12 +292,21 @@ class Job:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         return _view()(self)
 
+    def _holder(self) -> JobRecord:
+        """Return the job whose files these are: this one, or the equal one whose results it has."""
+        return self.lab.services.store.holder(self.id)
+
     def _logs(self) -> list[Path]:
-        paths = [directory / "log.txt" for directory in self._directories()]
+        paths = [segment.directory / "log.txt" for segment in self._segments()]
         return [path for path in paths if path.exists()]
 
-    def _directories(self) -> list[Path]:
-        return self.lab.services.artifacts.attempt_dirs(self.id, last=self.record.attempt)
+    def _segments(self) -> list[SegmentPlace]:
+        """Return where the samples of the attempts lie, and which of them count."""
+        holder = self._holder()
+        store, artifacts = self.lab.services.store, self.lab.services.artifacts
+        last = {one.attempt: one.last_step for one in store.segments(holder.id) if one.attempt < holder.attempt}
+        places = artifacts.attempt_dirs(holder.id, last=holder.attempt)
+        return [SegmentPlace(directory=place, last_step=last.get(int(place.name))) for place in places]
 
     def _results(self) -> Results:
         record = self.record
@@ -251,7 +315,8 @@ class Job:
             if error is not None:
                 raise error
             raise JobError(f"job {self.id} is {record.status}: no results yet; job.wait() waits", job_id=self.id)
-        return read_results(self.lab.services.artifacts.attempt_dir(self.id, record.attempt))
+        holder = self._holder()
+        return read_results(self.lab.services.artifacts.attempt_dir(holder.id, holder.attempt))
 
 
 @cache

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nanoos_lab.core.errors import BrokerError, NanoosError, UnknownNameError
-from nanoos_lab.core.request import QUEUES, Submission
+from nanoos_lab.core.request import QUEUES
+from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.status import Status
 from nanoos_lab.lab import local
+from nanoos_lab.lab.draft import Draft
+from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.job import Job
-from nanoos_lab.lab.prepare import prepare
+from nanoos_lab.lab.prepare import prepare_many
+from nanoos_lab.lab.sweep import sweep, units_of
 from nanoos_lab.lab.watch import Watch
 from nanoos_lab.store.queries import JobQuery
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     import pandas as pd
     from ase import Atoms
 
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.core.request import Delivery
-    from nanoos_lab.core.resources import Resources, RetryPolicy
+    from nanoos_lab.core.resources import Resources
 
 
 class Lab:
@@ -50,7 +56,7 @@ class Lab:
 
     def submit(  # noqa: PLR0913 - these names are fixed for users
         self,
-        structure: Atoms | None,
+        structure: Atoms | Job | None,
         *,
         engine: str,
         task: str,
@@ -58,7 +64,12 @@ class Lab:
         queue: str = "simulations",
         priority: int = 5,
         resources: Resources | dict[str, Any] | None = None,
+        limits: Limits | dict[str, Any] | None = None,
         retries: RetryPolicy | dict[str, Any] | int | None = None,
+        after: Job | str | Iterable[Job | str] = (),
+        after_failure: Literal["cancel", "run"] = "cancel",
+        not_before: datetime | None = None,
+        cache: bool = True,
         **parameters: Any,
     ) -> Job:
         """Check a request, store it, and offer it to the workers; returns at once.
@@ -66,7 +77,8 @@ class Lab:
         Parameters
         ----------
         structure
-            What to simulate; it is copied, so later changes do not matter.
+            What to simulate; it is copied, so later changes do not matter. Or another job, whose final structure is
+            meant: this one then waits for it.
         engine, task
             What runs it, and the kind of calculation; ``nanoos_lab.engines()`` lists them.
         name
@@ -77,8 +89,21 @@ class Lab:
             0 lowest, 5 normal, 10 high, 20 urgent, inside the queue.
         resources
             Ranks, threads and GPUs of one attempt.
+        limits
+            ``soft`` and ``hard`` limit of the running time in s, pauses not counted, and ``memory`` in GiB. At the soft
+            limit the engine writes a checkpoint if it can and stops, at the others it is killed.
         retries
-            Attempts in all if a worker is lost; 3 unless given.
+            ``attempts`` in all if a worker is lost or resources lack, 3 unless given, and ``delay`` in s before the
+            next one, 60 unless given, doubled each time; or only the number of attempts.
+        after
+            Jobs that must have succeeded first.
+        after_failure
+            Whether to "cancel" this job if one of those does not succeed, or to "run" it all the same.
+        not_before
+            Not to be started earlier.
+        cache
+            Whether the results of an equal job will do: one that has succeeded is answered at once, one that is on
+            its way is joined. Only where equal requests have equal results.
         **parameters
             The task's own, such as ``steps``, ``timestep`` (fs), ``temperature`` (K), ``potential``; and
             ``calculator`` for engine "ase".
@@ -95,25 +120,88 @@ class Lab:
         ServiceError
             If the store or the broker do not answer; nothing was stored or queued.
         """
-        delivery = {"name": name, "queue": queue, "priority": priority, "retries": retries}
-        submission = prepare(
-            self.services,
+        draft = Draft(
             structure,
             engine=engine,
             task=task,
+            name=name,
+            queue=queue,
+            priority=priority,
             resources=resources,
-            parameters=parameters,
-            **delivery,
+            limits=limits,
+            retries=retries,
+            after=after,
+            after_failure=after_failure,
+            not_before=not_before,
+            cache=cache,
+            **parameters,
         )
-        return self._submit([submission])[0]
+        return Job(self, self._submit([draft])[0].id)
 
-    def _submit(self, submissions: Sequence[Submission]) -> list[Job]:
+    def submit_many(self, drafts: Iterable[Draft]) -> Group:
+        """Check many jobs, store them, and offer them to the workers; all or none; returns at once.
+
+        Parameters
+        ----------
+        drafts
+            The jobs; they may name each other as structure and in `after`, in any order.
+
+        Returns
+        -------
+        Group
+            The jobs, in the order given.
+
+        Raises
+        ------
+        InputError
+            If one of them cannot be carried out, or depends on a draft that is not among them.
+        JobNotFoundError
+            If one of them depends on a job that does not exist.
+        ServiceError
+            If the store or the broker do not answer.
+        """
+        return Group(self, [record.id for record in self._submit(list(drafts))])
+
+    def sweep(self, structure: Atoms | Job | None = None, *, over: Mapping[str, Iterable[Any]], **fixed: Any) -> Group:
+        """Submit a job for each combination of values.
+
+        Parameters
+        ----------
+        structure
+            What to simulate, unless `over` has it.
+        over
+            Name → values, for whatever `submit` takes; the last name varies fastest. ``"structure"`` may be a mapping
+            of names to structures.
+        **fixed
+            What else `submit` takes, the same for all.
+
+        Returns
+        -------
+        Group
+            The jobs; its `results` has a column for each name in `over`.
+
+        Raises
+        ------
+        InputError
+            If one of the jobs cannot be carried out; nothing was stored or queued.
+        ServiceError
+            If the store or the broker do not answer; nothing was stored or queued.
+        """
+        wanted = sweep(structure, over, fixed)
+        records = self._submit(wanted.drafts)
+        units = units_of(wanted.drafts[0], wanted.columns)
+        return Group(self, [record.id for record in records], wanted.columns, units)
+
+    def _submit(self, drafts: Sequence[Draft]) -> list[JobRecord]:
+        submissions = prepare_many(self.services, drafts)
+        if not submissions:
+            return []
         self._reach_broker()
         records = self.services.store.add(submissions)
-        self._deliver([_delivery(record) for record in records])
+        self._deliver([_delivery(record) for record in records if record.status is Status.QUEUED])
         # Once more, for an idle lab that was stopping all the while.
         self.start()
-        return [Job(self, record.id) for record in records]
+        return records
 
     def _reach_broker(self) -> None:
         """Have a broker that answers; an idle lab may have stopped after we saw it run."""
@@ -128,6 +216,8 @@ class Lab:
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Offer what is stored; if that fails now, the reconciler does it later."""
+        if not deliveries:
+            return
         try:
             self.services.queue.put(deliveries)
         except NanoosError:
@@ -202,14 +292,42 @@ class Lab:
         record = self.services.store.cancel(job_id)
         if record.status.finished and record.status is not Status.CANCELLED:
             return False
-        try:
-            if record.status is Status.CANCELLED:
-                self.services.queue.drop([_delivery(record)])
-            self.services.queue.order_cancel(job_id)
-        except NanoosError:
-            # Only speed is lost: the worker asks the store every second.
-            return True
+        self._hint(record, "cancel")
         return True
+
+    def pause(self, job_id: str) -> bool:
+        """Pause a job; see `Job.pause`."""
+        record = self.services.store.pause(job_id)
+        if record.status.finished:
+            return False
+        self._hint(record, "pause")
+        return True
+
+    def resume(self, job_id: str) -> bool:
+        """End the pause of a job; see `Job.resume`."""
+        record = self.services.store.resume(job_id)
+        if record.status is Status.QUEUED:
+            self.start()
+            self._deliver([_delivery(record)])
+        self._hint(record, "resume")
+        return not record.status.finished
+
+    def retry(self, job_id: str, *, limits: Any = None, retries: Any = None) -> None:
+        """Try a failed job again; see `Job.retry`."""
+        record = self.services.store.retry(
+            job_id,
+            limits=None if limits is None else Limits.from_any(limits),
+            retries=None if retries is None else RetryPolicy.from_any(retries),
+        )
+        self.start()
+        self._deliver([_delivery(record)])
+
+    def _hint(self, record: JobRecord, order: str) -> None:
+        """Tell the run of a job at once; only speed is lost if it does not hear: it asks the store every second."""
+        with suppress(NanoosError):
+            if record.status in (Status.CANCELLED, Status.PENDING):
+                self.services.queue.drop([_delivery(record)])
+            self.services.queue.order(record.id, order)
 
     def warning(self, record: JobRecord) -> str | None:
         """Say why a job waits, if a person must do something."""

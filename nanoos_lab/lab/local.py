@@ -111,7 +111,7 @@ def _hand_back(settings: Settings) -> None:
     services = Services(settings)
     if (settings.home / "store.sqlite").exists():
         for record in services.store.find(JobQuery(status=Status.RUNNING, limit=None)):
-            services.store.lose(record.id, record.attempt, "the lab was stopped")
+            services.store.lose(record.id, record.attempt, "the lab was stopped", counts=False)
     services.close()
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from nanoos_lab.core.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.store.thermo import ThermoTable
@@ -47,6 +47,32 @@ def jobs_frame(records: Sequence[JobRecord], scalars: Sequence[str] = ()) -> pd.
     frame = pd.DataFrame(columns)
     frame.index = pd.Index([record.id for record in records], name="id", dtype="str")
     frame.attrs["units"] = {"progress": "1", **{name: unit_of(name) for name in scalars}}
+    return frame
+
+
+def results_frame(
+    records: Sequence[JobRecord], columns: Mapping[str, Sequence[Any]], units: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return one row per job, indexed by id.
+
+    Parameters
+    ----------
+    records
+        The jobs.
+    columns
+        What sets them apart: name → one value per job.
+    units
+        Units of those that are physical.
+    """
+    scalars = list(dict.fromkeys(name for record in records for name in record.scalars))
+    # A result of the same name as what was varied, such as a step count, keeps its own column.
+    names = {name: name if name not in (*columns, "status") else f"{name}_result" for name in scalars}
+    values: dict[str, Any] = {name: list(given) for name, given in columns.items()}
+    values["status"] = [str(record.status) for record in records]
+    values |= {names[name]: [record.scalars.get(name) for record in records] for name in scalars}
+    index = pd.Index([record.id for record in records], name="id", dtype="str")
+    frame = pd.DataFrame(values, index=index)
+    frame.attrs["units"] = {**units, **{names[name]: unit_of(name) for name in scalars}}
     return frame
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.broker.live import LiveReader, look
 from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.frames import Frame
+from nanoos_lab.worker.reaper import Reconciler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,8 @@ STORE_INTERVAL = 2.0
 #: Seconds for which a viewer is believed to look, and between two renewals.
 LOOK_LEASE = 12.0
 LOOK_INTERVAL = 4.0
+#: Seconds between two passes of the reconciler.
+RECONCILE_INTERVAL = 10.0
 #: Seconds to wait before a broker that went away is asked again.
 RECONNECT = 1.0
 
@@ -152,6 +155,8 @@ class _Listener(threading.Thread):
         self._records: dict[str, JobRecord] = {}
         self._cursors: dict[str, str] = {}
         self._next_store = 0.0
+        self._reconciler = Reconciler(services.store, services.queue)
+        self._next_pass = 0.0
         #: Job id → when its viewer's lease is to be renewed.
         self._looks: dict[str, float] = {}
 
@@ -173,6 +178,7 @@ class _Listener(threading.Thread):
         try:
             self._follow(jobs)
             self._read_store(jobs)
+            self._reconcile()
             self._look(jobs)
             self._read_live(jobs)
         except ServiceError as error:
@@ -183,6 +189,12 @@ class _Listener(threading.Thread):
             # Whoever waits for a job waits for this thread.
             log.exception("the feed of the lab met something unexpected")
             time.sleep(RECONNECT)
+
+    def _reconcile(self) -> None:
+        """Put right what is lost, while somebody looks: a cluster may have nothing but plain workers."""
+        if not self._services.settings.embedded and time.monotonic() >= self._next_pass:
+            self._next_pass = time.monotonic() + RECONCILE_INTERVAL
+            self._reconciler.make_pass()
 
     def _follow(self, jobs: Mapping[str, list[Subscription]]) -> None:
         """Take the place in each new job's stream before its snapshot: nothing falls between the two."""

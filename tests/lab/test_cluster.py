@@ -14,6 +14,7 @@ import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import BrokerError, InputError, SettingsError, StoreError
+from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
 from tests.waiting import until
@@ -63,6 +64,15 @@ def test_a_worker_that_the_site_starts_runs_our_jobs(cluster: Lab, worker: subpr
     assert len(job.trajectory) == 11
     assert cluster.settings.home.exists() is False
     assert worker.poll() is None
+
+
+def test_a_chain_of_jobs_runs_on_the_cluster_too(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:
+    relax = Draft(COPPER, engine="mock", task="relax", fmax=0.001)
+    md = Draft(relax, engine="mock", task="md", steps=10, every=10)
+    parent, child, bad = cluster.submit_many([relax, md, md.but(fail_at=5)]).wait(60)
+
+    assert [job.status for job in (parent, child, bad)] == ["succeeded", "succeeded", "failed"]
+    assert (child.trajectory[0].positions == parent.structure.positions).all()
 
 
 def test_a_running_job_is_cancelled_over_the_cluster_too(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:

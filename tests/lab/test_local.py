@@ -29,7 +29,7 @@ COPPER = bulk("Cu", cubic=True)
 
 @pytest.fixture
 def settings(tmp_path: Path):
-    found = Settings.load(home=tmp_path / "home", concurrency=1, lease=2.0)
+    found = Settings.load(home=tmp_path / "home", concurrency=1, lease=3.0)
     yield found
     local.stop(found, now=True)
     assert local.state(found) == local.LocalState(server=None, supervisor=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from nanoos_lab.core.errors import (
     JobNotFoundError,
     ParameterError,
     StructureError,
+    TransitionError,
     UnknownNameError,
 )
 from nanoos_lab.core.status import Status
@@ -123,6 +125,23 @@ def test_a_failing_engine_says_what_why_and_what_next(lab: Lab) -> None:
         ({"temperature": -3.0}, ParameterError, "≥ 0"),
         ({"priority": 21}, ParameterError, "20"),
         ({"resources": {"rank": 2}}, UnknownNameError, "'ranks'"),
+        ({"priority": -1}, ParameterError, "from 0"),
+        ({"limits": {"soft": 20, "hard": 10}}, ParameterError, r"limits\.hard = 10 s"),
+        ({"limits": {"hard": 0}}, ParameterError, "> 0 s"),
+        ({"limits": {"softer": 1}}, UnknownNameError, "'soft'"),
+        ({"limits": 60}, ParameterError, "a Limits or a mapping"),
+        ({"retries": {"delay": -1}}, ParameterError, "≥ 0 s"),
+        ({"retries": 0}, ParameterError, "from 1"),
+        ({"not_before": "tomorrow"}, ParameterError, "a datetime"),
+        ({"not_before": 60}, ParameterError, "a datetime"),
+        ({"not_before": datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))}, ParameterError, "of this era"),
+        ({"after": "0" * 32}, JobNotFoundError, "no job"),
+        ({"after": "relax"}, JobNotFoundError, "no job 'relax'"),
+        ({"after": 7}, ParameterError, "a job, its id"),
+        ({"after": None}, ParameterError, "a job, its id"),
+        ({"after": [COPPER]}, ParameterError, "a job, its id"),
+        ({"after_failure": "go on"}, UnknownNameError, "cancel, run"),
+        ({"cache": "no"}, ParameterError, "True or False"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_is_allowed_and_nothing_is_left(lab: Lab, change, error, says) -> None:
@@ -152,6 +171,63 @@ def test_a_structure_that_no_engine_can_run_is_refused(lab: Lab, structure, says
 def test_an_unknown_id_is_said_in_words(lab: Lab) -> None:
     with pytest.raises(JobNotFoundError, match="no job"):
         lab.load("0" * 32)
+
+
+def test_a_job_that_has_not_failed_is_not_tried_again(lab: Lab) -> None:
+    waiting = md(lab, not_before=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(TransitionError, match="is pending; only a failed one"):
+        waiting.retry()
+    assert waiting.cancel()
+    with pytest.raises(TransitionError, match="is cancelled; only a failed one"):
+        waiting.retry()
+    with pytest.raises(ParameterError, match="limits"):
+        waiting.retry(limits={"soft": -1})
+    with pytest.raises(JobNotFoundError, match="no job"):
+        lab.retry("0" * 32)
+
+
+def test_a_cancel_of_an_unknown_job_is_an_error_and_of_an_ended_one_changes_nothing(lab: Lab) -> None:
+    with pytest.raises(JobNotFoundError, match="no job"):
+        lab.cancel("0" * 32)
+    job = md(lab).wait(60)
+    assert job.cancel() is False
+    assert job.status == "succeeded"
+
+
+def test_a_failed_job_is_tried_again_with_other_limits(lab: Lab) -> None:
+    job = md(lab, duration=2.0, limits={"hard": 0.5})
+    assert job.exception(60).reason == "time_limit"
+    job.retry(limits={"hard": 60})
+    assert job.wait(60).status == "succeeded"
+    assert [attempt.outcome for attempt in job.attempts] == ["failed", "succeeded"]
+
+
+def test_a_job_does_not_start_before_its_time(lab: Lab) -> None:
+    due = datetime.now(UTC) + timedelta(seconds=1.5)
+    job = md(lab, not_before=due)
+    assert job.status == "pending"
+    assert job.wait(60).status == "succeeded"
+    assert job.record.started >= due
+
+
+def test_a_time_without_a_zone_is_the_users_own(lab: Lab) -> None:
+    due = datetime.now(UTC) + timedelta(days=1)
+    job = md(lab, not_before=due.astimezone().replace(tzinfo=None))
+    assert abs(job.record.run_after - due) < timedelta(seconds=1)
+    assert job.cancel()
+
+
+def test_a_short_hard_limit_takes_the_labs_soft_limit_along(lab: Lab) -> None:
+    with Lab(lab.settings.model_copy(update={"soft_limit": 3300.0, "hard_limit": 3600.0})) as limited:
+        jobs = [md(limited, not_before=datetime.now(UTC) + timedelta(days=1), limits=given) for given in LIMITS]
+        kept = [limited.services.store.assignment(job.id).limits for job in jobs]
+        assert [(one.soft, one.hard) for one in kept] == [(3300, 3600), (60, 60), (3300, 7200), (10, 3600)]
+        for job in jobs:
+            job.cancel()
+
+
+#: What a user gives where the lab has 55 and 60 minutes.
+LIMITS = (None, {"hard": 60}, {"hard": 7200}, {"soft": 10})
 
 
 def test_equal_requests_have_equal_keys_whatever_their_delivery(lab: Lab) -> None:

@@ -1,0 +1,208 @@
+"""Many jobs under one handle."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from nanoos_lab.core.errors import JobError, JobNotFoundError
+from nanoos_lab.core.status import Status
+from nanoos_lab.lab.job import Job
+from nanoos_lab.lab.summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import Self
+
+    import pandas as pd
+
+    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.lab.lab import Lab
+    from nanoos_lab.lab.watch import Change
+
+#: Jobs that are watched at once while somebody waits for all.
+_WATCHED = 100
+
+
+class Group(Sequence[Job]):
+    """A sequence of jobs, such as those of a sweep; what it says of all of them costs one question to the store.
+
+    Parameters
+    ----------
+    lab
+        Where the jobs are.
+    ids
+        Their ids, in order.
+    columns
+        What sets them apart, such as the parameters of a sweep: name → one value per job.
+    units
+        Units of those that are physical.
+
+    Examples
+    --------
+    >>> group = nl.sweep(atoms, over={"temperature": [300, 600]}, engine="lammps", task="md", ...)  # doctest: +SKIP
+    >>> group.wait().results  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        ids: Sequence[str],
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> None:
+        self.lab = lab
+        self.ids = tuple(ids)
+        self.columns = {name: list(values) for name, values in (columns or {}).items()}
+        self.units = dict(units or {})
+
+    @property
+    def records(self) -> list[JobRecord]:
+        """What the store knows of the jobs now, in their order."""
+        found = self.lab.services.store.get_many(dict.fromkeys(self.ids))
+        for job_id in self.ids:
+            if job_id not in found:
+                raise JobNotFoundError(job_id)
+        return [found[job_id] for job_id in self.ids]
+
+    @property
+    def status(self) -> dict[Status, int]:
+        """How many jobs there are in each status."""
+        return self.summary.counts
+
+    @property
+    def progress(self) -> float:
+        """Fraction done, 0–1: the mean over the jobs, where one that has ended counts whole."""
+        return self.summary.progress
+
+    @property
+    def summary(self) -> Summary:
+        """Counts and progress together, from one question to the store."""
+        return Summary.of(self.records)
+
+    def done(self) -> bool:
+        """Whether all have ended, in whatever way."""
+        return all(record.status.finished for record in self.records)
+
+    @property
+    def jobs(self) -> pd.DataFrame:
+        """A row per job, as `nanoos_lab.jobs` has them."""
+        from nanoos_lab.lab.tables import jobs_frame
+
+        return jobs_frame(self.records)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """A row per job: what sets it apart, its status, and its scalar results as far as it has them.
+
+        ``attrs["units"]`` has the units.
+        """
+        from nanoos_lab.lab.tables import results_frame
+
+        return results_frame(self.records, self.columns, self.units)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Block until all have ended, in whatever way; ``await group`` leaves the kernel free.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits as long as it takes.
+
+        Raises
+        ------
+        TimeoutError
+            If they have not all ended by then; they go on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while left := [record.id for record in self.records if not record.status.finished]:
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if not self._wait_for(left[:_WATCHED], remaining):
+                raise TimeoutError(f"{len(left)} of {len(self)} jobs have not ended within {timeout} s; they go on")
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return asyncio.to_thread(self.wait).__await__()
+
+    def cancel(self) -> int:
+        """End all jobs; see `Job.cancel`.
+
+        Returns
+        -------
+        int
+            How many had not ended before.
+        """
+        # Those that depend on others come after them; ended first, they are not offered to workers for a moment.
+        left = [record.id for record in reversed(self.records) if not record.status.finished]
+        return sum(self.lab.cancel(job_id) for job_id in left)
+
+    def succeeded(self) -> list[JobRecord]:
+        """Return the records of all jobs, if all have their results.
+
+        Raises
+        ------
+        JobFailedError, JobCancelledError
+            If one has none, the first such one's.
+        JobError
+            If one has not ended.
+        """
+        records = self.records
+        for record in records:
+            if record.status.finished and record.status is not Status.SUCCEEDED:
+                error = Job(self.lab, record.id).exception(0)
+                if error is not None:
+                    raise error
+        waiting = [record for record in records if not record.status.finished]
+        if waiting:
+            text = f"{len(waiting)} of {len(records)} jobs have not ended; group.wait() waits"
+            raise JobError(text, job_id=waiting[0].id)
+        return records
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Group: ...
+
+    def __getitem__(self, index: int | slice) -> Job | Group:
+        if isinstance(index, slice):
+            columns = {name: values[index] for name, values in self.columns.items()}
+            return Group(self.lab, self.ids[index], columns, self.units)
+        return Job(self.lab, self.ids[index])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Job]:
+        return (Job(self.lab, job_id) for job_id in self.ids)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} jobs>"
+
+    def __str__(self) -> str:
+        return self.summary.text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        summary = self.summary
+        return {"text/plain": summary.text, "text/html": summary.html}
+
+    def _wait_for(self, ids: Sequence[str], timeout: float | None) -> bool:
+        """Wait until these have ended; False if they have not in time."""
+        left = set(ids)
+        ended = threading.Event()
+
+        def hear(change: Change) -> None:
+            if change.record is not None and change.record.status.finished:
+                left.discard(change.job_id)
+                if not left:
+                    ended.set()
+
+        subscriptions = [self.lab.watch.subscribe(job_id, hear) for job_id in ids]
+        try:
+            return ended.wait(timeout)
+        finally:
+            for subscription in subscriptions:
+                subscription.close()

@@ -1,0 +1,1 @@
+"""Ready-made sets of jobs, and what follows from their results."""

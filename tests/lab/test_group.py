@@ -1,0 +1,149 @@
+"""A group says of many jobs what a job says of itself, with one question to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError, JobNotFoundError
+from nanoos_lab.lab.draft import Draft
+from nanoos_lab.lab.group import Group
+from nanoos_lab.lab.summary import Summary
+from nanoos_lab.store.jobs import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nanoos_lab.lab.lab import Lab
+
+COPPER = bulk("Cu", cubic=True)
+LATER = datetime.now(UTC) + timedelta(days=30)
+
+
+def drafts(count: int, **options) -> list[Draft]:
+    first = Draft(COPPER, **{"engine": "mock", "task": "md", "steps": 20, "every": 10, **options})
+    return [first.but(seed=seed) for seed in range(1, count + 1)]
+
+
+@pytest.fixture(scope="module")
+def finished(lab: Lab) -> Group:
+    return lab.submit_many(drafts(3)).wait(60)
+
+
+@pytest.fixture
+def thousand(lab: Lab) -> Iterator[Group]:
+    group = lab.submit_many(drafts(1000, not_before=LATER))
+    yield group
+    group.cancel()
+
+
+def test_it_is_a_sequence_of_jobs(lab: Lab, finished: Group) -> None:
+    assert len(finished) == 3
+    assert [job.id for job in finished] == list(finished.ids)
+    assert finished[-1] == lab.load(finished.ids[2])
+    assert finished[1:].ids == finished.ids[1:]
+    assert finished[0] in finished
+
+
+def test_the_jobs_and_their_results_are_tables_with_a_row_per_job(finished: Group) -> None:
+    assert finished.jobs.index.tolist() == list(finished.ids)
+    assert finished.jobs["status"].tolist() == ["succeeded"] * 3
+    assert finished.results["energy"].tolist() == [job.results["energy"] for job in finished]
+    assert finished.results.attrs["units"] == {"energy": "eV"}
+
+
+def test_a_thousand_jobs_are_one_table_one_bar_and_one_question_to_the_store(thousand: Group, monkeypatch) -> None:
+    asked: Counter[str] = Counter()
+    for name in ("get", "get_many", "find", "request"):
+        monkeypatch.setattr(Store, name, counted(name, getattr(Store, name), asked))
+    for look in (
+        lambda: thousand.status["pending"] == 1000,
+        lambda: thousand.progress == 0.0,
+        lambda: len(thousand.jobs) == 1000,
+        lambda: len(thousand.results) == 1000,
+        lambda: "1000 pending" in thousand._repr_mimebundle_()["text/html"],
+        lambda: str(thousand).endswith("1000 jobs: 1000 pending"),
+        lambda: not thousand.done(),
+    ):
+        asked.clear()
+        assert look()
+        assert asked == {"get_many": 1}
+
+
+def counted(name: str, method, asked: Counter[str]):
+    def called(*args):
+        asked[name] += 1
+        return method(*args)
+
+    return called
+
+
+def test_cancel_ends_all_and_says_how_many(thousand: Group) -> None:
+    assert thousand[:300].cancel() == 300
+    assert thousand.cancel() == 700
+    assert thousand.cancel() == 0
+    assert thousand.wait(10).status["cancelled"] == 1000
+
+
+def test_waiting_too_short_says_how_many_are_left(lab: Lab, finished: Group, thousand: Group) -> None:
+    group = Group(lab, [*finished.ids, *thousand.ids])
+    with pytest.raises(TimeoutError, match="1000 of 1003"):
+        group.wait(0.1)
+
+
+def test_waiting_for_more_jobs_than_are_watched_at_once(lab: Lab, monkeypatch) -> None:
+    monkeypatch.setattr("nanoos_lab.lab.group._WATCHED", 4)
+    group = lab.submit_many(drafts(10, duration=0.05))
+    assert group.wait(60).status["succeeded"] == 10
+
+
+def test_awaiting_a_group_leaves_the_event_loop_free(lab: Lab) -> None:
+    async def both() -> int:
+        group = lab.submit_many(drafts(3, duration=0.3))
+        waiting = asyncio.ensure_future(_wait(group))
+        ticks = 0
+        while not waiting.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert (await waiting).done()
+        return ticks
+
+    async def _wait(group: Group) -> Group:
+        return await group
+
+    # In a thread of its own: a browser that other tests have open keeps the main thread's event loop running.
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: asyncio.run(both())).result(60) > 10
+
+
+def test_what_follows_from_all_results_needs_all_results(lab: Lab, finished: Group) -> None:
+    assert [record.id for record in finished.succeeded()] == list(finished.ids)
+    failed = lab.submit(COPPER, engine="mock", task="md", steps=10, fail_at=5).wait(60)
+    waiting = lab.submit(COPPER, engine="mock", task="md", steps=10, not_before=LATER)
+    with pytest.raises(JobError, match="1 of 4 jobs have not ended"):
+        Group(lab, [*finished.ids, waiting.id]).succeeded()
+    with pytest.raises(JobFailedError, match=failed.id):
+        Group(lab, [waiting.id, failed.id]).succeeded()
+    waiting.cancel()
+    with pytest.raises(JobCancelledError, match=waiting.id):
+        Group(lab, [waiting.id]).succeeded()
+
+
+def test_a_job_that_does_not_exist_is_named(lab: Lab) -> None:
+    with pytest.raises(JobNotFoundError, match="no job"):
+        _ = Group(lab, ["0" * 32]).status
+
+
+def test_the_bar_shows_what_has_ended_how_and_what_is_done_of_the_rest(lab: Lab, finished: Group) -> None:
+    failed = lab.submit(COPPER, engine="mock", task="md", steps=10, fail_at=5).wait(60)
+    summary = Summary.of([*finished.records, failed.record])
+    assert (summary.progress, summary.words) == (1.0, "4 jobs: 3 succeeded, 1 failed")
+    assert summary.text == "█" * 30 + " 100%  4 jobs: 3 succeeded, 1 failed"
+    assert summary.html.count("width:75.00%") == summary.html.count("width:25.00%") == 1
+    assert repr(finished) == "<Group of 3 jobs>"
