@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nanoos_lab.cli import control, demo, notebooks, reading, services, submitting
+from nanoos_lab.cli import control, demo, notebooks, pruning, reading, scheduling, services, showing, submitting
 from nanoos_lab.cli.output import visible
 from nanoos_lab.core.errors import NanoosError
 
@@ -38,12 +38,29 @@ COMMANDS = (
         example="nanoos-lab submit Cu.vasp --engine ase --task relax -p calculator=emt -p fmax=0.005 --wait",
     ),
     Command(panel=_JOBS, function=reading.jobs, example="nanoos-lab jobs --status running --status queued"),
-    Command(panel=_JOBS, function=reading.show, example="nanoos-lab show 0198c2d7a3b47c518e0f6d2a9b4c1e57 --json"),
+    Command(panel=_JOBS, function=showing.show, example="nanoos-lab show 0198c2d7a3b47c518e0f6d2a9b4c1e57 --json"),
     Command(panel=_JOBS, function=reading.logs, example="nanoos-lab logs 0198c2d7a3b47c518e0f6d2a9b4c1e57 --follow"),
     Command(panel=_JOBS, function=control.cancel, example="nanoos-lab cancel 0198c2d7a3b47c518e0f6d2a9b4c1e57"),
+    Command(panel=_JOBS, function=control.pause, example="nanoos-lab pause 0198c2d7a3b47c518e0f6d2a9b4c1e57"),
+    Command(panel=_JOBS, function=control.resume, example="nanoos-lab resume 0198c2d7a3b47c518e0f6d2a9b4c1e57"),
+    Command(
+        panel=_JOBS,
+        function=control.retry,
+        example="nanoos-lab retry 0198c2d7a3b47c518e0f6d2a9b4c1e57 --soft-limit 3h --hard-limit 4h",
+    ),
     Command(
         panel=_JOBS, function=reading.export, example="nanoos-lab export 0198c2d7a3b47c518e0f6d2a9b4c1e57 melt.extxyz"
     ),
+    Command(
+        panel=_JOBS,
+        function=scheduling.schedule,
+        example="nanoos-lab schedule Cu.vasp --engine ase --task static -p calculator=emt --repeat 6h --times 4",
+    ),
+    Command(panel=_JOBS, function=scheduling.schedules, example="nanoos-lab schedules --json"),
+    Command(
+        panel=_JOBS, function=scheduling.unschedule, example="nanoos-lab unschedule 0198c2d7a3b47c518e0f6d2a9b4c1e57"
+    ),
+    Command(panel=_JOBS, function=pruning.prune, example="nanoos-lab prune --older-than 30d --status failed,cancelled"),
     Command(panel=_LAB, function=services.up, example="nanoos-lab up"),
     Command(panel=_LAB, function=services.status, example="nanoos-lab status --json"),
     Command(panel=_LAB, function=services.down, example="nanoos-lab down --now"),

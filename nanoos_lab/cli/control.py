@@ -1,16 +1,11 @@
-"""Commands that change what is there: cancel, migrate, reconcile."""
+"""Commands that change what is there: cancel, pause, resume, retry, migrate, reconcile."""
 
-from typing import Annotated
-
-import typer
-
+from nanoos_lab.cli import options
 from nanoos_lab.cli.output import say
 from nanoos_lab.cli.session import open_lab
 
 
-def cancel(
-    job_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, as `nanoos-lab jobs` lists them.")],
-) -> None:
+def cancel(job_ids: options.JobIds) -> None:
     """Cancel jobs.
 
     A waiting one ends at once, a running one within seconds; what it has produced is kept.
@@ -19,6 +14,43 @@ def cancel(
         # All are found before the first is touched: a misspelt id must not leave half of the work done.
         for job in [lab.load(job_id) for job_id in job_ids]:
             say(f"{job.id} is being cancelled" if job.cancel() else f"{job.id} had ended before")
+
+
+def pause(job_ids: options.JobIds) -> None:
+    """Have jobs rest.
+
+    A waiting one is held back, a running one stands still where it is; after some minutes it makes room for others if
+    it can go on from a checkpoint.
+    """
+    with open_lab() as lab:
+        for job in [lab.load(job_id) for job_id in job_ids]:
+            say(f"{job.id} is being paused" if job.pause() else f"{job.id} had ended before")
+
+
+def resume(job_ids: options.JobIds) -> None:
+    """Have paused jobs go on."""
+    with open_lab() as lab:
+        for job in [lab.load(job_id) for job_id in job_ids]:
+            say(f"{job.id} goes on" if job.resume() else f"{job.id} had ended before")
+
+
+def retry(
+    job_ids: options.JobIds,
+    soft_limit: options.SoftLimit = None,
+    hard_limit: options.HardLimit = None,
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = None,
+) -> None:
+    """Try failed jobs again, from their newest checkpoint if they have one.
+
+    A limit that is not given stays as it was.
+    """
+    given = options.limits_of(soft_limit, hard_limit, memory_limit)
+    with open_lab() as lab:
+        for job in [lab.load(job_id) for job_id in job_ids]:
+            limits = None if given is None else given.or_else(lab.services.store.assignment(job.id).limits)
+            job.retry(limits=limits, retries=retries)
+            say(f"{job.id} is tried again, attempt {job.record.attempt}")
 
 
 def migrate() -> None:
@@ -34,14 +66,16 @@ def migrate() -> None:
 
 
 def reconcile() -> None:
-    """Find jobs whose message or worker is lost, and offer or end them.
+    """Find jobs whose message or worker is lost, or whose time has come, and offer or end them.
 
     Only sites with nothing but plain `rq worker` need it; all else does it by itself. Safe at any time.
     """
-    from nanoos_lab.worker.reaper import reconcile as make_a_pass
+    from nanoos_lab.worker.reaper import Reconciler
 
     with open_lab() as lab:
-        done = make_a_pass(lab.services.store, lab.services.queue)
+        done = Reconciler(lab.services.store, lab.services.queue).make_pass()
     for record in done.expired:
         say(f"{record.id} lost its worker and is now {record.status} (attempt {record.attempt})")
-    say(f"{len(done.expired)} lost, {done.sent} sent again")
+    for record in done.scheduled:
+        say(f"{record.id} was submitted by a schedule")
+    say(f"{len(done.expired)} lost, {len(done.promoted) + len(done.scheduled)} due, {done.sent} sent")

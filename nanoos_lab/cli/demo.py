@@ -62,6 +62,8 @@ def demo(
             timestep=2.0,
             steps=count,
             every=max(1, count // 100),
+            # A demo shows a run.
+            cache=False,
             **shown.parameters,
         )
         say(f"job {job.id}")

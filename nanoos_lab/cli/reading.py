@@ -1,4 +1,4 @@
-"""Commands that read: engines, jobs, show, logs, export."""
+"""Commands that read: engines, jobs, logs, export."""
 
 import time
 from dataclasses import asdict
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nanoos_lab.cli.output import JsonOption, ago, print_json, print_pairs, print_table, say, write_out
+from nanoos_lab.cli.options import JobId
+from nanoos_lab.cli.output import JsonOption, ago, print_json, print_table, say, write_out
 from nanoos_lab.cli.session import open_lab
+from nanoos_lab.cli.wording import standing
 from nanoos_lab.core.status import Status
 
 if TYPE_CHECKING:
     from nanoos_lab.core.record import JobRecord
-    from nanoos_lab.lab.job import Job
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job, as `nanoos-lab jobs` lists it.")]
 #: Seconds between two looks at a log that grows.
 _TAIL = 0.5
 
@@ -62,83 +62,15 @@ def jobs(
 
 
 def _row(record: "JobRecord") -> tuple[object, ...]:
-    status = f"{record.status} ({record.reason})" if record.reason else record.status
     return (
         record.id,
         record.name,
         record.engine,
         record.task,
-        status,
+        standing(record),
         f"{record.progress:.0%}",
         ago(record.created),
     )
-
-
-def show(job_id: JobId, as_json: JsonOption = False) -> None:
-    """Show what a job was asked for, how it went, and what came out."""
-    with open_lab() as lab:
-        job = lab.load(job_id)
-        if as_json:
-            print_json(_whole(job))
-        else:
-            _show(job)
-
-
-def _whole(job: "Job") -> dict[str, object]:
-    attempts = [asdict(attempt) for attempt in job.lab.services.store.attempts(job.id)]
-    return {
-        "job": job.record.to_json(),
-        "request": job.request.to_json(),
-        "attempts": attempts,
-        "events": [asdict(event) for event in job.events],
-        "files": {name: str(path) for name, path in job.files.items()},
-        "warning": job.warning,
-    }
-
-
-def _show(job: "Job") -> None:
-    record, request = job.record, job.request
-    failure = record.failure
-    print_pairs(
-        [
-            ("id", record.id),
-            ("name", record.name),
-            ("structure", f"{record.formula}, {record.atoms} atoms" if record.formula else None),
-            ("engine", f"{record.engine}, task {record.task}"),
-            ("status", record.status),
-            ("progress", _progress(record)),
-            ("warning", job.warning),
-            ("reason", failure.reason if failure else None),
-            ("message", failure.message if failure else None),
-            ("what to do", failure.remedy or None if failure else None),
-            ("attempt", f"{record.attempt} of {record.max_attempts}"),
-            ("worker", record.worker),
-            ("queue", f"{record.queue}, priority {record.priority}"),
-            ("submitted", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
-            ("took", _took(record)),
-        ]
-    )
-    from nanoos_lab.core.units import unit_of
-
-    results = [(name, f"{value} {unit_of(name)}".rstrip()) for name, value in record.scalars.items()]
-    for title, pairs in (("parameters", list(request.parameters.items())), ("results", results)):
-        if pairs:
-            print(f"\n{title}")
-            print_pairs((f"  {name}", value) for name, value in pairs)
-    if job.files:
-        print("\nfiles")
-        print_pairs((f"  {name}", path) for name, path in job.files.items())
-
-
-def _progress(record: "JobRecord") -> str:
-    of = f" of {record.total:,}" if record.total else ""
-    return f"{record.progress:.0%}, {record.step:,}{of} steps"
-
-
-def _took(record: "JobRecord") -> str | None:
-    if record.started is None or record.ended is None:
-        return None
-    return f"{(record.ended - record.started).total_seconds():.1f} s"
 
 
 def logs(

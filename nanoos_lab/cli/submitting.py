@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from nanoos_lab.cli import options
 from nanoos_lab.cli.output import JsonOption, print_json
 from nanoos_lab.cli.session import open_lab
 from nanoos_lab.core.errors import InputError
@@ -15,25 +16,26 @@ if TYPE_CHECKING:
 
 
 def submit(  # noqa: PLR0913 - each is an option of the command
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="Structure, in any format that ASE reads; left out for a task that brings its own."),
-    ] = None,
+    file: options.StructureFile = None,
     *,
-    engine: Annotated[str, typer.Option("--engine", "-e", help="What runs it; `nanoos-lab engines` lists them.")],
-    task: Annotated[str, typer.Option("--task", "-t", help="Kind of calculation, such as static, relax, md.")],
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--parameter",
-            "-p",
-            metavar="NAME=VALUE",
-            help="A parameter of the task; the value is JSON, or a text, or @FILE for the text of a file.",
-        ),
+    engine: options.Engine,
+    task: options.Task,
+    parameters: options.Parameters = None,
+    name: options.Name = None,
+    queue: options.Queue = "simulations",
+    priority: options.Priority = 5,
+    retries: options.Retries = None,
+    soft_limit: options.SoftLimit = None,
+    hard_limit: options.HardLimit = None,
+    memory_limit: options.MemoryLimit = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A job that must end first; may be repeated.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
-    queue: Annotated[str, typer.Option(help="high_priority, simulations or default.")] = "simulations",
-    priority: Annotated[int, typer.Option(help="0 lowest, 5 normal, 10 high, 20 urgent.")] = 5,
+    after_failure: Annotated[
+        Literal["cancel", "run"], typer.Option(help="What becomes of this job if one of those does not succeed.")
+    ] = "cancel",
+    not_before: options.NotBefore = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run it even if an equal job has the results.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show its progress until it ends.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,10 +43,24 @@ def submit(  # noqa: PLR0913 - each is an option of the command
 
     With --wait, exit code 1 says that it did not succeed.
     """
-    given = dict(_parameter(text) for text in parameters or ())
-    structure = None if file is None else _structure(file)
+    given = parameters_of(parameters)
+    structure = structure_of(file)
     with open_lab() as lab:
-        job = lab.submit(structure, engine=engine, task=task, name=name, queue=queue, priority=priority, **given)
+        job = lab.submit(
+            structure,
+            engine=engine,
+            task=task,
+            name=name,
+            queue=queue,
+            priority=priority,
+            retries=retries,
+            limits=options.limits_of(soft_limit, hard_limit, memory_limit),
+            after=after or (),
+            after_failure=after_failure,
+            not_before=not_before,
+            cache=not no_cache,
+            **given,
+        )
         if wait:
             from nanoos_lab.cli.progress import follow
 
@@ -56,6 +72,16 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         error = job.exception() if wait else None
         if error is not None:
             raise error
+
+
+def parameters_of(texts: list[str] | None) -> dict[str, Any]:
+    """Read parameters as they were typed."""
+    return dict(_parameter(text) for text in texts or ())
+
+
+def structure_of(file: Path | None) -> "Atoms | None":
+    """Read the structure in a file; None if there is no file."""
+    return None if file is None else _structure(file)
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from tests.benchmarks.figures import Figure
 
 #: Each is a module here, with ``run(quick: bool) -> list[Figure]``.
-BENCHMARKS = ("imports", "submit", "overhead", "start", "live_tax", "events", "trajectory", "jobs_table")
+BENCHMARKS = (
+    "imports",
+    "submit",
+    "overhead",
+    "throughput",
+    "store_load",
+    "start",
+    "live_tax",
+    "events",
+    "trajectory",
+    "jobs_table",
+)
 
 
 def main() -> int:

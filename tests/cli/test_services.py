@@ -79,7 +79,7 @@ def test_a_worker_in_burst_mode_runs_what_waits_and_leaves(own_shell: Shell, own
 
 
 def test_the_reconciler_says_what_it_did(running: Shell) -> None:
-    assert running("reconcile").err.strip() == "0 lost, 0 sent again"
+    assert running("reconcile").err.strip() == "0 lost, 0 due, 0 sent"
 
 
 def test_migrate_keeps_a_schema_that_is_right(running: Shell) -> None:
