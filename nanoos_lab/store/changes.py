@@ -326,7 +326,9 @@ def _followed(work: Work, ended: Sequence[JobRecord]) -> Sequence[JobRecord]:
 def _tell(work: Work, ended: JobRecord) -> list[JobRecord]:
     """Let those that wait for one job go on, or end them too; return the jobs that have ended thereby."""
     # A job may depend on one that it is equal to as well; that it depends on it then matters more.
-    kinds = dict(sorted(work.run(sql.followers, job=ended.id), key=lambda row: row[1] is not None))
+    kinds: dict[str, str | None] = dict(
+        sorted(work.run(sql.followers, job=ended.id), key=lambda row: row[1] is not None)
+    )
     if not kinds:
         return []
     waiting = [job_record(row) for row in _for_all(work, sql.lock_pending, sorted(kinds))]

@@ -322,7 +322,7 @@ class Store(StoreReader):
 
     # -- for the reconciler -------------------------------------------------------------------------------------
 
-    def undelivered(self, *, limit: int = 1000) -> list[Delivery]:
+    def undelivered(self, *, limit: int = 5000) -> list[Delivery]:
         """Return what waits for a message: never sent, or sent `resend` seconds ago and not claimed since."""
         with self._reading() as work:
             rows = work.run(sql.undelivered, most=limit)

@@ -56,7 +56,7 @@ class StoreReader:
         If the URL or the place of the database cannot work.
     """
 
-    def __init__(self, url: str, *, lease: float = 60.0, resend: float = 30.0, check: bool = True) -> None:
+    def __init__(self, url: str, *, lease: float = 60.0, resend: float = 5.0, check: bool = True) -> None:
         self._database = database(url)
         #: For how long a claim or a beat makes an attempt its worker's, in s.
         self.lease = lease

@@ -15,6 +15,7 @@ from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.store import changes, sql
 from nanoos_lab.store.ids import new_ids
+from nanoos_lab.store.jobs import persistent
 from nanoos_lab.store.records import moment, storable, stored, to_json
 from nanoos_lab.store.schema import clock, jobs, schedules, structures
 from nanoos_lab.store.submit import insert_jobs
@@ -125,6 +126,7 @@ class Schedules:
         submitted = [self._submit(schedule_id) for schedule_id in due]
         return [record for record in submitted if record is not None]
 
+    @persistent
     def _submit(self, schedule_id: str) -> JobRecord | None:
         with self._store._writing() as work:
             rows = work.run(_one, schedule=schedule_id)

@@ -287,14 +287,14 @@ def set_paused(on: bool) -> Update:
 
 def share() -> Update:
     """Write: that the pending jobs which wait for the results of `job` have succeeded with them."""
-    results = {name: bindparam(f"new_{name}") for name in ("step", "total", "scalars")}
+    results: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("step", "total", "scalars")}
     values = {**results, **_NO_WAITING, "status": Status.SUCCEEDED.value, "ended": clock()}
     return update(jobs).where(*_joined()).values(values).returning(*RECORD)
 
 
 def cancel_pending(count: int) -> Update:
     """Write: that those of `count` jobs which are pending are cancelled, and why."""
-    why = {name: bindparam(f"new_{name}") for name in ("reason", "message", "remedy")}
+    why: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("reason", "message", "remedy")}
     values = {**why, **_NO_WAITING, "status": Status.CANCELLED.value, "ended": clock(), "cached_from": None}
     return update(jobs).where(*_pending(count)).values(values).returning(*RECORD)
 

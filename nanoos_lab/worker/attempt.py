@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +17,11 @@ from nanoos_lab.core.record import Failure, Usage
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
+from nanoos_lab.store.checkpoints import discard
 from nanoos_lab.store.records import Holder
 from nanoos_lab.store.results import read_results, scalars, write_results
 from nanoos_lab.worker import failures, pipe
+from nanoos_lab.worker.child import CHECKPOINTS
 from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.following import GRACE, EndOfRun, Follower
 from nanoos_lab.worker.outcome import Success, adopt
@@ -40,8 +43,6 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-#: Directory of an attempt with its checkpoints.
-CHECKPOINTS = "checkpoints"
 #: Longest pause in s between two tries to reach a store that is away.
 LONGEST_PAUSE = 5.0
 
@@ -143,10 +144,19 @@ class AttemptRun:
             files={role: self._services.artifacts.path(ref) for role, ref in request.files.items()},
             policy=self._services.settings.policy,
             checkpoints=[str(path / CHECKPOINTS) for path in earlier],
+            last_steps=self._last_steps(earlier, asked),
             checkpoint_interval=self._services.settings.checkpoint,
             late=late,
             job=f"{self._id}_{self._number}",
         )
+
+    def _last_steps(self, earlier: list[Path], asked: float) -> list[int | None]:
+        """Return up to which step the samples of each earlier attempt count; a checkpoint beyond would leave a gap."""
+        if not earlier:
+            return []
+        segments = self._within_lease(lambda: self._store.segments(self._id), asked)
+        last = {segment.attempt: segment.last_step for segment in segments}
+        return [last.get(int(path.name), 0) for path in earlier]
 
     def _structure_of(self, job_id: str, asked: float) -> Structure:
         """Return the final structure of another job, which has succeeded."""
@@ -219,7 +229,16 @@ class AttemptRun:
             if now() < end.lease_until:
                 success.write(directory)
 
-        return self._settle(Status.SUCCEEDED, lambda: self._tell(success), away=keep)
+        outcome = self._settle(Status.SUCCEEDED, lambda: self._tell(success), away=keep)
+        if outcome.status is not None:
+            self._discard_checkpoints()
+        return outcome
+
+    def _discard_checkpoints(self) -> None:
+        """Delete what nobody goes on from any more; what stays for now goes with the job."""
+        places = [path / CHECKPOINTS for path in self._services.artifacts.attempt_dirs(self._id, last=self._number)]
+        with suppress(OSError):
+            discard([place for place in places if place.exists()])
 
     def _tell(self, success: Success) -> bool:
         return self._store.succeed(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Exit code of an engine process that has ended by itself, with all that it had started.
 CLEAN = 77
+#: Directory of an attempt with its checkpoints.
+CHECKPOINTS = "checkpoints"
 #: Variables with passwords, which are no business of engines and what they start.
 _SECRET = ("REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 #: What the system says when there is no more room for a file.
@@ -96,7 +98,7 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
         resources=request.resources,
         policy=_policy(message.fields["policy"]),
         past=Past(
-            place=directory / "checkpoints",
+            place=directory / CHECKPOINTS,
             checkpoints=found.checkpoints,
             interval=message.fields.get("checkpoint_interval", Past.interval),
             steps=message.fields.get("checkpoint_steps"),

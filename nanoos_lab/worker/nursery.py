@@ -252,7 +252,9 @@ def _main(control: socket.socket, parent: int) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM):
             # It ends with its work-horse, which decides.
             signal.signal(number, signal.SIG_IGN)
-        _Tender(control).run()
+        # Kept by name: its sockets end with the process, without a warning that they were not closed.
+        tender = _Tender(control)
+        tender.run()
         code = 0
     finally:
         os._exit(code)

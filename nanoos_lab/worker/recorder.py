@@ -98,6 +98,7 @@ class Recorder:
             numbers=message.arrays["numbers"],
             pbc=(first, second, third),
             masses=message.arrays.get("masses"),
+            first=self.step,
         )
         self._segment = SegmentWriter(self._directory, self._head)
 

@@ -56,7 +56,7 @@ class Shell:
             check=False,
         )
         assert done.returncode == code, f"{arguments} → {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
         return Answer(done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

@@ -1,0 +1,88 @@
+"""A run that is killed goes on where it was: no step is lost, none is there twice, and the physics is the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.lab import local
+from nanoos_lab.lab.lab import Lab
+from nanoos_lab.store.thermo import read_thermo
+from nanoos_lab.worker.settings import Settings
+from tests.processes import horse_of
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nanoos_lab.lab.job import Job
+
+STEPS, EVERY = 20_000, 100
+MD: dict[str, Any] = {
+    "task": "md",
+    "steps": STEPS,
+    "every": EVERY,
+    "temperature": 300.0,
+    "timestep": 1.0,
+    "cache": False,
+}
+ENGINES = {
+    "lammps": {"engine": "lammps", "potential": "Cu_u3.eam"},
+    "ase": {"engine": "ase", "calculator": "emt"},
+}
+#: ASE is slower.
+LENGTH = {"lammps": STEPS, "ase": 1500}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """An embedded lab whose runs make a checkpoint about every half a second."""
+    home = tmp_path_factory.mktemp("lab")
+    with Lab(Settings.load(home=home, concurrency=2, checkpoint=0.5)) as lab:
+        yield lab
+        local.stop(lab.settings, now=True)
+
+
+def submit(lab: Lab, engine: str) -> Job:
+    steps = LENGTH[engine]
+    cells = 4 if engine == "lammps" else 2
+    return lab.submit(
+        bulk("Cu", cubic=True) * (cells, cells, cells),
+        **{**MD, **ENGINES[engine], "steps": steps, "retries": {"delay": 0}},
+    )
+
+
+def kept_checkpoint(job: Job, beyond: int) -> bool:
+    """Whether there is a whole checkpoint beyond a step, and the store knows of later samples."""
+    place = job.lab.services.artifacts.attempt_dir(job.id, job.record.attempt) / "checkpoints"
+    steps = [int(path.name) for path in place.glob("[0-9]*")] if place.exists() else []
+    return any(beyond < step < job.record.step for step in steps)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_killed_run_goes_on_from_its_checkpoint(lab: Lab, engine: str) -> None:
+    job = submit(lab, engine)
+    beyond = 0
+    for _ in range(2):
+        until(lambda beyond=beyond: job.status == "running" and kept_checkpoint(job, beyond), seconds=120)
+        beyond = job.record.step
+        horse = horse_of(job)
+        for process in [*horse.children(recursive=True), horse]:
+            process.kill()
+        until(lambda: job.status != "running" or job.record.attempt > 1, seconds=60)
+    assert job.wait(170).status == "succeeded"
+
+    assert [attempt.outcome for attempt in job.attempts] == ["lost", "lost", "succeeded"]
+    wanted = list(range(0, LENGTH[engine] + 1, EVERY))
+    assert job.thermo.index.tolist() == wanted
+    assert job.trajectory.steps.tolist() == wanted
+    # Nothing was done from the start again.
+    firsts = [read_thermo(place).steps[0] for place in lab.services.artifacts.attempt_dirs(job.id)]
+    assert firsts[0] == 0 < firsts[1] < firsts[2]
+    # NVE: what was interrupted keeps its energy as what was not.
+    energy = job.thermo["total_energy"]
+    assert np.ptp(energy) / len(job.structure) < 1e-3
+    assert (energy.diff().abs().max()) / len(job.structure) < 5e-4
