@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nanoos_lab.lab.api import engines as engines
     from nanoos_lab.lab.api import jobs as jobs
     from nanoos_lab.lab.api import load as load
+    from nanoos_lab.lab.api import prune as prune
+    from nanoos_lab.lab.api import schedule as schedule
+    from nanoos_lab.lab.api import schedules as schedules
     from nanoos_lab.lab.api import submit as submit
     from nanoos_lab.lab.api import submit_many as submit_many
     from nanoos_lab.lab.api import sweep as sweep
@@ -48,7 +51,18 @@ _HOME = {
     ),
     "nanoos_lab.core.resources": ("Limits", "Resources", "RetryPolicy"),
     "nanoos_lab.core.status": ("Reason", "Status"),
-    "nanoos_lab.lab.api": ("diff", "engines", "jobs", "load", "submit", "submit_many", "sweep"),
+    "nanoos_lab.lab.api": (
+        "diff",
+        "engines",
+        "jobs",
+        "load",
+        "prune",
+        "schedule",
+        "schedules",
+        "submit",
+        "submit_many",
+        "sweep",
+    ),
     "nanoos_lab.lab.draft": ("Draft",),
     "nanoos_lab.lab.group": ("Group",),
     "nanoos_lab.lab.job": ("Job",),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nanoos_lab.lab.draft import Draft
     from nanoos_lab.lab.group import Group
     from nanoos_lab.lab.job import Job
+    from nanoos_lab.lab.schedules import Schedule
+    from nanoos_lab.store.prune import Pruned
 
 
 def submit(structure: Atoms | Job | None, *, engine: str, task: str, **options: Any) -> Job:
@@ -99,6 +101,30 @@ def diff(first: Job | str, second: Job | str) -> pd.DataFrame:
 def load(job_id: str) -> Job:
     """Return the handle of a job of any notebook or process; see `nanoos_lab.Lab.load`."""
     return default_lab().load(job_id)
+
+
+def schedule(structure: Atoms | None, **options: Any) -> Schedule:
+    """Have the default lab submit a request again and again.
+
+    Parameters
+    ----------
+    structure
+        What to simulate.
+    **options
+        ``engine``, ``task``, ``repeat`` (seconds, a timedelta, or a cron expression in UTC), ``times``, and what
+        `submit` takes: see `nanoos_lab.lab.schedules.schedule`.
+    """
+    return default_lab().schedule(structure, **options)
+
+
+def schedules() -> pd.DataFrame:
+    """Return the schedules of the default lab as a DataFrame, indexed by id."""
+    return default_lab().schedules()
+
+
+def prune(**wish: Any) -> Pruned:
+    """Delete jobs that ended long ago; see `nanoos_lab.lab.retention.prune`. A dry run unless told otherwise."""
+    return default_lab().prune(**wish)
 
 
 def jobs(**filters: Any) -> pd.DataFrame:

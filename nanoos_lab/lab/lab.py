@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.core.request import Delivery
     from nanoos_lab.core.resources import Resources
+    from nanoos_lab.lab.schedules import Schedule
+    from nanoos_lab.store.prune import Pruned
 
 
 class Lab:
@@ -328,6 +330,30 @@ class Lab:
             if record.status in (Status.CANCELLED, Status.PENDING):
                 self.services.queue.drop([_delivery(record)])
             self.services.queue.order(record.id, order)
+
+    def schedule(self, structure: Atoms | None, **options: Any) -> Schedule:
+        """Submit a request again and again; see `nanoos_lab.lab.schedules.schedule` for the arguments."""
+        from nanoos_lab.lab import schedules
+
+        return schedules.schedule(self, structure, **options)
+
+    def schedules(self) -> pd.DataFrame:
+        """Return the schedules as a DataFrame, indexed by id."""
+        from nanoos_lab.lab import schedules
+
+        return schedules.schedules(self)
+
+    def load_schedule(self, schedule_id: str) -> Schedule:
+        """Return the handle of a schedule."""
+        from nanoos_lab.lab import schedules
+
+        return schedules.load_schedule(self, schedule_id)
+
+    def prune(self, **wish: Any) -> Pruned:
+        """Delete jobs that ended long ago; see `nanoos_lab.lab.retention.prune`. A dry run unless told otherwise."""
+        from nanoos_lab.lab import retention
+
+        return retention.prune(self, **wish)
 
     def warning(self, record: JobRecord) -> str | None:
         """Say why a job waits, if a person must do something."""

@@ -128,6 +128,7 @@ class CardModel:
             "cancelling": record.cancel_requested is not None and not record.status.finished,
             "warning": self.warning,
             "notice": self.notice,
+            "hint": _hint(record),
             "failure": failure
             and {
                 "reason": str(failure.reason),
@@ -142,6 +143,21 @@ class CardModel:
             "logShown": self.log_shown,
             "structureShown": self.structure_shown,
         }
+
+
+def _hint(record: JobRecord) -> list[str] | None:
+    """Say, as a head and a text, what the status alone does not tell."""
+    if record.paused is not None and not record.status.finished:
+        return ["Paused", "job.resume() has it go on."]
+    if record.cached_from is not None and record.status is Status.SUCCEEDED:
+        return ["From an equal job", f"These are the results of {record.cached_from}; cache=False runs it again."]
+    if record.status is not Status.PENDING:
+        return None
+    if record.cached_from is not None:
+        return ["Waiting", f"for the results of the equal job {record.cached_from}."]
+    if record.waits_for:
+        return ["Waiting", f"for {record.waits_for} other {'job' if record.waits_for == 1 else 'jobs'} to end."]
+    return ["Waiting", f"until {record.run_after:%Y-%m-%d %H:%M:%S} UTC."] if record.run_after else None
 
 
 def shows_structure(record: JobRecord) -> bool:

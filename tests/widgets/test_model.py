@@ -90,3 +90,23 @@ def test_a_late_event_does_not_revive_a_job_that_has_ended() -> None:
 )  # fmt: skip
 def test_the_structure_is_shown_unasked_while_it_moves_and_is_small(status: Status, atoms: int, shown: bool) -> None:
     assert shows_structure(a_record(status=status, atoms=atoms)) is shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "head", "text"),
+    [
+        ({"status": Status.RUNNING, "paused": START}, "Paused", "job.resume()"),
+        ({"status": Status.SUCCEEDED, "cached_from": "0" * 32}, "From an equal job", "cache=False"),
+        ({"status": Status.PENDING, "cached_from": "0" * 32}, "Waiting", "equal job"),
+        ({"status": Status.PENDING, "waits_for": 2}, "Waiting", "for 2 other jobs"),
+        ({"status": Status.PENDING, "run_after": START}, "Waiting", "until 2026-01-01 00:00:00 UTC"),
+    ],
+)
+def test_what_the_status_does_not_tell_is_said(changes: dict[str, object], head: str, text: str) -> None:
+    found = CardModel.of(a_record(**changes)).to_json(START)["hint"]
+    assert found[0] == head
+    assert text in found[1]
+
+
+def test_a_job_that_just_runs_needs_no_hint() -> None:
+    assert a_running_model().to_json(START)["hint"] is None

@@ -33,6 +33,7 @@ import { Plot } from "./plot.js";
  * @property {boolean} cancelling
  * @property {string} warning
  * @property {string} notice
+ * @property {[string, string]|null} hint   head and text
  * @property {{reason: keyof typeof REASONS, message: string, remedy: string}|null} failure
  * @property {[string, number|string, string][]} results   name, value, unit
  * @property {boolean} logShown
@@ -142,6 +143,7 @@ function notesOf(state) {
   const notes = [];
   if (state.failure) notes.push(["failed", REASONS[state.failure.reason] ?? "Failed", state.failure.message]);
   if (state.failure?.remedy) notes.push(["remedy", "What to do", state.failure.remedy]);
+  if (state.hint) notes.push(["remedy", ...state.hint]);
   if (state.warning) notes.push(["warning", "Waiting", state.warning]);
   if (state.notice) notes.push(["warning", "Not done", state.notice]);
   return notes;
