@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil, isfinite
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
 
 from nanoos_lab.core.errors import ParameterError
@@ -57,9 +57,8 @@ class Repeat:
         """Return the first moment after now, in the rhythm in which `last` was one; those between are left out."""
         if self.interval is None:
             return self._by_cron(max(last, now))
-        missed = ceil(max((now - last).total_seconds(), 0.0) / self.interval)
-        following = last + max(missed, 1) * timedelta(seconds=self.interval)
-        return following if following > now else following + timedelta(seconds=self.interval)
+        interval = timedelta(seconds=self.interval)
+        return last + (max(now - last, timedelta()) // interval + 1) * interval
 
     def __str__(self) -> str:
         """Say it in words."""

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     from tests.fixtures.postgres import PostgresServer
 
+    Note = Callable[[str, object], None]
+
 JOBS, FAULTS = 150, 40
 
 
-def stands(damage: Damage, record: Callable[[str, object], None]) -> None:
+def stands(damage: Damage, record: Note) -> None:
     """Assert that nothing is wrong, and leave the figures in the report."""
     for name in ("faults", "ends", "attempts"):
-        record(name, dict(getattr(damage, name)))
+        record(f"storm_{name}", dict(getattr(damage, name)))
     assert damage.wrong == []
     assert sum(damage.ends.values()) == JOBS
     assert sum(damage.faults.values()) == FAULTS
@@ -32,18 +34,19 @@ def stands(damage: Damage, record: Callable[[str, object], None]) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_on_sqlite_and_a_valkey_that_keeps_a_log(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_on_sqlite_and_a_valkey_that_keeps_a_log(tmp_path: Path, record_testsuite_property: Note) -> None:
     redis = Redis([embedded._program()], tmp_path / "redis", keeps=True)
     site = Site.open(tmp_path, redis, f"sqlite:///{tmp_path}/store.sqlite")
-    stands(run(site, jobs=JOBS, faults=FAULTS, seed=20261125), record_property)
+    stands(run(site, jobs=JOBS, faults=FAULTS, seed=20261125), record_testsuite_property)
 
 
 @pytest.mark.timeout(900)
 def test_on_postgresql_and_a_redis_that_forgets(
-    tmp_path: Path, postgres: PostgresServer, postgres_url: str, record_property: Callable[[str, object], None]
+    tmp_path: Path,
+    postgres: PostgresServer,
+    postgres_url: str,
+    record_testsuite_property: Note,
 ) -> None:
     redis = Redis([program("redis-server", package="redis-server")], tmp_path / "redis", keeps=False)
     site = Site.open(tmp_path, redis, postgres_url)
-    stands(run(site, jobs=JOBS, faults=FAULTS, seed=20261126, postgres=postgres), record_property)
+    stands(run(site, jobs=JOBS, faults=FAULTS, seed=20261126, postgres=postgres), record_testsuite_property)

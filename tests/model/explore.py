@@ -56,14 +56,14 @@ def explore(world: World) -> Exploration:
             if ended and there[0][:5] != face[0][:5]:
                 return _told(found, face, op, "a job that had ended has changed")
             if there not in found.reached:
-                if wrong := _wrong(world, after):
-                    return _told(found, face, op, wrong)
+                if what := wrong(world, after):
+                    return _told(found, face, op, what)
                 found.reached[there] = (face, op)
                 todo.append((after, there))
     return _stuck(found)
 
 
-def _wrong(world: World, state: State) -> str:
+def wrong(world: World, state: State) -> str:
     """Say which invariant a state breaks; empty if none."""
     record, attempts = world.record(), world.attempts()
     if state.accepted > 1:
@@ -101,8 +101,8 @@ def _stuck(found: Exploration) -> Exploration:
     return found
 
 
-def _told(found: Exploration, face: Face, op: Op, wrong: str) -> Exploration:
-    found.wrong = wrong
+def _told(found: Exploration, face: Face, op: Op, what: str) -> Exploration:
+    found.wrong = what
     found.trace = (*_trace(found, face), " ".join(map(str, op)))
     return found
 

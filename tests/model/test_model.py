@@ -32,12 +32,12 @@ def explored(tmp_path: Path) -> Callable[[], Exploration]:
 
 
 def test_nothing_that_can_happen_breaks_an_invariant_or_leaves_the_job_stuck(
-    explored: Callable[[], Exploration], record_property: Callable[[str, object], None]
+    explored: Callable[[], Exploration], record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     found = explored()
     assert (found.wrong, found.trace) == ("", ())
-    record_property("states", len(found.reached))
-    record_property("transitions", found.transitions)
+    record_testsuite_property("model_states", len(found.reached))
+    record_testsuite_property("model_transitions", found.transitions)
     # It has been somewhere: every status, a second attempt, a pause.
     statuses = {face[0][0] for face in found.reached}
     assert statuses == {str(status) for status in Status}
