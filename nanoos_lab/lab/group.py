@@ -136,8 +136,7 @@ class Group(Sequence[Job]):
             How many had not ended before.
         """
         # Those that depend on others come after them; ended first, they are not offered to workers for a moment.
-        left = [record.id for record in reversed(self.records) if not record.status.finished]
-        return sum(self.lab.cancel(job_id) for job_id in left)
+        return self.lab.cancel_many(record.id for record in reversed(self.records) if not record.status.finished)
 
     def succeeded(self) -> list[JobRecord]:
         """Return the records of all jobs, if all have their results.

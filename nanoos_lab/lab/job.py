@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.lab.lab import Lab
     from nanoos_lab.lab.watch import Change
+    from nanoos_lab.store.prune import Pruned
 
 
 class Job:
@@ -193,6 +194,16 @@ class Job:
         """
         self.lab.retry(self.id, limits=limits, retries=retries)
         return self
+
+    def delete(self) -> Pruned:
+        """Delete the job, which has ended, with its files and nothing else's.
+
+        Raises
+        ------
+        InputError
+            If it has not ended, or another job depends on it or shows its results.
+        """
+        return self.lab.delete(self)
 
     @property
     def paused(self) -> bool:

@@ -22,7 +22,7 @@ from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.lab.schedules import Schedule
     from nanoos_lab.store.prune import Pruned
+
+#: Jobs that are cancelled in one transaction: others who write wait for that long.
+_CANCELLED_AT_ONCE = 200
 
 
 class Lab:
@@ -291,18 +294,42 @@ class Lab:
 
     def cancel(self, job_id: str) -> bool:
         """End a job; see `Job.cancel`."""
-        record = self.services.store.cancel(job_id)
-        if record.status.finished and record.status is not Status.CANCELLED:
-            return False
-        self._hint(record, "cancel")
-        return True
+        return self.cancel_many([job_id]) == 1
+
+    def cancel_many(self, job_ids: Iterable[str]) -> int:
+        """End jobs; see `Job.cancel`. Name those that depend on others first: then no worker is offered them.
+
+        Returns
+        -------
+        int
+            How many of them are cancelled now, or will be soon.
+
+        Raises
+        ------
+        JobNotFoundError
+            If one of them does not exist.
+        """
+        records = [
+            record
+            for some in _batches(list(job_ids))
+            for record in self.services.store.cancel_many(some)
+            if not record.status.finished or record.status is Status.CANCELLED
+        ]
+        self._hint(records, "cancel")
+        return len(records)
+
+    def delete(self, jobs: Job | str | Iterable[Job | str], *, dry_run: bool = False) -> Pruned:
+        """Delete jobs that have ended, with their files; see `nanoos_lab.lab.retention.delete`."""
+        from nanoos_lab.lab import retention
+
+        return retention.delete(self, jobs, dry_run=dry_run)
 
     def pause(self, job_id: str) -> bool:
         """Pause a job; see `Job.pause`."""
         record = self.services.store.pause(job_id)
         if record.status.finished:
             return False
-        self._hint(record, "pause")
+        self._hint([record], "pause")
         return True
 
     def resume(self, job_id: str) -> bool:
@@ -311,7 +338,7 @@ class Lab:
         if record.status is Status.QUEUED:
             self.start()
             self._deliver([_delivery(record)])
-        self._hint(record, "resume")
+        self._hint([record], "resume")
         return not record.status.finished
 
     def retry(self, job_id: str, *, limits: Any = None, retries: Any = None) -> None:
@@ -324,12 +351,14 @@ class Lab:
         self.start()
         self._deliver([_delivery(record)])
 
-    def _hint(self, record: JobRecord, order: str) -> None:
-        """Tell the run of a job at once; only speed is lost if it does not hear: it asks the store every second."""
+    def _hint(self, records: Sequence[JobRecord], order: str) -> None:
+        """Tell the runs of jobs at once; only speed is lost if one does not hear: it asks the store every second."""
+        waiting = [record for record in records if record.status in (Status.CANCELLED, Status.PENDING)]
         with suppress(NanoosError):
-            if record.status in (Status.CANCELLED, Status.PENDING):
-                self.services.queue.drop([_delivery(record)])
-            self.services.queue.order(record.id, order)
+            self.services.queue.drop([_delivery(record) for record in waiting])
+            for record in records:
+                if record.status is Status.RUNNING:
+                    self.services.queue.order(record.id, order)
 
     def schedule(self, structure: Atoms | None, **options: Any) -> Schedule:
         """Submit a request again and again; see `nanoos_lab.lab.schedules.schedule` for the arguments."""
@@ -386,6 +415,11 @@ class Lab:
 def default_lab() -> Lab:
     """Return this process's lab with the settings of its environment; made on first use."""
     return Lab()
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), _CANCELLED_AT_ONCE):
+        yield ids[start : start + _CANCELLED_AT_ONCE]
 
 
 def _statuses(status: str | Sequence[str] | None) -> tuple[Status, ...] | None:

@@ -116,6 +116,8 @@ class _Batch:
         """Check a draft whose parents are there already."""
         adapter = self._engine(draft.engine)
         options = dict(draft.options)
+        if "repeat" in options:
+            raise InputError("a job is submitted once; nanoos_lab.schedule(…, repeat=…) submits again and again")
         delivery = {name: options.pop(name) for name in _DELIVERY & options.keys()}
         resources = Resources.from_any(options.pop("resources", None))
         checked = _checked(adapter, draft.task, options)

@@ -82,7 +82,6 @@ class Store(StoreReader):
         with self._writing() as work:
             return insert_jobs(work, submissions)
 
-    @persistent
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job: at once if it waits, by a request to its worker if it runs; one that has ended stays.
 
@@ -92,15 +91,18 @@ class Store(StoreReader):
         ------
         JobNotFoundError
         """
+        return self.cancel_many([job_id])[0]
+
+    @persistent
+    def cancel_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Cancel jobs, all or none, as `cancel` does with one; return what it returns, in the order given.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
         with self._writing() as work:
-            record, _ = _locked(work, job_id, leader_first=True)
-            if record.status.finished:
-                return record
-            if record.status is Status.RUNNING:
-                if record.cancel_requested is None:
-                    changes.add_event(work, job_id, record.attempt, "cancel", "a cancel was asked for")
-                return job_record(work.run(sql.request_cancel, job=job_id)[0])
-            return changes.cancel(work, record) or record_of(work, job_id)
+            return [_cancel(work, job_id) for job_id in job_ids]
 
     @persistent
     def pause(self, job_id: str) -> JobRecord:
@@ -413,6 +415,17 @@ def _running(work: Work, job_id: str, attempt: int) -> JobRecord | None:
     """Read a job for the end of its attempt; None if that is no longer the current one."""
     record, _ = _locked(work, job_id)
     return record if (record.status, record.attempt) == (Status.RUNNING, attempt) else None
+
+
+def _cancel(work: Work, job_id: str) -> JobRecord:
+    record, _ = _locked(work, job_id, leader_first=True)
+    if record.status.finished:
+        return record
+    if record.status is Status.RUNNING:
+        if record.cancel_requested is None:
+            changes.add_event(work, job_id, record.attempt, "cancel", "a cancel was asked for")
+        return job_record(work.run(sql.request_cancel, job=job_id)[0])
+    return changes.cancel(work, record) or record_of(work, job_id)
 
 
 def _locked(work: Work, job_id: str, *, leader_first: bool = False) -> tuple[JobRecord, bool]:

@@ -91,6 +91,13 @@ def test_cancel_ends_all_and_says_how_many(thousand: Group) -> None:
     assert thousand.wait(10).status["cancelled"] == 1000
 
 
+def test_cancelling_many_costs_few_transactions(thousand: Group, monkeypatch) -> None:
+    asked: Counter[str] = Counter()
+    monkeypatch.setattr(Store, "cancel_many", counted("cancel_many", Store.cancel_many, asked))
+    assert thousand.cancel() == 1000
+    assert asked == {"cancel_many": 5}
+
+
 def test_waiting_too_short_says_how_many_are_left(lab: Lab, finished: Group, thousand: Group) -> None:
     group = Group(lab, [*finished.ids, *thousand.ids])
     with pytest.raises(TimeoutError, match="1000 of 1003"):

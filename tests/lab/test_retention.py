@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +30,17 @@ def test_a_job_is_deleted_with_its_files(lab: Lab) -> None:
     with pytest.raises(JobNotFoundError):
         lab.load(gone.id)
     assert len(kept.trajectory) == 5
+
+
+def test_a_job_deletes_itself(lab: Lab) -> None:
+    job = lab.submit(COPPER, **MD)
+    waiting = lab.submit(COPPER, **MD, not_before=datetime.now(UTC) + timedelta(days=30))
+    with pytest.raises(InputError, match="pending"):
+        waiting.delete()
+    waiting.cancel()
+    assert [one.record.id for one in job.wait(60).delete().jobs] == [job.id]
+    with pytest.raises(JobNotFoundError):
+        lab.load(job.id)
 
 
 def test_a_job_whose_structure_another_one_starts_from_goes_only_with_it(lab: Lab) -> None:

@@ -248,3 +248,8 @@ def test_the_table_of_jobs_filters_and_shows_results(lab: Lab) -> None:
     assert str(table["created"].dt.tz) == "UTC"
     with pytest.raises(UnknownNameError, match="'succeeded'"):
         lab.jobs(status="suceeded")
+
+
+def test_a_job_that_is_to_repeat_is_told_of_schedules(lab: Lab) -> None:
+    with pytest.raises(InputError, match=r"nanoos_lab\.schedule"):
+        lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, repeat=60)
