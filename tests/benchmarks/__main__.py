@@ -28,6 +28,7 @@ BENCHMARKS = (
     "start",
     "live_tax",
     "events",
+    "recovery",
     "trajectory",
     "jobs_table",
 )
