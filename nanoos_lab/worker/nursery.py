@@ -24,7 +24,7 @@ import numpy as np
 
 from nanoos_lab.worker import child, pipe
 from nanoos_lab.worker.clocks import now
-from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
+from nanoos_lab.worker.processes import adopt_orphans, descendants, end_children, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,15 +205,15 @@ class EngineProcess:
         self._nursery.lease(self.pid, until)
 
     def pause(self) -> None:
-        """Have it and its process group stand still."""
+        """Have it, and all that it has started, stand still."""
         self._nursery.signal(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Have it and its process group go on."""
+        """Have it, and all that it has started, go on."""
         self._nursery.signal(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it and its process group at once."""
+        """End it, and all that it has started, at once."""
         if self._end is None:
             self._nursery.signal(self.pid, signal.SIGKILL)
 
@@ -371,13 +371,22 @@ class _Tender:
         return self._spare
 
     def _signal(self, pid: int, number: int) -> None:
-        """Signal a running engine process; as its parent, this process knows that the id is still its own."""
-        if pid in self._running:
-            try:
-                os.killpg(pid, number)
-            except ProcessLookupError:
-                # It has not yet made a group of its own.
-                os.kill(pid, number)
+        """Signal a running engine process and all that it has started, which may be in groups of their own.
+
+        As its parent, this process knows that the id is still its own.
+        """
+        if pid not in self._running:
+            return
+        # Looked at before: what a process has started is no longer known to be its own once it has ended.
+        others = descendants(pid)
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            # It has not yet made a group of its own.
+            os.kill(pid, number)
+        for other in others:
+            with suppress(ProcessLookupError):
+                os.kill(other, number)
 
     def _reap(self) -> None:
         """Tell of every engine process that has ended, once nothing is left of its run."""

@@ -60,6 +60,16 @@ def end_children(keep: Collection[int] = ()) -> None:
         time.sleep(0.002)
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the process ids of all that a process has started, directly or not, and that has not ended."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def _children_left(keep: Collection[int]) -> bool:
     """Say whether there may be children besides those that live on; for none at all one call of the system tells."""
     if keep:

@@ -1,0 +1,301 @@
+"""Programs that engines run, one process or many MPI ranks: the only place where an engine starts one."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from nanoos_lab.core.resources import Resources
+    from nanoos_lab.engines.base import RunContext
+
+#: Seconds between two looks at the context while a program says nothing.
+TICK = 0.1
+#: Seconds that a program has to stop by itself: after a cancel, and where it is to write a checkpoint first.
+GRACE, LONG_GRACE = 1.0, 240.0
+#: Seconds between SIGTERM and SIGKILL.
+_TERM = 1.0
+#: Longest line that is kept together, in bytes.
+_LONGEST = 1 << 20
+#: Bytes of the end of the error stream that a failure quotes.
+_QUOTED = 4000
+
+
+def find(name: str) -> Path | None:
+    """Return the path of a program on this machine, or None.
+
+    Parameters
+    ----------
+    name
+        Its usual name, such as "pw.x". The variable ``NANOOS_<NAME>``, such as ``NANOOS_PW_X``, comes before the
+        search path.
+    """
+    chosen = os.environ.get(variable(name))
+    found = shutil.which(chosen or name)
+    return Path(found) if found else None
+
+
+def variable(name: str) -> str:
+    """Return the environment variable that says where a program is."""
+    return "NANOOS_" + re.sub(r"\W", "_", name).upper()
+
+
+def missing(name: str, how: str) -> str:
+    """Say that a program is not there, and how to get it."""
+    return f"{name} is not on the search path: {how}, or set {variable(name)} to where it is"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What is started: no shell looks at it."""
+
+    #: The program and its arguments.
+    arguments: tuple[str, ...]
+    #: Variables for its environment besides ours.
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, program: Path, *arguments: str, resources: Resources) -> Self:
+        """Start a program with the ranks and threads of a job.
+
+        A launcher and its ranks must be of one MPI: it is looked for beside the program. Inside Slurm, which knows the
+        nodes, it is ``srun``; ``NANOOS_MPIRUN`` comes before both. Ranks are not bound to cores, since beside them run
+        those of other jobs, which would be bound to the same ones; where ``srun`` starts them, Slurm binds them.
+
+        Raises
+        ------
+        EngineError
+            If there is no launcher for more than one rank.
+        """
+        environment = {"OMP_NUM_THREADS": str(resources.threads)}
+        if not resources.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        own = (str(program), *arguments)
+        if resources.ranks == 1:
+            return cls(arguments=own, environment=environment)
+        environment |= {"OMPI_MCA_hwloc_base_binding_policy": "none"}
+        if os.geteuid() == 0:
+            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        launcher = _launcher(program)
+        return cls(arguments=(str(launcher), "-n", str(resources.ranks), *own), environment=environment)
+
+
+def _launcher(program: Path) -> Path:
+    if (chosen := os.environ.get(variable("mpirun"))) and (found := shutil.which(chosen)):
+        return Path(found)
+    if "SLURM_JOB_ID" in os.environ and (found := shutil.which("srun")):
+        return Path(found)
+    beside = (program.with_name(name) for name in ("mpirun", "mpiexec"))
+    for launcher in beside:
+        if os.access(launcher, os.X_OK):
+            return launcher
+    if found := shutil.which("mpirun"):
+        return Path(found)
+    raise EngineError(
+        f"there is no mpirun for the MPI ranks of {program}",
+        reason=Reason.RESOURCE,
+        remedy=f"Install the MPI that {program.name} was built with, or set {variable('mpirun')} to its mpirun.",
+    )
+
+
+class Program:
+    """One run of a program in the working directory of an attempt; a context manager that leaves no process behind.
+
+    Parameters
+    ----------
+    command
+        What is started.
+    context
+        Says when to stop; has the working directory.
+    output
+        Name of the file there that its output goes to, besides to `lines`. Its error stream goes beside it.
+    ask
+        Has the program stop by itself, such as by a file that it looks for; None if it knows no such way.
+    silence
+        Seconds without any output after which it counts as stuck; None for no such limit.
+
+    Raises
+    ------
+    EngineError
+        If it cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        context: RunContext,
+        *,
+        output: str,
+        ask: Callable[[], None] | None = None,
+        silence: float | None = None,
+    ) -> None:
+        self._command = command
+        self._context = context
+        self._output = context.workdir / output
+        self._ask = ask
+        self._silence = silence
+        self._asked_at: float | None = None
+        self._signalled = 0
+
+    def __enter__(self) -> Self:
+        if shutil.which(self._command.arguments[0]) is None:
+            raise EngineError(
+                f"{self._command.arguments[0]} is not there or cannot be executed",
+                reason=Reason.RESOURCE,
+                remedy="Install it on the worker's host, or send the job to a queue of workers that have it.",
+            )
+        self._errors = self._output.with_suffix(".err").open("wb")
+        self._file = self._output.open("wb")
+        self._process = subprocess.Popen(  # noqa: S603 - a list of words, put together by the engine
+            [*_end_with_us(), *self._command.arguments],
+            cwd=self._context.workdir,
+            env={**os.environ, **self._command.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+        self._output.with_suffix(".pid").write_text(f"{self._process.pid}\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end_all(self._process)
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._errors.close()
+        self._file.close()
+        self._output.with_suffix(".pid").unlink(missing_ok=True)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._asked_at is not None
+
+    @property
+    def errors(self) -> str:
+        """The end of its error stream."""
+        with self._output.with_suffix(".err").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _QUOTED))
+            return file.read().decode(errors="replace").strip()
+
+    def lines(self) -> Iterator[str | None]:
+        """Yield its output line by line as it comes, without line ends; None whenever nothing has come for a tick.
+
+        Ends when the program has closed its output. While it goes on, a stop of the context is passed on: first as the
+        program wants to be asked, then by signals.
+
+        Raises
+        ------
+        EngineError
+            If the program has said nothing for too long.
+        """
+        rest = b""
+        heard = time.monotonic()
+        for data in self._pieces():
+            self._pass_on_stop()
+            if data is None:
+                self._check_silence(heard)
+                yield None
+                continue
+            heard = time.monotonic()
+            self._file.write(data)
+            self._file.flush()
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                yield line.decode(errors="replace").rstrip("\r")
+            if len(rest) > _LONGEST:
+                rest = rest[-_LONGEST:]
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def wait(self) -> int:
+        """Wait for its end, while a stop is passed on as ever; return its exit code, negative for a signal."""
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(TICK)
+            self._pass_on_stop()
+
+    def stop(self) -> None:
+        """Have it stop, whatever the context says."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            if self._ask is not None:
+                self._ask()
+
+    def _pieces(self) -> Iterator[bytes | None]:
+        pipe = self._process.stdout
+        if pipe is None:
+            raise RuntimeError("the program has no output")
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while True:
+                if not selector.select(TICK):
+                    yield None
+                elif data := os.read(pipe.fileno(), 1 << 16):
+                    yield data
+                else:
+                    return
+
+    def _pass_on_stop(self) -> None:
+        if self._context.stop is not None:
+            self.stop()
+        if self._asked_at is None:
+            return
+        wait = GRACE if self._context.stop in (None, "cancel") else LONG_GRACE
+        waited = time.monotonic() - self._asked_at - (wait if self._ask is not None else 0.0)
+        if waited > 0 and self._signalled == 0:
+            self._signalled = 1
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+        elif waited > _TERM and self._signalled == 1:
+            self._signalled = 2
+            _kill_tree(self._process.pid)
+
+    def _check_silence(self, heard: float) -> None:
+        if self._silence is not None and time.monotonic() - heard > self._silence:
+            raise EngineError(
+                f"{self._command.arguments[0]} has said nothing for {self._silence:g} s and was stopped",
+                reason=Reason.ENGINE,
+                remedy="The log of the job has its last words; it may have lacked memory or hung in MPI.",
+            )
+
+
+def _end_with_us() -> Sequence[str]:
+    """Return the words before a command that have the kernel kill it when this process dies."""
+    helper = shutil.which("setpriv")
+    return (helper, "--pdeathsig", "KILL") if helper else ()
+
+
+def _end_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a program, and its ranks in groups of their own."""
+    if process.poll() is None:
+        _kill_tree(process.pid)
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _kill_tree(pid: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for one in [*root.children(recursive=True), root]:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()

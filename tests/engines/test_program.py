@@ -1,0 +1,186 @@
+"""A program is started, heard, asked to stop, and ended with all that it has started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import program
+from nanoos_lab.engines.program import Command, Program
+from tests.engines.context import RecordingContext
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PYTHON = sys.executable
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RecordingContext:
+    return RecordingContext(workdir=tmp_path)
+
+
+def python(code: str) -> Command:
+    return Command(arguments=(PYTHON, "-u", "-c", code))
+
+
+def test_its_lines_come_as_it_says_them_and_are_kept(context: RecordingContext) -> None:
+    code = (
+        "import time, sys\nprint('one')\ntime.sleep(0.4)\nprint('two\\r')\n"
+        "sys.stdout.write('rest')\nprint('oh', file=sys.stderr)\nexit(3)"
+    )
+    seen = []
+    with Program(python(code), context, output="it.out") as run:
+        assert int((context.workdir / "it.pid").read_text()) > 0
+        seen = [(line, time.monotonic()) for line in run.lines()]
+        assert run.wait() == 3
+        assert run.errors == "oh"
+    said = [line for line, _ in seen if line is not None]
+    assert said == ["one", "two", "rest"]
+    # A tick came between the first and the second.
+    assert [line for line, _ in seen].index("two") > 1
+    assert (context.workdir / "it.out").read_bytes() == b"one\ntwo\r\nrest"
+    assert not (context.workdir / "it.pid").exists()
+
+
+def test_a_stop_is_passed_on_as_the_program_wants_it(context: RecordingContext) -> None:
+    code = "import os, time\nprint('up')\nwhile not os.path.exists('STOP'): time.sleep(0.01)\nprint('saved')"
+    ask = (context.workdir / "STOP").touch
+    with Program(python(code), context, output="it.out", ask=ask) as run:
+        lines = run.lines()
+        assert next(line for line in lines if line) == "up"
+        context.stop = "cancel"
+        assert [line for line in lines if line] == ["saved"]
+        assert run.wait() == 0
+        assert run.stopped
+
+
+@pytest.mark.parametrize(
+    ("deaf", "code"), [("", -signal.SIGTERM), ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", -signal.SIGKILL)]
+)
+def test_one_that_does_not_listen_is_ended_by_signals(context: RecordingContext, deaf: str, code: int) -> None:
+    text = f"import signal, time\n{deaf}\nprint('up')\ntime.sleep(600)"
+    with Program(python(text), context, output="it.out", ask=lambda: None) as run:
+        begin = 0.0
+        for line in run.lines():
+            if line == "up":
+                context.stop = "cancel"
+                begin = time.monotonic()
+        assert run.wait() == code
+        assert time.monotonic() - begin < 10
+
+
+def test_after_a_time_limit_it_may_take_its_time(context: RecordingContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "GRACE", 0.1)
+    code = (
+        "import os, time\nprint('up')\n"
+        "while not os.path.exists('STOP'): time.sleep(0.01)\ntime.sleep(2)\nprint('saved')"
+    )
+    with Program(python(code), context, output="it.out", ask=(context.workdir / "STOP").touch) as run:
+        lines = run.lines()
+        next(line for line in lines if line)
+        context.stop = "time_limit"
+        assert "saved" in list(lines)
+        assert run.wait() == 0
+
+
+def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) -> None:
+    with Program(python("import time; print('up'); time.sleep(600)"), context, output="it.out", silence=0.5) as run:
+        with pytest.raises(EngineError, match=r"nothing for 0\.5 s"):
+            list(run.lines())
+        pid = run._process.pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_nothing_of_it_is_left_whatever_happens(context: RecordingContext) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "print(child.pid)\ntime.sleep(600)"
+    )
+    with Program(python(code), context, output="it.out") as run:
+        child = int(next(line for line in run.lines() if line) or 0)
+    assert not psutil.pid_exists(run._process.pid)
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_it_dies_with_the_engine_process(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {os.getcwd()!r})
+from pathlib import Path
+from tests.engines.context import RecordingContext
+from nanoos_lab.engines.program import Command, Program
+context = RecordingContext(workdir=Path({str(tmp_path)!r}))
+sleeper = Command(arguments=(sys.executable, "-c", "import time; time.sleep(600)"))
+with Program(sleeper, context, output="it.out") as run:
+    print(run._process.pid, flush=True)
+    list(run.lines())
+"""
+    import subprocess
+
+    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout is not None
+        child = psutil.Process(int(engine.stdout.readline()))
+        engine.kill()
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_one_that_is_not_there_is_named(context: RecordingContext) -> None:
+    with (
+        pytest.raises(EngineError, match="/no/such is not there") as caught,
+        Program(Command(arguments=("/no/such",)), context, output="it.out"),
+    ):
+        pass
+    assert caught.value.reason is Reason.RESOURCE
+
+
+def test_programs_are_found_by_a_variable_or_on_the_search_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.x"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program.find("own.x") == own
+    assert program.find("pw.x") is None
+    assert program.variable("pw.x") == "NANOOS_PW_X"
+    monkeypatch.setenv("NANOOS_PW_X", str(own))
+    assert program.find("pw.x") == own
+
+
+def test_ranks_are_started_by_the_launcher_beside_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mpirun", "its.x"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("SLURM_JOB_ID", "NANOOS_MPIRUN"):
+        monkeypatch.delenv(name, raising=False)
+    its = tmp_path / "its.x"
+    alone = Command.of(its, "-in", "x", resources=Resources(threads=2))
+    assert alone.arguments == (str(its), "-in", "x")
+    assert alone.environment["OMP_NUM_THREADS"] == "2"
+    many = Command.of(its, resources=Resources(ranks=3))
+    assert many.arguments == (str(tmp_path / "mpirun"), "-n", "3", str(its))
+    monkeypatch.setenv("NANOOS_MPIRUN", shutil.which("true") or "")
+    assert Command.of(its, resources=Resources(ranks=3)).arguments[0] == shutil.which("true")
+
+
+def test_a_stop_from_another_thread_is_heard_within_a_tick(context: RecordingContext) -> None:
+    with Program(python("import time; time.sleep(600)"), context, output="it.out") as run:
+        begin = time.monotonic()
+        threading.Timer(0.2, context.ask_to_stop).start()
+        list(run.lines())
+        assert run.wait() == -signal.SIGTERM
+        assert time.monotonic() - begin < 5
