@@ -130,8 +130,13 @@ def _attempt_row(attempt: "Attempt") -> tuple[object, ...]:
         _seconds(attempt.ran if attempt.ran is not None else _between(attempt)),
         _seconds(attempt.cpu),
         None if attempt.peak_memory is None else in_bytes(attempt.peak_memory),
-        None if failure is None else f"{failure.reason}: {failure.message.partition(chr(10))[0]}",
+        None if failure is None else _why(failure, attempt.correction),
     )
+
+
+def _why(failure: "Failure", correction: "Correction | None") -> str:
+    said = f"{failure.reason}: {failure.message.partition(chr(10))[0]}"
+    return said if correction is None else f"{said}\nCorrected: {correction.why}"
 
 
 def _between(attempt: "Attempt") -> float | None:

@@ -35,6 +35,9 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         Literal["cancel", "run"], typer.Option(help="What becomes of this job if one of those does not succeed.")
     ] = "cancel",
     not_before: options.NotBefore = None,
+    no_corrections: Annotated[
+        bool, typer.Option("--no-corrections", help="Do not try again with other parameters after a failure.")
+    ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run it even if an equal job has the results.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show its progress until it ends.")] = False,
     as_json: JsonOption = False,
@@ -59,6 +62,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
             after_failure=after_failure,
             not_before=not_before,
             cache=not no_cache,
+            corrections=not no_corrections,
             **given,
         )
         if wait:

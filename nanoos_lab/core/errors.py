@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from nanoos_lab.core.record import Correction
     from nanoos_lab.core.status import Reason
 
 
@@ -139,12 +140,15 @@ class EngineError(NanoosError):
         The class of the failure; decides whether another attempt makes sense.
     remedy
         One sentence: what the user can do next.
+    correction
+        What another attempt may do differently, if the engine knows a way around.
     """
 
-    def __init__(self, message: str, *, reason: Reason, remedy: str = "") -> None:
+    def __init__(self, message: str, *, reason: Reason, remedy: str = "", correction: Correction | None = None) -> None:
         self.message = message
         self.reason = reason
         self.remedy = remedy
+        self.correction = correction
         super().__init__(message)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,22 @@ class Failure:
     message: str
     #: What to do next; may be empty.
     remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What another attempt does differently, after a failure around which the engine knows a way."""
+
+    #: Parameters of the task by name, plain values, instead of what they were.
+    changes: Mapping[str, Any]
+    #: One sentence: what is changed, and why that may help.
+    why: str
+    #: Whether it begins at step 0, though there may be checkpoints.
+    from_start: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"changes": dict(self.changes), "why": self.why, "from_start": self.from_start}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +146,7 @@ class Attempt:
     started: datetime
     #: When it ended; None while it runs.
     ended: datetime | None
-    #: How it ended: a final status, "lost", "retried" or "paused".
+    #: How it ended: a final status, "lost", "retried", "corrected" or "paused".
     outcome: str | None
     #: Why, if it ended without results.
     failure: Failure | None
@@ -144,6 +160,8 @@ class Attempt:
     cpu: float | None = None
     #: Most memory of its engine process, in bytes.
     peak_memory: int | None = None
+    #: What the next attempt does differently, if it does.
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +184,8 @@ class Segment:
     attempt: int
     #: Last step that counts; None: all that it wrote.
     last_step: int | None
+    #: Whether the attempt after it begins at step 0 on purpose, so that its checkpoints do not count.
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +198,13 @@ class Assignment:
     limits: Limits
     #: Seconds that the job ran before, pauses not counted, of those that its limits count.
     ran: float
+    #: Parameters that corrections have changed.
+    corrected: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def corrected_request(self) -> JobRequest:
+        """What is to be run."""
+        return replace(self.request, parameters={**self.request.parameters, **self.corrected})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 QUEUES = ("high_priority", "simulations", "default")
 #: Lowest, normal, high and urgent priority inside a queue.
 PRIORITIES = range(21)
-
+#: How often the engine may correct the parameters of a job that has failed.
+CORRECTIONS = 5
 
 #: Fields of a request that its key leaves out, or has in another form.
 _NO_CONTENT = ("resources", "version", "structure_of")
@@ -157,6 +158,8 @@ class Submission:
     not_before: datetime | None = None
     #: Whether the results of an equal job will do.
     cache: bool = False
+    #: Attempts at most that follow a correction; they are counted apart from those of `retries`.
+    corrections: int = CORRECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from nanoos_lab.core.parameters import (
     TaskParameters,
     field,
 )
+from nanoos_lab.core.record import Correction
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.base import EngineInfo
 from nanoos_lab.engines.drive import Course, drive
@@ -54,6 +55,7 @@ class MockParameters(TaskParameters):
     )
     fail_once: bool = field(False, doc="whether a run that goes on from a checkpoint does not fail")
     fail_reason: Reason = field(Reason.ENGINE, doc="class of the EngineError")
+    needed_corrections: int = field(0, ge=0, le=100, doc="how many corrections make the failure go away; 0: none does")
     output: str = field("", doc="text for the log and for the file mock.out")
 
     @property
@@ -280,6 +282,17 @@ class _Clock:
             _fail(self._given)
 
 
+def _corrected(given: MockParameters) -> Correction | None:
+    match given.needed_corrections:
+        case 0:
+            return None
+        case 1:
+            return Correction(changes={"fail_at": None}, why="without fail_at it does not fail", from_start=True)
+        case more:
+            changes = {"needed_corrections": more - 1}
+            return Correction(changes=changes, why=f"it needs {more - 1} corrections after this one", from_start=True)
+
+
 def _fail(given: MockParameters) -> NoReturn:
     match given.fail_by:
         case "error":
@@ -287,6 +300,7 @@ def _fail(given: MockParameters) -> NoReturn:
                 f"the mock run failed at step {given.fail_at}, as it was asked to",
                 reason=given.fail_reason,
                 remedy="Submit it again without fail_at.",
+                correction=_corrected(given),
             )
         case "bug":
             raise RuntimeError(f"the mock run has a bug at step {given.fail_at}, as it was asked to")

@@ -75,6 +75,7 @@ class Lab:
         after_failure: Literal["cancel", "run"] = "cancel",
         not_before: datetime | None = None,
         cache: bool = True,
+        corrections: bool = True,
         **parameters: Any,
     ) -> Job:
         """Check a request, store it, and offer it to the workers; returns at once.
@@ -109,6 +110,9 @@ class Lab:
         cache
             Whether the results of an equal job will do: one that has succeeded is answered at once, one that is on
             its way is joined. Only where equal requests have equal results.
+        corrections
+            Whether the engine may try again with other parameters after a failure that it knows a way around, such as
+            a smaller mixing after an SCF cycle that did not converge: five times at most, each noted in `job.attempts`.
         **parameters
             The task's own, such as ``steps``, ``timestep`` (fs), ``temperature`` (K), ``potential``; and
             ``calculator`` for engine "ase".
@@ -139,6 +143,7 @@ class Lab:
             after_failure=after_failure,
             not_before=not_before,
             cache=cache,
+            corrections=corrections,
             **parameters,
         )
         return Job(self, self._submit([draft])[0].id)

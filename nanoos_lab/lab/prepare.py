@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
 from nanoos_lab.core.parameters import validate
-from nanoos_lab.core.request import PRIORITIES, QUEUES, Dependency, JobRequest, StructureOf, Submission
+from nanoos_lab.core.request import CORRECTIONS, PRIORITIES, QUEUES, Dependency, JobRequest, StructureOf, Submission
 from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
 from nanoos_lab.engines import registry
 from nanoos_lab.lab.draft import Draft
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 #: What may be done when a job that another one depends on does not succeed.
 AFTER_FAILURE = ("cancel", "run")
 _DELIVERY = frozenset(
-    ("name", "queue", "priority", "retries", "limits", "after", "after_failure", "not_before", "cache")
+    (
+        *("name", "queue", "priority", "retries", "limits", "after", "after_failure", "not_before"),
+        *("cache", "corrections"),
+    )
 )
 
 
@@ -189,6 +192,7 @@ class _Batch:
         after_failure: Literal["cancel", "run"] = "cancel",
         not_before: datetime | None = None,
         cache: bool = True,
+        corrections: bool = True,
     ) -> dict[str, Any]:
         if queue not in QUEUES:
             raise UnknownNameError("queue", queue, QUEUES)
@@ -198,6 +202,8 @@ class _Batch:
             raise UnknownNameError("after_failure", after_failure, AFTER_FAILURE)
         if not isinstance(cache, bool):
             raise ParameterError("cache", cache, "True or False")
+        if not isinstance(corrections, bool):
+            raise ParameterError("corrections", corrections, "True or False")
         return {
             "name": _title(name, self._first[draft], draft.task),
             "queue": queue,
@@ -208,6 +214,7 @@ class _Batch:
             "structure_from": self._places[draft.structure] if isinstance(draft.structure, Draft) else None,
             "not_before": _moment(not_before),
             "cache": cache and checked.deterministic,
+            "corrections": CORRECTIONS if corrections else 0,
         }
 
     def _dependencies(self, draft: Draft, after: Any, kind: Literal["cancel", "run"]) -> tuple[Dependency, ...]:

@@ -15,20 +15,21 @@ from nanoos_lab.core.record import Failure, Usage
 from nanoos_lab.core.resources import RetryPolicy
 from nanoos_lab.core.status import MOVES, RETRIED, Reason, Status
 from nanoos_lab.store import sql
-from nanoos_lab.store.records import failure_values, job_record, storable, to_json
+from nanoos_lab.store.records import failure_values, from_json, job_record, storable, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Executable
 
-    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.core.record import Correction, JobRecord
     from nanoos_lab.store.work import Row, Work
 
 #: How an attempt ended without the end of its job: its worker vanished, it is tried again, it made room for a pause.
 LOST = "lost"
 RETRIED_LATER = "retried"
 PAUSED = "paused"
+CORRECTED = "corrected"
 #: So many workers may one job cost.
 POISON = 3
 
@@ -56,6 +57,8 @@ class Ending:
     provenance: Mapping[str, Any] | None = None
     #: What it used.
     usage: Usage | None = None
+    #: What the next attempt does differently, if it does.
+    correction: Correction | None = None
 
 
 def change(
@@ -144,6 +147,11 @@ def fail(work: Work, record: JobRecord, ending: Ending) -> JobRecord | None:
         With its failure. The outcome is decided here.
     """
     failure = ending.failure
+    if ending.correction is not None and not unwanted(work, record):
+        corrected = _correct(work, record, ending, ending.correction)
+        if corrected is not None:
+            return corrected
+    ending = replace(ending, correction=None)
     lost = failure is not None and failure.reason is Reason.LOST
     tries, losses = record.failures + 1, record.lost + lost
     count = {"failures": tries, "lost": losses}
@@ -157,6 +165,18 @@ def fail(work: Work, record: JobRecord, ending: Ending) -> JobRecord | None:
         failure = _poison(failure, losses)
     ended = replace(ending, outcome=Status.FAILED.value, failure=failure)
     return end(work, record.id, record.attempt, Status.FAILED, ended, count)
+
+
+def _correct(work: Work, record: JobRecord, ending: Ending, correction: Correction) -> JobRecord | None:
+    """Offer the job again with other parameters; None if that was done often enough."""
+    left, before = work.run(sql.corrections, job=record.id)[0]
+    if left <= 0:
+        return None
+    values = {"corrections": left - 1, "corrected": to_json({**from_json(before), **correction.changes})}
+    after = again(work, record, replace(ending, outcome=CORRECTED), values=values)
+    if after is not None:
+        add_event(work, record.id, after.attempt, "correction", correction.why)
+    return after
 
 
 def again(
@@ -206,6 +226,7 @@ def end_attempt(work: Work, record: JobRecord, attempt: int, ending: Ending) -> 
         "outcome": ending.outcome,
         "provenance": to_json(ending.provenance) if ending.provenance else None,
         "last_step": record.step,
+        "correction": to_json(ending.correction.to_json()) if ending.correction else None,
         **usage,
         **failure_values(ending.failure),
     }

@@ -17,7 +17,7 @@ from nanoos_lab.store.submit import insert_jobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nanoos_lab.core.record import Attempt, Failure, JobRecord, Usage
+    from nanoos_lab.core.record import Attempt, Correction, Failure, JobRecord, Usage
     from nanoos_lab.core.request import Delivery, Submission
     from nanoos_lab.core.resources import Limits, RetryPolicy
     from nanoos_lab.store.records import Holder
@@ -268,8 +268,11 @@ class Store(StoreReader):
         *,
         provenance: Mapping[str, Any] | None = None,
         usage: Usage | None = None,
+        correction: Correction | None = None,
     ) -> JobRecord | None:
         """End a running attempt without results.
+
+        With a correction, the job is offered again with other parameters, unless that was done often enough.
 
         Returns
         -------
@@ -277,7 +280,13 @@ class Store(StoreReader):
             The job afterwards: failed, or, where another attempt makes sense, queued or pending. None if the attempt
             was no longer the current one.
         """
-        ending = Ending(outcome=Status.FAILED.value, failure=failure, provenance=provenance, usage=usage)
+        ending = Ending(
+            outcome=Status.FAILED.value,
+            failure=failure,
+            provenance=provenance,
+            usage=usage,
+            correction=correction,
+        )
         with self._writing() as work:
             record = _running(work, job_id, attempt)
             return None if record is None else changes.fail(work, record, ending)

@@ -110,9 +110,14 @@ class StoreReader:
             rows = work.run(sql.request, job=job_id)
         if not rows:
             raise JobNotFoundError(job_id)
-        text, data, limits, ran = rows[0]
+        text, data, limits, ran, corrected = rows[0]
         request = JobRequest.from_json(json.loads(text), None if data is None else Structure(bytes(data)))
-        return Assignment(request=request, limits=Limits(**records.from_json(limits)), ran=ran)
+        return Assignment(
+            request=request,
+            limits=Limits(**records.from_json(limits)),
+            ran=ran,
+            corrected=records.from_json(corrected),
+        )
 
     def holder(self, job_id: str) -> JobRecord:
         """Return the job whose files are the results of a job: itself, or the equal one; raises JobNotFoundError."""
@@ -124,7 +129,10 @@ class StoreReader:
         """Return which samples of a job's attempts count, the first attempt first."""
         with self._reading() as work:
             rows = work.run(sql.segments_of, job=job_id)
-        return [Segment(attempt=number, last_step=last) for number, last in rows]
+        return [
+            Segment(attempt=number, last_step=last, abandoned=records.from_json(correction).get("from_start", False))
+            for number, last, correction in rows
+        ]
 
     def parents(self, job_id: str) -> list[Dependency]:
         """Return the jobs that a job waits or waited for."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.record import Attempt, Event, Failure, JobRecord
+from nanoos_lab.core.record import Attempt, Correction, Event, Failure, JobRecord
 from nanoos_lab.core.request import Delivery
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.store.sql import RECORD
@@ -63,7 +63,8 @@ def job_record(row: Row) -> JobRecord:
 
 def attempt(row: Row) -> Attempt:
     """Make an attempt of a whole row of its table."""
-    job_id, number, worker, host, pid, started, ended, outcome, *failure, provenance, last_step, ran, cpu, peak = row
+    job_id, number, worker, host, pid, started, ended, outcome, *more = row
+    *failure, provenance, last_step, ran, cpu, peak, correction = more
     return Attempt(
         job_id=job_id,
         number=number,
@@ -79,6 +80,7 @@ def attempt(row: Row) -> Attempt:
         ran=ran,
         cpu=cpu,
         peak_memory=peak,
+        correction=Correction(**from_json(correction)) if correction else None,
     )
 
 

@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeDecorator
 from nanoos_lab.core.status import Reason, Status
 
 #: The newest migration: the version that this code reads and writes.
-HEAD = "0002"
+HEAD = "0003"
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -152,6 +152,10 @@ jobs = Table(
     Column("ran", Float, nullable=False, server_default="0"),
     # The equal job whose results these are, or whose results are waited for.
     Column("cached_from", String(32)),
+    # How many more attempts may follow a correction.
+    Column("corrections", Integer, nullable=False, server_default="5"),
+    # JSON: parameters that corrections have changed.
+    Column("corrected", Text),
     _one_of("status", Status),
     _one_of("reason", Reason),
 )
@@ -216,6 +220,8 @@ attempts = Table(
     Column("ran", Float),
     Column("cpu", Float),
     Column("peak_memory", BigInteger),
+    # JSON: Correction.to_json().
+    Column("correction", Text),
     _one_of("reason", Reason),
 )
 

@@ -91,8 +91,11 @@ def locked_record() -> Select[Any]:
 
 
 def request() -> Select[Any]:
-    """Write: the request of `job` as JSON, the bytes of its structure, its limits as JSON, and how long it ran."""
-    columns = (jobs.c.request, structures.c.data, jobs.c.limits, jobs.c.ran)
+    """Write: what is known of `job`.
+
+    Its request as JSON, the bytes of its structure, its limits as JSON, how long it ran, what was corrected as JSON.
+    """
+    columns = (jobs.c.request, structures.c.data, jobs.c.limits, jobs.c.ran, jobs.c.corrected)
     return select(*columns).select_from(jobs.outerjoin(structures)).where(_this_job())
 
 
@@ -101,10 +104,15 @@ def delays() -> Select[Any]:
     return select(jobs.c.delay, jobs.c.longest_delay).where(_this_job())
 
 
+def corrections() -> Select[Any]:
+    """Write: how many more corrections of `job` there may be, and what was corrected, as JSON."""
+    return select(jobs.c.corrections, jobs.c.corrected).where(_this_job())
+
+
 def segments_of() -> Select[Any]:
-    """Write: numbers and last steps of the attempts at `job`."""
+    """Write: numbers, last steps and corrections of the attempts at `job`."""
     return (
-        select(attempts.c.number, attempts.c.last_step)
+        select(attempts.c.number, attempts.c.last_step, attempts.c.correction)
         .where(attempts.c.job_id == bindparam("job"))
         .order_by(attempts.c.number)
     )
@@ -352,7 +360,18 @@ def begin_attempt() -> Insert:
 
 def end_attempt() -> Update:
     """Write: how attempt `known` at `job` ended."""
-    names = ("outcome", "reason", "message", "remedy", "provenance", "last_step", "ran", "cpu", "peak_memory")
+    names = (
+        "outcome",
+        "reason",
+        "message",
+        "remedy",
+        "provenance",
+        "last_step",
+        "ran",
+        "cpu",
+        "peak_memory",
+        "correction",
+    )
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     return (
         update(attempts)

@@ -275,6 +275,7 @@ def _row(new: _New, clock: Any) -> dict[str, Any]:
         "longest_delay": item.retries.longest,
         "limits": to_json(item.limits.to_json()) if item.limits.to_json() else None,
         "cached_from": record.cached_from,
+        "corrections": item.corrections,
     }
 
 

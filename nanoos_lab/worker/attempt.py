@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nanoos_lab.broker.live import LiveWriter
 from nanoos_lab.core.errors import StoreError
 from nanoos_lab.core.frames import Results
-from nanoos_lab.core.record import Failure, Usage
+from nanoos_lab.core.record import Correction, Failure, Usage
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
@@ -134,29 +134,35 @@ class AttemptRun:
         return self._finish(directory, recorder, assignment, end)
 
     def _start(self, assignment: Assignment, directory: Path, earlier: list[Path], asked: float) -> None:
-        request = assignment.request
+        request = assignment.corrected_request
         late = request.structure_of is not None
         if request.structure_of is not None:
             request = replace(request, structure=self._structure_of(request.structure_of.job_id, asked))
+        earlier, last_steps = self._usable(earlier, asked)
         self._engine.start(
             request,
             directory=directory,
             files={role: self._services.artifacts.path(ref) for role, ref in request.files.items()},
             policy=self._services.settings.policy,
             checkpoints=[str(path / CHECKPOINTS) for path in earlier],
-            last_steps=self._last_steps(earlier, asked),
+            last_steps=last_steps,
             checkpoint_interval=self._services.settings.checkpoint,
             late=late,
             job=f"{self._id}_{self._number}",
         )
 
-    def _last_steps(self, earlier: list[Path], asked: float) -> list[int | None]:
-        """Return up to which step the samples of each earlier attempt count; a checkpoint beyond would leave a gap."""
+    def _usable(self, earlier: list[Path], asked: float) -> tuple[list[Path], list[int | None]]:
+        """Return the earlier attempts whose checkpoints this one may go on from.
+
+        And up to which step the samples of each count: a checkpoint beyond would leave a gap.
+        """
         if not earlier:
-            return []
+            return [], []
         segments = self._within_lease(lambda: self._store.segments(self._id), asked)
         last = {segment.attempt: segment.last_step for segment in segments}
-        return [last.get(int(path.name), 0) for path in earlier]
+        abandoned = max((segment.attempt for segment in segments if segment.abandoned), default=0)
+        usable = [path for path in earlier if int(path.name) > abandoned]
+        return usable, [last.get(int(path.name), 0) for path in usable]
 
     def _structure_of(self, job_id: str, asked: float) -> Structure:
         """Return the final structure of another job, which has succeeded."""
@@ -177,7 +183,7 @@ class AttemptRun:
             return Outcome(status=None)
         stopped = message.kind == "done" and message.fields["stopped"]
         if message.kind == "done" and not stopped and end.cause != "cancel":
-            return self._succeed(directory, recorder, message, end)
+            return self._succeed(directory, recorder, assignment, message, end)
         if message.kind == "done":
             write_results(directory, _results(message))
         self._beat_last(recorder)
@@ -188,7 +194,7 @@ class AttemptRun:
             )
         if end.cause == "pause" and stopped:
             return self._after(lambda: self._store.release(self._id, self._number, usage=usage))
-        return self._fail(self._why(message, assignment, end), usage)
+        return self._fail(self._why(message, assignment, end), usage, _correction(message, end))
 
     def _why(self, message: pipe.Message, assignment: Assignment, end: EndOfRun) -> Failure:
         """Say why a run ended without results."""
@@ -213,8 +219,12 @@ class AttemptRun:
         except StoreError as error:
             log.warning("job %s attempt %d: no last beat: %s", self._id, self._number, error)
 
-    def _succeed(self, directory: Path, recorder: Recorder, message: pipe.Message, end: EndOfRun) -> Outcome:
+    def _succeed(
+        self, directory: Path, recorder: Recorder, assignment: Assignment, message: pipe.Message, end: EndOfRun
+    ) -> Outcome:
         results = _results(message)
+        if assignment.corrected:
+            results = replace(results, provenance={**results.provenance, "corrected": dict(assignment.corrected)})
         write_results(directory, results)
         success = Success(
             step=recorder.step,
@@ -260,8 +270,10 @@ class AttemptRun:
             lambda: self._store.count_all(self._id, self._number, success.step) and self._tell(success),
         )
 
-    def _fail(self, failure: Failure, usage: Usage | None = None) -> Outcome:
-        outcome = self._after(lambda: self._store.fail(self._id, self._number, failure, usage=usage))
+    def _fail(self, failure: Failure, usage: Usage | None = None, correction: Correction | None = None) -> Outcome:
+        outcome = self._after(
+            lambda: self._store.fail(self._id, self._number, failure, usage=usage, correction=correction)
+        )
         return replace(outcome, failure=failure if outcome.status is not None else None)
 
     def _after(self, commit: Callable[[], JobRecord | None]) -> Outcome:
@@ -308,6 +320,12 @@ class AttemptRun:
 def _resumable(request: JobRequest) -> bool:
     """Say whether the engine of a request can go on from a checkpoint."""
     return request.task in getattr(registry.get(request.engine), "resumable", ())
+
+
+def _correction(message: pipe.Message, end: EndOfRun) -> Correction | None:
+    """Return what the engine would do differently, if it was not we who ended it."""
+    fields = message.fields.get("correction") if message.kind == "failed" and end.cause is None else None
+    return Correction(**fields) if fields else None
 
 
 def _results(message: pipe.Message) -> Results:

@@ -148,9 +148,10 @@ def _redirect_output(path: Path) -> None:
     os.close(log)
 
 
-def _failure(error: Exception) -> dict[str, str]:
+def _failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, EngineError):
-        return {"reason": error.reason, "message": error.message, "remedy": error.remedy}
+        words = {"reason": error.reason, "message": error.message, "remedy": error.remedy}
+        return words if error.correction is None else {**words, "correction": error.correction.to_json()}
     if isinstance(error, InputError):
         return {"reason": Reason.INPUT, "message": str(error), "remedy": ""}
     if isinstance(error, MemoryError):

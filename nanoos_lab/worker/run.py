@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nanoos_lab.broker.queue import in_plain_worker
 from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.status import Status
+from nanoos_lab.store.records import delivery
 from nanoos_lab.worker.attempt import AttemptRun
 from nanoos_lab.worker.keeper import make_pass
 from nanoos_lab.worker.nursery import PATIENCE, Nursery, NurseryGoneError
@@ -53,8 +54,8 @@ def run_job(job_id: str, attempt: int) -> str:
         make_pass(Reconciler(services.store, services.queue))
     try:
         outcome = AttemptRun(services, engine, job_id, attempt).run()
-        if outcome.status is not None and outcome.status.finished:
-            _offer_freed(services, job_id)
+        if outcome.status is Status.QUEUED or (outcome.status is not None and outcome.status.finished):
+            _offer(services, job_id, outcome.status)
     finally:
         engine.kill()
         engine.join(PATIENCE)
@@ -63,13 +64,14 @@ def run_job(job_id: str, attempt: int) -> str:
     return str(outcome.status) if isinstance(outcome.status, Status) else "stale"
 
 
-def _offer_freed(services: Services, job_id: str) -> None:
-    """Offer the jobs that waited for this one at once; if that cannot be now, the reconciler does it."""
+def _offer(services: Services, job_id: str, status: Status) -> None:
+    """Offer the jobs that waited for this one at once, or this one again; if it cannot be now, the reconciler does."""
     with suppress(ServiceError):
-        freed = services.store.freed(job_id)
-        if freed:
-            services.queue.put(freed)
-            services.store.mark_sent(freed)
+        again = status is Status.QUEUED
+        offered = [delivery(services.store.get(job_id))] if again else services.store.freed(job_id)
+        if offered:
+            services.queue.put(offered)
+            services.store.mark_sent(offered)
 
 
 def retire() -> None:

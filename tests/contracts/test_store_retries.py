@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nanoos_lab.core.errors import TransitionError
-from nanoos_lab.core.record import Assignment, Failure, Segment, Usage
+from nanoos_lab.core.record import Assignment, Correction, Failure, Segment, Usage
 from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.status import RETRIED, Reason, Status
 from tests.store.samples import HOLDER, submission
@@ -273,3 +273,63 @@ def until_promoted(store: Store) -> list[JobRecord]:
     found: list[JobRecord] = []
     until(lambda: found.extend(store.promote()) or found)
     return found
+
+
+SMALLER = Correction(changes={"timestep": 0.5}, why="a smaller timestep", from_start=True)
+
+
+class TestCorrections:
+    def correct(self, store: Store, record: JobRecord, correction: Correction = SMALLER) -> JobRecord:
+        claimed = run(store, record)
+        after = store.fail(claimed.id, claimed.attempt, because(Reason.CONVERGENCE), usage=USED, correction=correction)
+        assert after is not None
+        return after
+
+    def test_the_job_is_offered_again_with_other_parameters(self, store: Store) -> None:
+        record = self.correct(store, add(store, attempts=1))
+        assert (record.status, record.attempt, record.failures, record.failure) == (Status.QUEUED, 2, 0, None)
+        assignment = store.assignment(record.id)
+        assert assignment.corrected_request.parameters == {"steps": 10, "timestep": 0.5}
+        assert assignment.corrected == {"timestep": 0.5}
+        # What the user asked for stays what it was.
+        assert store.request(record.id).parameters == {"steps": 10}
+
+    def test_the_attempt_says_what_went_wrong_and_what_is_changed(self, store: Store) -> None:
+        record = self.correct(store, add(store))
+        [attempt] = store.attempts(record.id)
+        assert attempt.outcome == "corrected"
+        assert attempt.failure == because(Reason.CONVERGENCE)
+        assert attempt.correction == SMALLER
+        assert attempt.cpu == USED.cpu
+        assert [event.text for event in store.events(record.id) if event.kind == "correction"] == [SMALLER.why]
+        assert store.segments(record.id) == [Segment(attempt=1, last_step=0, abandoned=True)]
+
+    def test_later_corrections_go_on_from_the_earlier(self, store: Store) -> None:
+        record = self.correct(store, add(store))
+        record = self.correct(store, record, Correction(changes={"steps": 20}, why="more steps"))
+        assert store.assignment(record.id).corrected == {"timestep": 0.5, "steps": 20}
+        assert [segment.abandoned for segment in store.segments(record.id)] == [True, False]
+
+    def test_five_are_enough(self, store: Store) -> None:
+        record = add(store)
+        for _ in range(5):
+            record = self.correct(store, record)
+        record = self.correct(store, record)
+        assert (record.status, record.attempt, record.reason) == (Status.FAILED, 6, Reason.CONVERGENCE)
+        assert store.attempts(record.id)[-1].correction is None
+
+    def test_none_are_made_that_nobody_wants(self, store: Store) -> None:
+        assert self.correct(store, add(store, corrections=0)).status is Status.FAILED
+
+    def test_a_cancel_goes_before(self, store: Store) -> None:
+        claimed = run(store, add(store))
+        store.cancel(claimed.id)
+        after = store.fail(claimed.id, 1, because(Reason.CONVERGENCE), correction=SMALLER)
+        assert after is not None
+        assert after.status is Status.CANCELLED
+
+    def test_a_stale_attempt_corrects_nothing(self, store: Store) -> None:
+        claimed = run(store, add(store))
+        store.fail(claimed.id, 1, because(Reason.LOST))
+        assert store.fail(claimed.id, 1, because(Reason.CONVERGENCE), correction=SMALLER) is None
+        assert store.assignment(claimed.id).corrected == {}

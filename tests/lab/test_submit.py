@@ -253,3 +253,20 @@ def test_the_table_of_jobs_filters_and_shows_results(lab: Lab) -> None:
 def test_a_job_that_is_to_repeat_is_told_of_schedules(lab: Lab) -> None:
     with pytest.raises(InputError, match=r"nanoos_lab\.schedule"):
         lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, repeat=60)
+
+
+def test_a_failure_that_the_engine_knows_a_way_around_is_corrected(lab: Lab) -> None:
+    bad = {"engine": "mock", "task": "md", "steps": 20, "every": 5, "fail_at": 10, "fail_reason": "convergence"}
+    job = lab.submit(bulk("Cu"), **bad, needed_corrections=2, retries=1).wait(60)
+    assert job.status == "succeeded"
+    assert [attempt.outcome for attempt in job.attempts] == ["corrected", "corrected", "succeeded"]
+    assert job.attempts[0].correction.changes == {"needed_corrections": 1}
+    assert job.attempts[-1].provenance["corrected"] == {"needed_corrections": 1, "fail_at": None}
+    assert job.request.parameters["fail_at"] == 10
+    # Each began at step 0; what the earlier ones wrote does not count.
+    assert job.thermo.index.tolist() == [0, 5, 10, 15, 20]
+
+    plain = lab.submit(bulk("Cu"), **bad, needed_corrections=1, corrections=False).wait(60)
+    assert (plain.status, plain.record.reason, len(plain.attempts)) == ("failed", "convergence", 1)
+    many = lab.submit(bulk("Cu"), **bad, needed_corrections=9).wait(60)
+    assert (many.status, many.record.reason, len(many.attempts)) == ("failed", "convergence", 6)
