@@ -12,7 +12,7 @@ from nanoos_lab.cli.wording import standing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nanoos_lab.core.record import Attempt, JobRecord
+    from nanoos_lab.core.record import Attempt, Correction, Failure, JobRecord
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Limits
     from nanoos_lab.lab.job import Job
