@@ -90,7 +90,9 @@ def _run_bare(script: Path, length: _Length) -> float:
 
 
 def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> _Meter:
-    job = lab.submit(atoms, engine="lammps", task="md", temperature=90.0, steps=length.steps, every=length.every, **LJ)
+    job = lab.submit(
+        atoms, engine="lammps", task="md", temperature=90.0, steps=length.steps, every=length.every, cache=False, **LJ
+    )
     meter = _Meter(lab, job.id, length.learning)
     subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
     job.result(600)

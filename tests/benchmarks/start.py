@@ -42,7 +42,7 @@ def run(quick: bool) -> list[Figure]:
 def _seconds_to_start(lab: Lab, queue: str, engine: str, parameters: dict[str, Any]) -> float:
     """Return the time from the call of `submit` to the moment at which the run begins."""
     begin = time.time()
-    job = lab.submit(copper(2), engine=engine, task="md", steps=1, every=1, queue=queue, **parameters)
+    job = lab.submit(copper(2), engine=engine, task="md", steps=1, every=1, queue=queue, cache=False, **parameters)
     job.result(60)
     head = lab.services.artifacts.attempt_dir(job.id, 1) / FIRST_LINE
     return head.stat().st_mtime - begin

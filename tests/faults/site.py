@@ -66,14 +66,14 @@ class Site:
     _stopping: bool = False
 
     @classmethod
-    def open(cls, directory: Path, redis: Redis, database_url: str, workers: int = 2) -> Self:
+    def open(cls, directory: Path, redis: Redis, database_url: str, *, workers: int = 2, lease: float = LEASE) -> Self:
         """Open the lab and start the workers."""
         settings = Settings.load(
             redis_url=redis.url,
             database_url=database_url,
             artifacts_url=str(directory / "artifacts"),
             home=directory / "home",
-            lease=LEASE,
+            lease=lease,
             checkpoint=0.2,
         )
         site = cls(lab=Lab(settings), redis=redis, directory=directory, count=workers)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nanoos_lab.broker import embedded
+from nanoos_lab.worker.settings import Settings
 from tests.faults.site import Redis, Site
 from tests.faults.storm import Damage, run
 from tests.fixtures.programs import program
@@ -38,6 +39,16 @@ def test_on_sqlite_and_a_valkey_that_keeps_a_log(tmp_path: Path, record_testsuit
     redis = Redis([embedded._program()], tmp_path / "redis", keeps=True)
     site = Site.open(tmp_path, redis, f"sqlite:///{tmp_path}/store.sqlite")
     stands(run(site, jobs=JOBS, faults=FAULTS, seed=20261125), record_testsuite_property)
+
+
+@pytest.mark.timeout(900)
+def test_with_the_lease_that_labs_have(tmp_path: Path) -> None:
+    redis = Redis([embedded._program()], tmp_path / "redis", keeps=True)
+    lease = Settings.model_fields["lease"].default
+    site = Site.open(tmp_path, redis, f"sqlite:///{tmp_path}/store.sqlite", lease=lease)
+    damage = run(site, jobs=40, faults=6, seed=20261127)
+    assert damage.wrong == []
+    assert (sum(damage.ends.values()), sum(damage.faults.values())) == (40, 6)
 
 
 @pytest.mark.timeout(900)

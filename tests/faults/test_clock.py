@@ -1,0 +1,72 @@
+"""The clock of the computer is set by an hour, forwards or backwards, while a job runs: nothing comes of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.lab import local
+from nanoos_lab.lab.lab import Lab
+from nanoos_lab.worker.settings import Settings
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOUR = 3600
+#: Shorter than the run goes on after the jump.
+LEASE = 3.0
+
+
+def library() -> Path:
+    """Return what tells a process another time of day."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    assert found, "libfaketime is not installed: apt-get install libfaketime"
+    return found[0]
+
+
+@pytest.fixture
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file by which the clock of processes that start from now on is set; the time since the boot stays."""
+    file = tmp_path / "clock"
+    file.write_text("+0")
+    monkeypatch.setenv("LD_PRELOAD", str(library()))
+    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(file))
+    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
+    monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    return file
+
+
+@pytest.fixture
+def lab(tmp_path: Path, clock: Path) -> Iterator[Lab]:
+    """An embedded lab, all of whose processes look at that clock."""
+    with Lab(Settings.load(home=tmp_path / "home", concurrency=1, lease=LEASE)) as lab:
+        yield lab
+        local.stop(lab.settings, now=True)
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_run_goes_on_whatever_the_clock_says(lab: Lab, clock: Path, jump: int) -> None:
+    job = lab.submit(bulk("Cu"), engine="mock", task="md", steps=100, every=10, duration=4 * LEASE)
+    until(lambda: job.status == "running" and len(job.thermo) > 0)
+    clock.write_text(f"{jump:+d}")
+    until(lambda: job.status.finished, seconds=60)
+    assert job.status == "succeeded"
+    assert [attempt.outcome for attempt in job.attempts] == ["succeeded"]
+    assert job.thermo.index.tolist() == list(range(0, 101, 10))
+    # The store was there when the clock was set.
+    assert abs(job.record.ended - job.record.started - timedelta(seconds=jump)) < timedelta(seconds=60)
+
+
+def test_new_jobs_and_cancels_are_heard_after_the_clock_was_set(lab: Lab, clock: Path) -> None:
+    job = lab.submit(bulk("Cu"), engine="mock", task="md", steps=100, every=10, duration=60.0)
+    until(lambda: job.status == "running" and len(job.thermo) > 0)
+    clock.write_text(f"{-HOUR:+d}")
+    after = lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5)
+    job.cancel()
+    until(lambda: job.status.finished and after.status.finished, seconds=60)
+    assert (job.status, after.status) == ("cancelled", "succeeded")
