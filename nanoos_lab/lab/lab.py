@@ -18,6 +18,7 @@ from nanoos_lab.lab.prepare import prepare_many
 from nanoos_lab.lab.sweep import sweep, units_of
 from nanoos_lab.lab.watch import Watch
 from nanoos_lab.store.queries import JobQuery
+from nanoos_lab.worker.reaper import Reconciler
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
 
@@ -234,6 +235,11 @@ class Lab:
             return
         self.services.store.mark_sent(deliveries)
 
+    def _offer_freed(self) -> None:
+        """Offer the jobs that waited for those which have just ended; if that fails, the reconciler does it later."""
+        with suppress(NanoosError):
+            Reconciler(self.services.store, self.services.queue).send()
+
     def start(self) -> None:
         """Start what the embedded lab lacks; a cluster's services are other people's."""
         if self.settings.embedded:
@@ -321,6 +327,8 @@ class Lab:
             if not record.status.finished or record.status is Status.CANCELLED
         ]
         self._hint(records, "cancel")
+        if any(record.status.finished for record in records):
+            self._offer_freed()
         return len(records)
 
     def delete(self, jobs: Job | str | Iterable[Job | str], *, dry_run: bool = False) -> Pruned:

@@ -84,7 +84,7 @@ class Reconciler:
         expired = self._expire()
         promoted = tuple(self._store.promote())
         scheduled = tuple(self._schedules.submit_due())
-        return Reconciled(expired=expired, promoted=promoted, scheduled=scheduled, sent=self._send())
+        return Reconciled(expired=expired, promoted=promoted, scheduled=scheduled, sent=self.send())
 
     def _expire(self) -> tuple[JobRecord, ...]:
         """End attempts whose lease is over: after a sleep or a set clock, all leases may seem to be."""
@@ -103,7 +103,14 @@ class Reconciler:
         """
         return attempt.host == socket.gethostname() and overdue <= self._store.lease and _lives(attempt)
 
-    def _send(self) -> int:
+    def send(self) -> int:
+        """Send the messages that are due, and return how many were missing.
+
+        Raises
+        ------
+        ServiceError
+            If store or broker do not answer.
+        """
         waiting = self._store.undelivered()
         held = self._queue.held(waiting) if waiting else set()
         missing = [delivery for delivery in waiting if delivery.message_id not in held]

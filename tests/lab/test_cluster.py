@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ase.build import bulk
 from nanoos_lab.core.errors import BrokerError, InputError, SettingsError, StoreError
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.lab import Lab
+from nanoos_lab.store.records import delivery
 from nanoos_lab.worker.settings import Settings
 from tests.waiting import until
 
@@ -158,3 +160,14 @@ def test_calculators_by_name_are_free_at_home_and_listed_on_a_cluster(settings: 
     assert settings.policy.calculators == ()
     listed = Settings.load(home=tmp_path, calculators="a.b:C, d:E")
     assert listed.policy.calculators == ("a.b:C", "d:E")
+
+
+def test_what_a_cancel_frees_is_offered_at_once(cluster: Lab) -> None:
+    """Where no worker runs yet, nobody else would do it."""
+    later = datetime.now(UTC) + timedelta(days=1)
+    parent = cluster.submit(COPPER, engine="mock", task="md", steps=10, not_before=later)
+    child = cluster.submit(COPPER, engine="mock", task="md", steps=10, after=parent, after_failure="run")
+    assert child.status == "pending"
+    assert parent.cancel()
+    assert child.status == "queued"
+    assert cluster.services.queue.held([delivery(child.record)]) == {f"{child.id}_1"}
