@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 EVENTS_KEPT = 1000
 #: Seconds for which they are kept after the last one.
 EVENTS_TTL = 24 * 3600
+#: Seconds after which that time begins anew, at the next event; a command for each one would double its cost.
+_RENEWED = 60
 #: Seconds for which the newest frame is kept.
 FRAME_TTL = 120
 #: Seconds that a run waits for the server at most, once per pause.
@@ -152,6 +154,8 @@ class LiveWriter:
         self._report_trouble = _Trouble()
         self._listen_trouble = _Trouble()
         self._orders: PubSub | None = None
+        #: When the time for which a key is kept is to be set anew.
+        self._renew_at: dict[str, float] = {}
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Append an event: its "kind", and plain values."""
@@ -214,7 +218,9 @@ class LiveWriter:
     def _add(self, pipeline: Pipeline, key: str, event: Mapping[str, Any], **cap: Any) -> None:
         full = {"at": time.time(), "attempt": self._attempt, **event}
         pipeline.xadd(key, {"event": json.dumps(full, default=str)}, **cap)
-        pipeline.expire(key, EVENTS_TTL)
+        if time.monotonic() > self._renew_at.get(key, 0.0):
+            pipeline.expire(key, EVENTS_TTL)
+            self._renew_at[key] = time.monotonic() + _RENEWED
 
     def _listen(self) -> PubSub | None:
         """Return the subscription to the orders, made if need be; None while the server is away."""
