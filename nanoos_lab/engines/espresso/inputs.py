@@ -1,0 +1,384 @@
+"""The text of pw.x's input. Pure: nothing here touches the program or the disk.
+
+Keywords: https://www.quantum-espresso.org/Doc/INPUT_PW.html
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import units
+from ase.constraints import FixAtoms, FixCartesian
+
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError
+from nanoos_lab.engines.espresso import keywords
+from nanoos_lab.engines.espresso.parameters import (
+    DEGAUSS,
+    KSPACING,
+    EspressoMDParameters,
+    EspressoParameters,
+    EspressoRelaxParameters,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ase import Atoms
+
+    from nanoos_lab.engines.espresso.keywords import Namelists, Value
+    from nanoos_lab.engines.espresso.pseudos import Cutoffs, Pseudo
+
+    Array = np.ndarray[Any, Any]
+
+#: The first word of the names of all files that pw.x writes.
+PREFIX = "pwscf"
+#: Directories in the working directory: what pw.x writes for itself, and the pseudopotentials.
+OUTDIR, PSEUDO_DIR = "out", "pseudo"
+#: Atoms nearer than this overlap, in Å: no bond is shorter than that of H₂, 0.74 Å.
+NEAREST = 0.4
+#: pw.x's unit of time in units of fs: Rydberg's.
+TIME = 4.8378e-2
+
+_RY_PER_BOHR = units.Ry / units.Bohr
+_KBAR = 0.1 * units.GPa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """How a run begins, where it is not the first."""
+
+    #: Steps of the optimiser that are left; None for all.
+    steps: int | None = None
+    #: Whether pw.x finds its own restart files.
+    restart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Species:
+    """Atoms of one element and one initial magnetic moment."""
+
+    #: Its name in the input.
+    label: str
+    #: Chemical symbol.
+    symbol: str
+    #: Initial magnetic moment, in Bohr magnetons.
+    magmom: float
+    #: Mass, in u.
+    mass: float
+
+
+def write_inputs(
+    atoms: Atoms,
+    parameters: EspressoParameters,
+    pseudos: Mapping[str, Pseudo],
+    cutoffs: Cutoffs | None,
+    start: Start | None = None,
+) -> str:
+    """Return the text of the input.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    parameters
+        The task's.
+    pseudos
+        Pseudopotential by element.
+    cutoffs
+        What their family recommends, if it does.
+    start
+        How the run begins, if it goes on from an earlier one.
+
+    Raises
+    ------
+    InputError
+        If structure, parameters and pseudopotentials do not go together.
+    """
+    start = start or Start()
+    kinds, of_atoms = species(atoms)
+    namelists = {
+        "control": _control(parameters, start),
+        "system": _system(atoms, parameters, pseudos, cutoffs, kinds),
+        "electrons": _electrons(parameters),
+        **_motion(atoms, parameters),
+    }
+    blocks = [
+        keywords.text(keywords.merged(namelists, parameters.input)),
+        "ATOMIC_SPECIES",
+        *(f"{kind.label} {kind.mass:.6f} {pseudos[kind.symbol].name}" for kind in kinds),
+        *_kpoints(atoms, parameters),
+        "CELL_PARAMETERS angstrom",
+        *(_vector(row) for row in atoms.cell.array),
+        "ATOMIC_POSITIONS angstrom",
+        *_positions(atoms, [kinds[index].label for index in of_atoms]),
+    ]
+    return "\n".join(blocks) + "\n"
+
+
+def check(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo], cutoffs: Cutoffs | None) -> None:
+    """Raise an InputError if pw.x could not run it, or would run something else than was meant."""
+    if atoms.cell.rank < 3 or atoms.cell.volume < 1e-3:
+        raise StructureError(
+            "pw.x needs a cell with a volume, molecules too: atoms.center(vacuum=6) puts them into one"
+        )
+    _check_distances(atoms)
+    _check_electrons(atoms, parameters, pseudos)
+    _check_constraints(atoms, parameters)
+    write_inputs(atoms, parameters, pseudos, cutoffs)
+
+
+def mesh(atoms: Atoms, parameters: EspressoParameters) -> tuple[int, int, int] | None:
+    """Return the divisions of the mesh of k-points; None for Γ alone.
+
+    Raises
+    ------
+    ParameterError
+        If a structure that is not periodic is to have k-points.
+    """
+    if not atoms.pbc.any():
+        for name in ("kpts", "kspacing"):
+            value = getattr(parameters, name)
+            if value not in (None, (1, 1, 1)):
+                raise ParameterError(name, value, "none for a structure that is not periodic, which has only Γ")
+        return None
+    if parameters.kpts is not None:
+        divisions = parameters.kpts
+        for axis, periodic in enumerate(atoms.pbc):
+            if not periodic and divisions[axis] > 1:
+                raise ParameterError("kpts", divisions, f"1 along axis {axis}, in which the structure is not periodic")
+        return divisions
+    spacing = parameters.kspacing or KSPACING
+    lengths = 2 * math.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
+    # A length that is a multiple of the spacing save for rounding does not need one division more.
+    counts = np.where(atoms.pbc, np.maximum(1, np.ceil(lengths / spacing - 1e-9)), 1)
+    first, second, third = (int(count) for count in counts)
+    return first, second, third
+
+
+def species(atoms: Atoms) -> tuple[list[Species], list[int]]:
+    """Return the kinds of atoms, by element and initial magnetic moment, and the kind of each atom."""
+    moments = atoms.get_initial_magnetic_moments()
+    if moments.ndim > 1:
+        raise StructureError("non-collinear magnetic moments are not implemented; give one number per atom")
+    masses = atoms.get_masses()
+    found: dict[tuple[str, float], int] = {}
+    kinds: list[Species] = []
+    of_atoms = []
+    for symbol, moment, mass in zip(atoms.symbols, moments.tolist(), masses.tolist(), strict=True):
+        key = (symbol, round(moment, 6))
+        if key not in found:
+            found[key] = len(kinds)
+            count = sum(kind.symbol == symbol for kind in kinds)
+            label = f"{symbol}{count}" if count else symbol
+            kinds.append(Species(label=label, symbol=symbol, magmom=key[1], mass=mass))
+        of_atoms.append(found[key])
+    return kinds, of_atoms
+
+
+def electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> float:
+    """Return the number of valence electrons in the cell."""
+    return sum(pseudos[symbol].header.valence for symbol in atoms.symbols) - parameters.charge
+
+
+# -- the namelists -----------------------------------------------------------------------------------------------------
+
+
+def _control(parameters: EspressoParameters, start: Start) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        "calculation": calculation(parameters),
+        "prefix": PREFIX,
+        "outdir": OUTDIR,
+        "pseudo_dir": PSEUDO_DIR,
+        "restart_mode": "restart" if start.restart else "from_scratch",
+        "tprnfor": True,
+        "tstress": True,
+    }
+    if isinstance(parameters, EspressoRelaxParameters):
+        # The steps of the optimiser lie between the SCF cycles, which pw.x counts.
+        values["nstep"] = (parameters.steps if start.steps is None else start.steps) + 1
+        # pw.x compares each component; so the largest force is met, too. The energy has no say in it.
+        values["forc_conv_thr"] = parameters.fmax / math.sqrt(3) / _RY_PER_BOHR
+        values["etot_conv_thr"] = 1.0
+    if isinstance(parameters, EspressoMDParameters):
+        values["nstep"] = (parameters.steps if start.steps is None else start.steps) + 1
+        values["dt"] = parameters.timestep / TIME
+    return values
+
+
+def calculation(parameters: EspressoParameters) -> str:
+    """Return pw.x's word for the task."""
+    if isinstance(parameters, EspressoRelaxParameters):
+        return "vc-relax" if parameters.cell == "free" else "relax"
+    return "md" if isinstance(parameters, EspressoMDParameters) else "scf"
+
+
+def _system(
+    atoms: Atoms,
+    parameters: EspressoParameters,
+    pseudos: Mapping[str, Pseudo],
+    cutoffs: Cutoffs | None,
+    kinds: list[Species],
+) -> dict[str, Value]:
+    wfc, rho = _cutoffs(parameters, cutoffs, pseudos)
+    values: dict[str, Value] = {"ibrav": 0, "nat": len(atoms), "ntyp": len(kinds), "ecutwfc": wfc}
+    if rho is not None:
+        values["ecutrho"] = rho
+    if parameters.charge:
+        values["tot_charge"] = parameters.charge
+    if parameters.nbnd is not None:
+        values["nbnd"] = parameters.nbnd
+    values |= _occupations(parameters)
+    if any(kind.magmom for kind in kinds):
+        values["nspin"] = 2
+        for number, kind in enumerate(kinds, start=1):
+            share = kind.magmom / pseudos[kind.symbol].header.valence
+            values[f"starting_magnetization({number})"] = max(-1.0, min(1.0, share))
+    return values
+
+
+def _cutoffs(
+    parameters: EspressoParameters, cutoffs: Cutoffs | None, pseudos: Mapping[str, Pseudo]
+) -> tuple[float, float | None]:
+    if parameters.ecutwfc is not None:
+        return parameters.ecutwfc, parameters.ecutrho
+    if cutoffs is None:
+        said = [f"{one.name} {one.header.cutoff_wfc:g}" for one in pseudos.values() if one.header.cutoff_wfc]
+        hint = f"; the files suggest, in Ry: {', '.join(said)}" if said else ""
+        raise ParameterError("ecutwfc", None, f"a cut-off in Ry, since no table recommends one{hint}")
+    return cutoffs.wfc, cutoffs.rho
+
+
+def _occupations(parameters: EspressoParameters) -> dict[str, Value]:
+    if parameters.smearing is None:
+        return {}
+    if parameters.smearing == "tetrahedra":
+        return {"occupations": "tetrahedra_opt"}
+    return {
+        "occupations": "smearing",
+        "smearing": parameters.smearing,
+        "degauss": parameters.degauss or DEGAUSS,
+    }
+
+
+def _electrons(parameters: EspressoParameters) -> dict[str, Value]:
+    return {
+        "conv_thr": parameters.conv_thr,
+        "electron_maxstep": parameters.scf_steps,
+        "mixing_beta": parameters.mixing_beta,
+        "diagonalization": parameters.diagonalization,
+    }
+
+
+def _motion(atoms: Atoms, parameters: EspressoParameters) -> Namelists:
+    if isinstance(parameters, EspressoMDParameters):
+        return {"ions": {"ion_dynamics": "verlet"}}
+    if not isinstance(parameters, EspressoRelaxParameters):
+        return {}
+    found: Namelists = {"ions": {"ion_dynamics": "bfgs"}}
+    if parameters.cell == "free":
+        largest = parameters.fmax * len(atoms) / atoms.cell.volume / math.sqrt(3)
+        cell: dict[str, Value] = {
+            "cell_dynamics": "bfgs",
+            "press": parameters.pressure * 10,
+            "press_conv_thr": largest / _KBAR,
+        }
+        if parameters.cell_factor is not None:
+            cell["cell_factor"] = parameters.cell_factor
+        found["cell"] = cell
+    return found
+
+
+# -- the cards ---------------------------------------------------------------------------------------------------------
+
+
+def _kpoints(atoms: Atoms, parameters: EspressoParameters) -> list[str]:
+    divisions = mesh(atoms, parameters)
+    if divisions is None:
+        return ["K_POINTS gamma"]
+    shifts = [int(parameters.kshift and count > 1) for count in divisions]
+    return ["K_POINTS automatic", " ".join(map(str, [*divisions, *shifts]))]
+
+
+def _vector(row: Array) -> str:
+    return " ".join(f"{value:.14f}" for value in row)
+
+
+def _positions(atoms: Atoms, labels: list[str]) -> list[str]:
+    moves = free_components(atoms)
+    lines = []
+    for label, row, free in zip(labels, atoms.positions, moves, strict=True):
+        flags = "" if free.all() else " " + " ".join(str(int(each)) for each in free)
+        lines.append(f"{label} {_vector(row)}{flags}")
+    return lines
+
+
+def free_components(atoms: Atoms) -> Array:
+    """Return which components of the positions may move, shape (atoms, 3).
+
+    Raises
+    ------
+    StructureError
+        For a constraint that pw.x's input cannot say.
+    """
+    free = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            free[constraint.index] = False
+        elif isinstance(constraint, FixCartesian):
+            free[constraint.index] &= ~np.asarray(constraint.mask, dtype=bool)
+        else:
+            kind = type(constraint).__name__
+            raise StructureError(f"constraint {kind} cannot be kept by pw.x; FixAtoms and FixCartesian can")
+    return free
+
+
+# -- the checks --------------------------------------------------------------------------------------------------------
+
+
+def _check_distances(atoms: Atoms) -> None:
+    from ase.neighborlist import neighbor_list
+
+    first, second, distances = neighbor_list("ijd", atoms, NEAREST)
+    if len(distances):
+        nearest = int(np.argmin(distances))
+        one, other = sorted((int(first[nearest]), int(second[nearest])))
+        raise StructureError(
+            f"atoms {one} and {other} overlap: they are {distances[nearest]:.3f} Å apart, periodic images included"
+        )
+
+
+def _check_electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> None:
+    count = electrons(atoms, parameters, pseudos)
+    if count <= 0:
+        raise ParameterError("charge", parameters.charge, f"less than the {count + parameters.charge:g} electrons")
+    if parameters.smearing is not None:
+        return
+    polarised = any(kind.magmom for kind in species(atoms)[0])
+    total = parameters.asked("system", "tot_magnetization")
+    if polarised and total is None:
+        raise ParameterError(
+            "smearing",
+            None,
+            "one of pw.x's kinds, or input={'system': {'tot_magnetization': …}}, for a structure with magnetic moments",
+        )
+    if not polarised and abs(count / 2 - round(count / 2)) > 1e-6:
+        raise ParameterError(
+            "smearing", None, f"one of pw.x's kinds, since {count:g} electrons cannot all be in pairs"
+        )
+
+
+def _check_constraints(atoms: Atoms, parameters: EspressoParameters) -> None:
+    free = free_components(atoms)
+    if not isinstance(parameters, (EspressoRelaxParameters, EspressoMDParameters)):
+        return
+    moves_cell = isinstance(parameters, EspressoRelaxParameters) and parameters.cell == "free"
+    if moves_cell and not atoms.pbc.all():
+        raise StructureError(f"a cell can change only if it is periodic in all directions; pbc is {atoms.pbc.tolist()}")
+    if moves_cell and not free.all():
+        raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")
+    if not free.any():
+        raise InputError("constraints fix all atoms, so there is nothing to move")

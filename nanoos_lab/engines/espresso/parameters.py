@@ -1,0 +1,137 @@
+"""Parameters of the tasks of engine ``espresso``.
+
+A parameter with the name of one of pw.x's keywords is in pw.x's unit, Ry; the others are in ASE's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge, Le
+from pydantic import BeforeValidator, StringConstraints, model_validator
+
+from nanoos_lab.core.errors import ParameterError
+from nanoos_lab.core.parameters import Every, RelaxParameters, StaticParameters, TaskParameters, field
+from nanoos_lab.engines.espresso import keywords
+
+if TYPE_CHECKING:
+    from typing import Self
+
+#: Distance of k-points in reciprocal space unless the user says otherwise, in 1/Å.
+KSPACING = 0.25
+#: Width of a smearing unless the user says otherwise, in Ry.
+DEGAUSS = 0.02
+#: The diagonalizations that pw.x offers, in the order in which a failing one is followed by another.
+DIAGONALIZATIONS = ("david", "paro", "cg")
+
+
+def _path_as_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+Name = Annotated[str, BeforeValidator(_path_as_text), StringConstraints(min_length=1)]
+Divisions = Annotated[int, Ge(1), Le(1000)]
+Mesh = tuple[Divisions, Divisions, Divisions]
+Smearing = Literal["gaussian", "methfessel-paxton", "marzari-vanderbilt", "fermi-dirac", "tetrahedra"]
+
+
+class EspressoParameters(TaskParameters):
+    """How the electrons are calculated, whatever the atoms do."""
+
+    pseudopotentials: Name | None = field(
+        None,
+        doc="directory of UPF files, with a table in JSON or without; NANOOS_PSEUDO_DIR or that of pw.x's package "
+        "unless given",
+    )
+    family: Name | None = field(
+        None, doc="name of the table in that directory, without .json; needed if it has several"
+    )
+    pseudos: dict[str, Name] = field(
+        {}, doc="element → UPF file: a name in that directory, or a path; needed where several are for an element"
+    )
+    ecutwfc: float | None = field(
+        None, unit="Ry", gt=0, le=1e4, doc="cut-off of the wave functions; from the table unless given"
+    )
+    ecutrho: float | None = field(
+        None, unit="Ry", gt=0, le=1e5, doc="cut-off of the density; from the table, or 4 ecutwfc, unless given"
+    )
+    kpts: Mesh | None = field(None, doc="divisions of the mesh of k-points")
+    kspacing: float | None = field(
+        None,
+        unit="1/Å",
+        gt=0,
+        le=100,
+        doc=f"distance of k-points, factor 2π included; {KSPACING} unless kpts are given",
+    )
+    kshift: bool = field(False, doc="whether the mesh is shifted by half a division, so that it avoids Γ")
+    smearing: Smearing | None = field(
+        None, doc="how levels near the Fermi energy are occupied; none for insulators, needed for metals"
+    )
+    degauss: float | None = field(
+        None, unit="Ry", gt=0, le=10, doc=f"width of the smearing; {DEGAUSS} unless given, tetrahedra have none"
+    )
+    charge: float = field(0.0, unit="e", ge=-100, le=100, doc="charge of the cell")
+    nbnd: int | None = field(None, ge=1, le=10**6, doc="number of bands; pw.x's choice unless given")
+    conv_thr: float = field(1e-8, unit="Ry", gt=0, le=1, doc="error of the energy at which the SCF cycle has converged")
+    scf_steps: int = field(100, ge=1, le=10**5, doc="most iterations of an SCF cycle")
+    mixing_beta: float = field(0.7, gt=0, le=1, doc="share of the new density that is mixed into the old one")
+    diagonalization: Literal["david", "cg", "ppcg", "paro"] = field("david", doc="how bands are found")
+    input: dict[str, dict[str, bool | int | float | str]] = field(
+        {}, doc="further keywords of pw.x: namelist → keyword → value"
+    )
+
+    @model_validator(mode="after")
+    def _choices_agree(self) -> Self:
+        if self.kpts is not None and self.kspacing is not None:
+            raise ParameterError("kspacing", self.kspacing, "only without kpts")
+        if self.degauss is not None and self.smearing in (None, "tetrahedra"):
+            raise ParameterError("degauss", self.degauss, "only with a smearing that has a width")
+        if self.ecutrho is not None and self.ecutwfc is None:
+            raise ParameterError("ecutrho", self.ecutrho, "only with ecutwfc")
+        keywords.check(self.input)
+        return self
+
+    def asked(self, namelist: str, keyword: str) -> bool | int | float | str | None:
+        """Return the value of a keyword that the user has set in `input`, None if not."""
+        return next((value for name, value in self.input.get(namelist, {}).items() if name.lower() == keyword), None)
+
+
+class EspressoStaticParameters(StaticParameters, EspressoParameters):
+    """Energy, forces and stress of the structure as it is; one row for each iteration of the SCF cycle."""
+
+
+class EspressoRelaxParameters(RelaxParameters, EspressoParameters):
+    """Move the atoms, and the cell if it is free, until the forces vanish, by pw.x's BFGS.
+
+    With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's cell filters; it is
+    pw.x's last SCF cycle, with plane waves for the new cell, that gives the results.
+    """
+
+    steps: Annotated[int, Ge(0), Le(10**6)] = field(100, doc="most steps of the optimiser")
+    pressure: float = field(0.0, unit="GPa", ge=-1e3, le=1e4, doc="pressure on the free cell")
+    cell_factor: float | None = field(
+        None, gt=0.5, le=16, doc="how much larger than the cell its plane waves may become; pw.x's 2 unless given"
+    )
+
+    @model_validator(mode="after")
+    def _only_a_free_cell_has_a_pressure(self) -> Self:
+        if self.pressure and self.cell == "fixed":
+            raise ParameterError("pressure", self.pressure, "only with cell='free'")
+        if self.cell_factor is not None and self.cell == "fixed":
+            raise ParameterError("cell_factor", self.cell_factor, "only with cell='free'")
+        return self
+
+
+class EspressoVcRelaxParameters(EspressoRelaxParameters):
+    """Move the atoms and the cell until forces and stress vanish: task "relax" with a free cell."""
+
+    cell: Literal["free"] = field("free", doc="the cell relaxes")
+
+
+class EspressoMDParameters(EspressoParameters):
+    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, at constant energy."""
+
+    steps: Annotated[int, Ge(1), Le(10**7)] = field(doc="number of steps")
+    timestep: float = field(1.0, unit="fs", gt=0, le=100, doc="time of one step")
+    every: Every = field(1, doc="steps between samples of frames and thermo")

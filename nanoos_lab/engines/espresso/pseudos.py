@@ -1,0 +1,303 @@
+"""From the user's choice to pseudopotential files: found, unambiguous, of the right element, and as they were made.
+
+A family is a directory of UPF files. A table beside them, in JSON, may say which file is for which element, its MD5 or
+SHA-256, and which cut-offs it needs; the tables of SSSP (https://doi.org/10.1038/s41524-018-0127-2) have this form::
+
+    {"Si": {"filename": "Si.UPF", "md5": "…", "cutoff_wfc": 30.0, "cutoff_rho": 240.0}, …}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase.data import atomic_numbers
+
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso import upf
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from nanoos_lab.engines.espresso.upf import Header
+
+#: Variables that name the directory of pseudopotentials, ours first, then pw.x's own.
+VARIABLES = ("NANOOS_PSEUDO_DIR", "ESPRESSO_PSEUDO")
+#: Where pw.x's packages have them, from the directory of the program.
+_BESIDE = ("../share/espresso/pseudo", "../pseudo")
+#: Role of the table among the input files.
+TABLE = "family"
+_PREFIX = "pseudo_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pseudo:
+    """One pseudopotential."""
+
+    #: Its file name.
+    name: str
+    #: What it is for.
+    header: Header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutoffs:
+    """Cut-offs that a family recommends for some elements, in Ry."""
+
+    #: For the wave functions.
+    wfc: float
+    #: For the charge density; None: four times the other, which does for norm-conserving ones.
+    rho: float | None
+
+
+def role(element: str) -> str:
+    """Return the role of an element's pseudopotential among the input files."""
+    return _PREFIX + element
+
+
+def directory(given: str | None) -> Path | None:
+    """Return the directory of the pseudopotentials: the given one, else the first that is there.
+
+    Raises
+    ------
+    ParameterError
+        If the given one is not there.
+    """
+    if given is not None:
+        if not Path(given).expanduser().is_dir():
+            raise ParameterError("pseudopotentials", given, f"there is no directory {Path(given).absolute()}")
+        return Path(given).expanduser().resolve()
+    for variable in VARIABLES:
+        if (named := os.environ.get(variable)) and Path(named).is_dir():
+            return Path(named)
+    where = program.find("pw.x")
+    beside = [Path(os.path.normpath(where.resolve().parent / place)) for place in _BESIDE] if where else []
+    return next((place for place in beside if place.is_dir()), None)
+
+
+def choose(
+    elements: Collection[str], *, place: Path | None, named: Mapping[str, str], family: str | None
+) -> dict[str, Path]:
+    """Return the input files by their role: a pseudopotential for each element, and the table, if there is one.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols of the structure.
+    place
+        The directory, see `directory`.
+    named
+        Files for some elements: names in the directory, or paths.
+    family
+        Name of the table without its ending, where the directory has several.
+
+    Raises
+    ------
+    InputError
+        If there is none for an element, or several; or a file is not what the table says, or of another element.
+    """
+    files = {role(symbol): _named(symbol, name, place) for symbol, name in named.items() if symbol in elements}
+    for symbol in named:
+        if symbol not in atomic_numbers:
+            raise UnknownNameError("element in pseudos", symbol, elements)
+    rest = sorted(symbol for symbol in elements if role(symbol) not in files)
+    if rest and place is None:
+        raise ParameterError(
+            "pseudopotentials", None, f"the directory of pseudopotential files, which may also be in {VARIABLES[0]}"
+        )
+    table = _table(place, family) if place is not None and (rest or family) else None
+    if table is not None and place is not None:
+        entries = read_table(table)
+        files |= {role(symbol): _listed(symbol, entries, place, table.name) for symbol in rest}
+        files[TABLE] = table
+    elif rest and place is not None:
+        files |= _only_ones(rest, place)
+    return files
+
+
+def read_all(files: Mapping[str, Path], names: Mapping[str, str] | None = None) -> dict[str, Pseudo]:
+    """Read the headers of the pseudopotentials among input files, by element; check that they fit together.
+
+    Parameters
+    ----------
+    files
+        Input files by role.
+    names
+        Their own names by role, where the files lie under others.
+
+    Raises
+    ------
+    InputError
+        If a file is not of its element, or functionals differ.
+    """
+    found = {}
+    for role_, path in files.items():
+        if role_.startswith(_PREFIX):
+            symbol = role_.removeprefix(_PREFIX)
+            found[symbol] = Pseudo(name=(names or {}).get(role_, path.name), header=_header(path))
+            if found[symbol].header.element != symbol:
+                other = found[symbol].header.element
+                raise ParameterError("pseudos", {symbol: found[symbol].name}, f"that file is for {other}, not {symbol}")
+    return found
+
+
+def check_functionals(pseudos: Mapping[str, Pseudo]) -> None:
+    """Raise unless all pseudopotentials are of one functional.
+
+    Raises
+    ------
+    ParameterError
+        Names the functional of each.
+    """
+    if len({one.header.functional for one in pseudos.values()}) > 1:
+        each = ", ".join(f"{one.name}: {one.header.functional}" for one in pseudos.values())
+        raise ParameterError(
+            "pseudos",
+            {symbol: one.name for symbol, one in pseudos.items()},
+            f"files of one functional, or input={{'system': {{'input_dft': …}}}}; they are of different ones ({each})",
+        )
+
+
+def cutoffs(files: Mapping[str, Path], elements: Iterable[str]) -> Cutoffs | None:
+    """Return the cut-offs that the table among input files recommends; None if it does not for each element.
+
+    The highest of each kind counts. Cut-offs in the files themselves are their authors' guesses and do not.
+    """
+    if TABLE not in files:
+        return None
+    entries = read_table(files[TABLE])
+    pairs = [_pair(entries.get(symbol, {})) for symbol in elements]
+    if not pairs or any(wfc is None for wfc, _ in pairs):
+        return None
+    rhos = [rho for _, rho in pairs if rho is not None]
+    return Cutoffs(wfc=max(wfc for wfc, _ in pairs if wfc is not None), rho=max(rhos) if rhos else None)
+
+
+def read_table(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of a family's table by element.
+
+    Raises
+    ------
+    ParameterError
+        If the file is not such a table.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParameterError("family", path.name, f"its table cannot be read: {error}") from None
+    if not is_table(values):
+        raise ParameterError("family", path.name, "a table of element → filename, md5, cutoff_wfc, cutoff_rho")
+    return dict(values)
+
+
+def is_table(values: object) -> bool:
+    """Say whether a value read from JSON is the table of a family."""
+    return (
+        isinstance(values, dict)
+        and bool(values)
+        and all(
+            key in atomic_numbers and isinstance(entry, dict) and isinstance(entry.get("filename"), str)
+            for key, entry in values.items()
+        )
+    )
+
+
+def _pair(entry: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    wfc = entry.get("cutoff_wfc", entry.get("cutoff"))
+    rho = entry.get("cutoff_rho")
+    if wfc is not None and rho is None and "dual" in entry:
+        rho = wfc * entry["dual"]
+    return (None if wfc is None else float(wfc)), (None if rho is None else float(rho))
+
+
+def _named(symbol: str, name: str, place: Path | None) -> Path:
+    given = Path(name).expanduser()
+    if given.name == name and place is not None and (place / name).is_file():
+        return place / name
+    if given.is_file():
+        return given.resolve()
+    if given.name == name and place is not None:
+        known = [path.name for path in place.iterdir() if path.suffix.lower() == ".upf"]
+        raise UnknownNameError(f"pseudopotential for {symbol} in {place}", name, known)
+    raise ParameterError("pseudos", {symbol: name}, f"there is no file {given.absolute()}")
+
+
+def _table(place: Path, family: str | None) -> Path | None:
+    tables = {path.stem: path for path in sorted(place.glob("*.json")) if _looks_like_table(path)}
+    if family is not None:
+        if family not in tables:
+            raise UnknownNameError(f"family in {place}", family, tables)
+        return tables[family]
+    if len(tables) > 1:
+        raise ParameterError("family", None, f"one of {', '.join(map(repr, tables))}, all of which are in {place}")
+    return next(iter(tables.values()), None)
+
+
+def _looks_like_table(path: Path) -> bool:
+    try:
+        return is_table(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+
+
+def _listed(symbol: str, entries: Mapping[str, Mapping[str, Any]], place: Path, table: str) -> Path:
+    if symbol not in entries:
+        raise StructureError(f"family {table} has no pseudopotential for {symbol}; it has {', '.join(sorted(entries))}")
+    name = entries[symbol]["filename"]
+    path = place / name
+    if Path(name).name != name or not path.is_file():
+        raise ParameterError("pseudopotentials", str(place), f"{name}, which {table} has for {symbol}, is not there")
+    for kind in ("sha256", "md5"):
+        wanted = entries[symbol].get(kind)
+        if wanted and _digest(path, kind) != str(wanted).lower():
+            raise ParameterError("pseudopotentials", name, f"it is not the file that {table} means: its {kind} differs")
+    return path
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        # SSSP's tables have MD5: it tells a wrong file, not a forged one; the job's own record has SHA-256.
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+
+
+def _only_ones(elements: Iterable[str], place: Path) -> dict[str, Path]:
+    by_element = candidates(place)
+    files = {}
+    for symbol in elements:
+        fitting = by_element.get(symbol, [])
+        if not fitting:
+            known = ", ".join(sorted(by_element)) or "none at all"
+            raise StructureError(f"there is no pseudopotential for {symbol} in {place}; there are files for: {known}")
+        if len(fitting) > 1:
+            names = ", ".join(path.name for path in fitting)
+            raise ParameterError("pseudos", None, f"a choice such as {{{symbol!r}: …}}, since {place} has {names}")
+        files[role(symbol)] = fitting[0]
+    return files
+
+
+def candidates(place: Path) -> dict[str, list[Path]]:
+    """Return the UPF files of a directory by the element in their headers."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(place.iterdir()):
+        if path.suffix.lower() == ".upf" and path.is_file():
+            try:
+                header = _header(path)
+            except InputError:
+                continue
+            found.setdefault(header.element, []).append(path)
+    return found
+
+
+def _header(path: Path) -> Header:
+    try:
+        with path.open("rb") as file:
+            return upf.parse(file.read(upf.HEAD).decode("utf-8", errors="replace"))
+    except OSError as error:
+        raise ParameterError("pseudos", path.name, f"it cannot be read: {error.strerror}") from None
+    except InputError as error:
+        raise ParameterError("pseudos", path.name, str(error)) from None

@@ -1,0 +1,128 @@
+"""What a pseudopotential file says of itself: a pure reader of the header of UPF files, versions 1 and 2.
+
+Format: https://pseudopotentials.quantum-espresso.org/home/unified-pseudopotential-format
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ase.data import atomic_numbers
+
+from nanoos_lab.core.errors import InputError
+
+#: Bytes at the beginning of a file in which its header lies, comments of its generator included.
+HEAD = 1 << 20
+
+#: pw.x's names of exchange, correlation and their gradient corrections → the usual name of the functional. Files have
+#: both; some have names of pw.x's own for the same parts ("PBX" for "PBE").
+_FUNCTIONALS = {
+    "SLA PZ NOGX NOGC": "PZ",
+    "SLA PW NOGX NOGC": "PW",
+    "SLA PW PBE PBE": "PBE",
+    "SLA PW PBX PBC": "PBE",
+    "SLA PW PBX PBE": "PBE",
+    "SLA PW PSX PSC": "PBESOL",
+    "SLA PW GGX GGC": "PW91",
+    "SLA LYP B88 BLYP": "BLYP",
+    "SLA PZ B88 P86": "BP",
+    "SLA PW REVX PBC": "REVPBE",
+}
+_SAME = {"LDA": "PZ", "SLA+PZ": "PZ", "SLA-PZ-NOGX-NOGC": "PZ", "SLA+PW+PBX+PBC": "PBE", "SLA-PW-PBX-PBC": "PBE"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a pseudopotential is for."""
+
+    #: Chemical symbol.
+    element: str
+    #: The functional that it was made with, by its usual name where there is one.
+    functional: str
+    #: Number of valence electrons.
+    valence: float
+    #: Cut-off of the wave functions that its author recommends, in Ry; None if the file does not say.
+    cutoff_wfc: float | None = None
+    #: The same for the charge density.
+    cutoff_rho: float | None = None
+
+
+def parse(text: str) -> Header:
+    """Read the header.
+
+    Parameters
+    ----------
+    text
+        The beginning of the file, `HEAD` bytes or all of it.
+
+    Raises
+    ------
+    InputError
+        If it is not a UPF file, or its header lacks element, functional or number of electrons.
+    """
+    found = re.search(r"<PP_HEADER\b([^>]*)>", text)
+    if found is None:
+        raise InputError("it is not a UPF file: it has no PP_HEADER")
+    try:
+        return _second(found.group(1)) if "=" in found.group(1) else _first(text[found.end() :])
+    except (LookupError, ValueError, StopIteration):
+        raise InputError("its PP_HEADER cannot be read") from None
+
+
+def functional(words: str) -> str:
+    """Return the usual name of a functional, from the words that files have for it."""
+    joined = " ".join(words.upper().replace("-", " ").split()[:4])
+    plain = words.strip().upper()
+    return _FUNCTIONALS.get(joined) or _SAME.get(plain, plain)
+
+
+def _second(attributes: str) -> Header:
+    values = {name.lower(): value.strip() for name, value in re.findall(r"(\w+)\s*=\s*\"([^\"]*)\"", attributes)}
+    return Header(
+        element=_element(values["element"]),
+        functional=functional(values["functional"]),
+        valence=_number(values["z_valence"]),
+        cutoff_wfc=_cutoff(values.get("wfc_cutoff", "")),
+        cutoff_rho=_cutoff(values.get("rho_cutoff", "")),
+    )
+
+
+def _first(body: str) -> Header:
+    """Read version 1: a value or more at the beginning of each line, and what it is after it."""
+    lines = body[: body.index("</PP_HEADER>")].splitlines()
+    cutoffs = _line(lines, "Suggested cutoff")
+    return Header(
+        element=_element(_required(lines, "Element").split()[0]),
+        functional=functional(_required(lines, "Exchange-Correlation").partition("Exchange-Correlation")[0]),
+        valence=_number(_required(lines, "Z valence").split()[0]),
+        cutoff_wfc=_cutoff(cutoffs.split()[0]) if cutoffs else None,
+        cutoff_rho=_cutoff(cutoffs.split()[1]) if cutoffs else None,
+    )
+
+
+def _line(lines: list[str], mark: str) -> str:
+    return next((line for line in lines if mark in line), "")
+
+
+def _required(lines: list[str], mark: str) -> str:
+    return next(line for line in lines if mark in line)
+
+
+def _element(word: str) -> str:
+    symbol = word.strip().capitalize()
+    if symbol not in atomic_numbers:
+        raise ValueError(word)
+    return symbol
+
+
+def _number(word: str) -> float:
+    return float(word.lower().replace("d", "e"))
+
+
+def _cutoff(word: str) -> float | None:
+    try:
+        value = _number(word)
+    except ValueError:
+        return None
+    return value if value > 0 else None
