@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from ase.build import bulk
 from nanoos_lab.lab import local
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
+from tests.fixtures.programs import program
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -22,22 +24,22 @@ HOUR = 3600
 LEASE = 3.0
 
 
-def library() -> Path:
-    """Return what tells a process another time of day."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    assert found, "libfaketime is not installed: apt-get install libfaketime"
-    return found[0]
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tells a process another time of day, and leaves the time since the boot alone."""
+    built = tmp_path_factory.mktemp("clock") / "clock.so"
+    compiler = program("gcc", package="gcc")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", built, Path(__file__).with_name("clock.c")], check=True)
+    return built
 
 
 @pytest.fixture
-def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file by which the clock of processes that start from now on is set; the time since the boot stays."""
+def clock(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file by which the clock of processes that start from now on is set."""
     file = tmp_path / "clock"
-    file.write_text("+0")
-    monkeypatch.setenv("LD_PRELOAD", str(library()))
-    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(file))
-    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
-    monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    file.write_text("0")
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("CLOCK_OFFSET", str(file))
     return file
 
 
@@ -53,7 +55,7 @@ def lab(tmp_path: Path, clock: Path) -> Iterator[Lab]:
 def test_a_run_goes_on_whatever_the_clock_says(lab: Lab, clock: Path, jump: int) -> None:
     job = lab.submit(bulk("Cu"), engine="mock", task="md", steps=100, every=10, duration=4 * LEASE)
     until(lambda: job.status == "running" and len(job.thermo) > 0)
-    clock.write_text(f"{jump:+d}")
+    clock.write_text(str(jump))
     until(lambda: job.status.finished, seconds=60)
     assert job.status == "succeeded"
     assert [attempt.outcome for attempt in job.attempts] == ["succeeded"]
@@ -65,7 +67,7 @@ def test_a_run_goes_on_whatever_the_clock_says(lab: Lab, clock: Path, jump: int)
 def test_new_jobs_and_cancels_are_heard_after_the_clock_was_set(lab: Lab, clock: Path) -> None:
     job = lab.submit(bulk("Cu"), engine="mock", task="md", steps=100, every=10, duration=60.0)
     until(lambda: job.status == "running" and len(job.thermo) > 0)
-    clock.write_text(f"{-HOUR:+d}")
+    clock.write_text(str(-HOUR))
     after = lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5)
     job.cancel()
     until(lambda: job.status.finished and after.status.finished, seconds=60)
