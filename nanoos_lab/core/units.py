@@ -31,6 +31,10 @@ UNITS: dict[str, str] = {
     "bulk_modulus": "GPa",
     "equilibrium_volume": "Å³",
     "cohesive_energy": "eV/atom",
+    "barrier": "eV",
+    "reaction_energy": "eV",
+    "image_energies": "eV",
+    "image_positions": "Å",
 }
 
 

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
 
     from nanoos_lab.core.frames import Sample
-    from nanoos_lab.engines.ase.parameters import AseMDParameters
+    from nanoos_lab.engines.ase.parameters import DynamicsParameters
     from nanoos_lab.engines.base import RunContext
 
     Heat = Callable[[float], None]
 
 
-def run_md(atoms: Atoms, given: AseMDParameters, context: RunContext) -> Results:
+def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Results:
     """Run molecular dynamics.
 
     Parameters
@@ -78,7 +78,7 @@ def run_md(atoms: Atoms, given: AseMDParameters, context: RunContext) -> Results
     )
 
 
-def start_velocities(atoms: Atoms, given: AseMDParameters, rng: np.random.Generator) -> None:
+def start_velocities(atoms: Atoms, given: DynamicsParameters, rng: np.random.Generator) -> None:
     """Draw Maxwell-Boltzmann velocities at the temperature if no atom moves yet.
 
     Without constraints the total momentum is set to zero, unless the structure moves and the ensemble is nve.
@@ -94,7 +94,7 @@ def start_velocities(atoms: Atoms, given: AseMDParameters, rng: np.random.Genera
         atoms.set_momenta(momenta - masses * momenta.sum(axis=0) / masses.sum())
 
 
-def degrees_of_freedom(atoms: Atoms, given: AseMDParameters) -> int:
+def degrees_of_freedom(atoms: Atoms, given: DynamicsParameters) -> int:
     """Return over how many degrees of freedom the kinetic energy is shared."""
     free = int(atoms.get_number_of_degrees_of_freedom())
     pushed = given.ensemble == "npt" or (given.ensemble == "nvt" and given.thermostat == "langevin")
@@ -114,7 +114,7 @@ class _Run:
     _rng: np.random.Generator
     meter: Meter
 
-    def __init__(self, atoms: Atoms, given: AseMDParameters, context: RunContext) -> None:
+    def __init__(self, atoms: Atoms, given: DynamicsParameters, context: RunContext) -> None:
         self._atoms = atoms
         self._given = given
         self._context = context
@@ -155,8 +155,8 @@ class _Run:
     def _build(self, freedom: int, step: int) -> None:
         given = self._given
         self._freedom = freedom
-        self.meter = Meter(self._atoms, given.calculator, freedom=freedom)
-        with calculating(given.calculator):
+        self.meter = Meter(self._atoms, given.label, freedom=freedom)
+        with calculating(given.label):
             self._dynamics, self._heat = _integrator(self._atoms, given, freedom, self._rng)
         self._dynamics.nsteps = step
         if given.temperature is not None and given.temperature_end is not None:
@@ -173,7 +173,7 @@ class _Run:
     def advance(self, steps: int) -> int:
         """Advance by so many steps; by fewer if the context asks for a stop. Return how many were made."""
         before = self._dynamics.nsteps
-        with calculating(self._given.calculator):
+        with calculating(self._given.label):
             for _ in self._dynamics.irun(steps):
                 if self._context.stop is not None:
                     break
@@ -242,7 +242,7 @@ class NoseHooverChain(VelocityVerlet):
 
 
 def _integrator(
-    atoms: Atoms, given: AseMDParameters, freedom: int, rng: np.random.Generator
+    atoms: Atoms, given: DynamicsParameters, freedom: int, rng: np.random.Generator
 ) -> tuple[MolecularDynamics, Heat]:
     """Return ASE's integrator, and what sets the temperature of its thermostat."""
     if given.ensemble == "nve" or given.temperature is None:
@@ -257,7 +257,7 @@ def _no_thermostat(kelvin: float) -> None:
 
 
 def _bussi(
-    atoms: Atoms, given: AseMDParameters, temperature: float, freedom: int, rng: np.random.Generator
+    atoms: Atoms, given: DynamicsParameters, temperature: float, freedom: int, rng: np.random.Generator
 ) -> tuple[MolecularDynamics, Heat]:
     timestep, damping = given.timestep * units.fs, given.tdamp * units.fs
     dynamics = Bussi(atoms, timestep, temperature_K=temperature, taut=damping, rng=rng)
@@ -271,7 +271,7 @@ def _bussi(
 
 
 def _langevin(
-    atoms: Atoms, given: AseMDParameters, temperature: float, freedom: int, rng: np.random.Generator
+    atoms: Atoms, given: DynamicsParameters, temperature: float, freedom: int, rng: np.random.Generator
 ) -> tuple[MolecularDynamics, Heat]:
     timestep, friction = given.timestep * units.fs, 1 / (given.tdamp * units.fs)
     dynamics = Langevin(atoms, timestep, temperature_K=temperature, friction=friction, fixcm=False, rng=rng)
@@ -279,7 +279,7 @@ def _langevin(
 
 
 def _nose_hoover(
-    atoms: Atoms, given: AseMDParameters, temperature: float, freedom: int, rng: np.random.Generator
+    atoms: Atoms, given: DynamicsParameters, temperature: float, freedom: int, rng: np.random.Generator
 ) -> tuple[MolecularDynamics, Heat]:
     # It is told the number of atoms and uses only three times that, so a part of an atom is as good.
     thermostat = NoseHooverChainThermostat(
@@ -295,7 +295,7 @@ _THERMOSTATS = {"bussi": _bussi, "langevin": _langevin, "nose-hoover": _nose_hoo
 
 
 def _langevin_hoover(
-    atoms: Atoms, given: AseMDParameters, temperature: float, pressure: float, rng: np.random.Generator
+    atoms: Atoms, given: DynamicsParameters, temperature: float, pressure: float, rng: np.random.Generator
 ) -> tuple[MolecularDynamics, Heat]:
     """Return the integrator of the npt ensemble.
 

@@ -1,26 +1,176 @@
-"""Parameters of the tasks of engine ``ase``."""
+"""Parameters of tasks whose energies and forces come from a calculator of ASE, whichever engine brings it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import JsonValue, StringConstraints, model_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from nanoos_lab.core.errors import ParameterError
 from nanoos_lab.core.parameters import (
+    Every,
     MDParameters,
     RelaxParameters,
     StaticParameters,
+    Steps,
     TaskParameters,
     field,
 )
 
-#: The calculator that takes `epsilon`, `sigma`, `cutoff` and `smooth`.
+#: The calculator of engine ``ase`` that takes `epsilon`, `sigma`, `cutoff` and `smooth`.
 LENNARD_JONES = "lj"
 
+Vector = tuple[float, float, float]
 
-class CalculatorParameters(TaskParameters):
-    """Where energies and forces come from."""
+
+class Calculated(TaskParameters):
+    """Base of the parameters of such tasks; an engine adds those of its calculator."""
+
+    @property
+    def label(self) -> str:
+        """What to call the calculator in messages."""
+        raise NotImplementedError
+
+
+class SinglePointParameters(Calculated, StaticParameters):
+    """Energy, forces and stress of the structure as it is."""
+
+
+class OptimizerParameters(Calculated, RelaxParameters):
+    """Move the atoms, and the cell if it is free, until the forces vanish.
+
+    With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's
+    `FrechetCellFilter`.
+    """
+
+    optimizer: Literal["BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "GPMin", "MDMin"] = field(
+        "LBFGS",
+        doc="ASE's optimiser; BFGS and GPMin solve equations of the size of all coordinates at each step",
+    )
+    pressure: float = field(0.0, unit="GPa", ge=-1e4, le=1e4, doc="outer pressure, only cell='free'")
+
+    @model_validator(mode="after")
+    def _pressure_has_a_cell_to_act_on(self) -> Self:
+        if self.pressure and self.cell == "fixed":
+            raise ParameterError("pressure", self.pressure, "only with cell='free'")
+        return self
+
+
+class DynamicsParameters(Calculated, MDParameters):
+    """Molecular dynamics.
+
+    Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`.
+    """
+
+    thermostat: Literal["bussi", "langevin", "nose-hoover"] = field(
+        "bussi",
+        doc="of ensemble='nvt': bussi rescales all velocities together and so hardly disturbs the motion; "
+        "langevin acts on each atom; nose-hoover is deterministic and cannot ramp",
+    )
+
+    @model_validator(mode="after")
+    def _thermostat_fits(self) -> Self:
+        if self.ensemble != "nvt" and self.thermostat != "bussi":
+            raise ParameterError("thermostat", self.thermostat, "only with ensemble='nvt'")
+        if self.thermostat == "nose-hoover" and self.temperature_end is not None:
+            raise ParameterError("temperature_end", self.temperature_end, "only with thermostat='bussi' or 'langevin'")
+        return self
+
+
+class End(BaseModel):
+    """The structure at the other end of a path, as plain values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    #: Positions in Å, shape (atoms, 3).
+    positions: list[Vector]
+    #: Atomic numbers, shape (atoms,), if they are to be compared with those of the structure.
+    numbers: list[int] | None = None
+    #: Cell vectors in Å as rows, shape (3, 3), if they are to be compared with those of the structure.
+    cell: list[Vector] | None = None
+
+
+def _checked_end(value: dict[str, Any]) -> End:
+    try:
+        return End(**value)
+    except (TypeError, ValidationError) as error:
+        names = ", ".join(map(str, value))
+        raise ParameterError("final", f"a mapping of {names}", "one of positions, numbers and cell") from error
+
+
+def _as_end(value: Any) -> Any:
+    """Take an `ase.Atoms`, an array of positions, or what `End` is as JSON."""
+    if isinstance(value, End):
+        return value
+    if isinstance(value, dict):
+        return _checked_end(value)
+    if hasattr(value, "get_atomic_numbers"):
+        positions, numbers, cell = value.get_positions(), value.get_atomic_numbers(), value.cell.array
+        return {"positions": positions.tolist(), "numbers": numbers.tolist(), "cell": cell.tolist()}
+    try:
+        positions = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        positions = np.empty(0)
+    if positions.ndim != 2 or positions.shape[1] != 3:
+        kind = type(value).__name__
+        raise ParameterError("final", kind, "an ase.Atoms, or positions in Å of shape (atoms, 3)")
+    return {"positions": positions.tolist()}
+
+
+class BandParameters(Calculated):
+    """Nudged elastic band: the path of least energy from the structure to another one, and the barrier on it.
+
+    The two ends stay as they are, so both should be relaxed. Improved tangents (G. Henkelman, H. Jónsson, J. Chem.
+    Phys. 113, 9978, 2000) and climbing image (G. Henkelman, B. P. Uberuaga, H. Jónsson, J. Chem. Phys. 113, 9901,
+    2000), as ASE has them.
+    """
+
+    final: Annotated[End, BeforeValidator(_as_end)] = field(
+        doc="the other end: an ase.Atoms with the same atoms in the same order and the same cell, or its positions in Å"
+    )
+    images: int = field(5, ge=1, le=100, doc="images between the two ends")
+    climb: bool = field(True, doc="whether the highest image climbs to the saddle point")
+    spring: float = field(0.1, unit="eV/Å²", gt=0, le=1e3, doc="stiffness of the springs between images")
+    interpolation: Literal["idpp", "linear"] = field(
+        "idpp", doc="the first path: idpp keeps atoms apart (image dependent pair potential), linear is a straight line"
+    )
+    optimizer: Literal["FIRE", "FIRE2", "BFGS", "LBFGS", "MDMin"] = field(
+        "FIRE", doc="ASE's optimiser; BFGS solves equations of the size of all coordinates of all images at each step"
+    )
+    fmax: float = field(0.05, unit="eV/Å", gt=0, le=100, doc="largest force on an atom of an image at the end")
+    steps: Steps = field(1000, doc="most steps of the optimiser")
+    every: Every = field(1, doc="steps between samples of frames and thermo")
+
+
+#: The tasks of every engine over a calculator of ASE.
+TASKS: dict[str, type[Calculated]] = {
+    "static": SinglePointParameters,
+    "relax": OptimizerParameters,
+    "md": DynamicsParameters,
+    "neb": BandParameters,
+}
+
+
+def tasks_with(own: type[Calculated]) -> dict[str, type[TaskParameters]]:
+    """Return the models of the tasks of an engine whose calculator has these parameters."""
+    return {
+        name: create_model(f"{own.__name__}_{name}", __base__=(own, task), __doc__=task.__doc__)
+        for name, task in TASKS.items()
+    }
+
+
+class CalculatorParameters(Calculated):
+    """Where engine ``ase`` has energies and forces from."""
 
     calculator: Annotated[str, StringConstraints(min_length=1)] = field(
         doc="'emt', 'lj', or 'module:Class' for any other ASE calculator"
@@ -32,6 +182,11 @@ class CalculatorParameters(TaskParameters):
         None, unit="Å", gt=0, le=1e3, doc="where forces end, only calculator='lj'; 3 sigma unless given"
     )
     smooth: bool = field(False, doc="whether energy and forces go to zero smoothly at the cutoff, only calculator='lj'")
+
+    @property
+    def label(self) -> str:
+        """Its name as the user gave it."""
+        return self.calculator
 
     @property
     def deterministic(self) -> bool:
@@ -65,49 +220,4 @@ class CalculatorParameters(TaskParameters):
         for name in self.calculator_options:
             if name in ("epsilon", "sigma", "rc", "smooth"):
                 raise ParameterError("calculator_options", {name: ...}, "pass it as a parameter of the task")
-        return self
-
-
-class AseStaticParameters(CalculatorParameters, StaticParameters):
-    """Energy, forces and stress of the structure as it is."""
-
-
-class AseRelaxParameters(CalculatorParameters, RelaxParameters):
-    """Move the atoms, and the cell if it is free, until the forces vanish.
-
-    With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's
-    `FrechetCellFilter`.
-    """
-
-    optimizer: Literal["BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "GPMin", "MDMin"] = field(
-        "LBFGS",
-        doc="ASE's optimiser; BFGS and GPMin solve equations of the size of all coordinates at each step",
-    )
-    pressure: float = field(0.0, unit="GPa", ge=-1e4, le=1e4, doc="outer pressure, only cell='free'")
-
-    @model_validator(mode="after")
-    def _pressure_has_a_cell_to_act_on(self) -> Self:
-        if self.pressure and self.cell == "fixed":
-            raise ParameterError("pressure", self.pressure, "only with cell='free'")
-        return self
-
-
-class AseMDParameters(CalculatorParameters, MDParameters):
-    """Molecular dynamics.
-
-    Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`.
-    """
-
-    thermostat: Literal["bussi", "langevin", "nose-hoover"] = field(
-        "bussi",
-        doc="of ensemble='nvt': bussi rescales all velocities together and so hardly disturbs the motion; "
-        "langevin acts on each atom; nose-hoover is deterministic and cannot ramp",
-    )
-
-    @model_validator(mode="after")
-    def _thermostat_fits(self) -> Self:
-        if self.ensemble != "nvt" and self.thermostat != "bussi":
-            raise ParameterError("thermostat", self.thermostat, "only with ensemble='nvt'")
-        if self.thermostat == "nose-hoover" and self.temperature_end is not None:
-            raise ParameterError("temperature_end", self.temperature_end, "only with thermostat='bussi' or 'langevin'")
         return self

@@ -56,7 +56,10 @@ def place(atoms: Atoms, positions: Array, cell: Array) -> None:
 
 
 def forget(calculator: Any) -> None:
-    """Make a calculator start anew: neighbour lists and results of earlier steps are gone, as in a fresh process."""
-    reset = getattr(calculator, "reset", None)
+    """Make a calculator start anew: neighbour lists and results of earlier steps are gone, as in a fresh process.
+
+    ASE calls `reset` whenever atoms have moved; a calculator that keeps something then has its own `forget`.
+    """
+    reset = getattr(calculator, "forget", None) or getattr(calculator, "reset", None)
     if reset is not None:
         reset()

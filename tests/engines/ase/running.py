@@ -1,4 +1,4 @@
-"""Run the engine as a worker does, without the worker."""
+"""Run an engine over a calculator of ASE as a worker does, without the worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines.ase import AseEngine
+from nanoos_lab.engines import registry
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tests.engines.context import RecordingContext
 
 
-def run(context: RecordingContext, atoms: Atoms, task: str, **parameters: Any) -> Results:
+def run(context: RecordingContext, atoms: Atoms, task: str, *, engine: str = "ase", **parameters: Any) -> Results:
     """Validate, check and run, as between a user's cell and the end of a job."""
-    engine = AseEngine()
-    given = validate(engine.tasks[task], parameters, where=f"engine 'ase', task {task!r}")
+    adapter = registry.get(engine)
+    given = validate(adapter.tasks[task], parameters, where=f"engine {engine!r}, task {task!r}")
     structure = Structure.encode(atoms)
-    engine.check(structure, task, given, context.policy)
+    adapter.check(structure, task, given, context.policy)
     plain = given.model_dump(mode="json")
-    request = JobRequest(structure=structure, engine="ase", task=task, parameters=plain)
-    return engine.run(JobRequest.from_json(request.to_json(), structure), context)
+    request = JobRequest(structure=structure, engine=engine, task=task, parameters=plain)
+    return adapter.run(JobRequest.from_json(request.to_json(), structure), context)

@@ -11,7 +11,6 @@ import pytest
 
 from nanoos_lab.core.errors import StructureError
 from nanoos_lab.engines.ase import AseEngine
-from nanoos_lab.engines.ase.parameters import AseStaticParameters
 from nanoos_lab.engines.base import EnginePolicy
 
 LOAD = """
@@ -60,9 +59,11 @@ def test_it_says_which_ase_it_found():
     info = AseEngine().probe()
     assert info.found
     assert info.version == ase.__version__
-    assert info.tasks == ("static", "relax", "md")
+    assert info.tasks == ("static", "relax", "md", "neb")
 
 
 def test_it_needs_a_structure():
+    engine = AseEngine()
+    given = engine.tasks["static"](calculator="emt")
     with pytest.raises(StructureError, match="needs a structure"):
-        AseEngine().check(None, "static", AseStaticParameters(calculator="emt"), EnginePolicy())
+        engine.check(None, "static", given, EnginePolicy())

@@ -13,10 +13,10 @@ from ase.constraints import FixAtoms
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines.ase.parameters import AseRelaxParameters
+from nanoos_lab.engines.ase.parameters import OptimizerParameters
 from tests.engines.ase.running import run
 
-OPTIMIZERS = get_args(AseRelaxParameters.model_fields["optimizer"].annotation)
+OPTIMIZERS = get_args(OptimizerParameters.model_fields["optimizer"].annotation)
 SPRINGS = "tests.engines.ase.doubles:Springs"
 
 

@@ -1,0 +1,190 @@
+"""An engine over a calculator of ASE: tasks, checkpoints and checks are ASE's, the calculator is the engine's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cached_property, partial
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+from nanoos_lab.core.errors import EngineError, StructureError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.ase.parameters import (
+    TASKS,
+    BandParameters,
+    Calculated,
+    DynamicsParameters,
+    OptimizerParameters,
+    tasks_with,
+)
+from nanoos_lab.engines.base import EngineInfo
+from nanoos_lab.engines.signatures import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+    from ase.calculators.calculator import BaseCalculator
+
+    from nanoos_lab.core.parameters import TaskParameters
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.structures import Structure
+    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.signatures import Signature
+
+    Make = Callable[[], BaseCalculator]
+
+Own = TypeVar("Own", bound=Calculated)
+
+
+class CalculatorEngine(ABC, Generic[Own]):
+    """Static calculations, relaxation, molecular dynamics and nudged elastic bands with one kind of calculator.
+
+    An engine says by class attributes who it is, and by a few methods how its calculator is checked and made.
+    """
+
+    #: Name that users pass as ``engine=``.
+    name: ClassVar[str]
+    #: The distribution whose version is the engine's.
+    package: ClassVar[str]
+    #: What is missing without it, and how to get it.
+    missing: ClassVar[str]
+    #: Parameters of the calculator.
+    own: ClassVar[type[Calculated]]
+    #: Modules that a run needs and that may be imported before a fork.
+    imports: ClassVar[Sequence[str]] = ()
+    #: How its calculator fails.
+    failures: ClassVar[Sequence[Signature]] = ()
+    #: Kinds of calculation that go on from checkpoints.
+    resumable: ClassVar[frozenset[str]] = frozenset({"relax", "md", "neb"})
+
+    @abstractmethod
+    def check_calculator(self, structure: Structure, given: Own, policy: EnginePolicy) -> bool:
+        """Check whether the calculator suits the structure; return whether it has a stress.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+
+    @abstractmethod
+    def make(self, given: Own, context: RunContext) -> BaseCalculator:
+        """Make a calculator, in the engine process.
+
+        Raises
+        ------
+        NanoosError
+            If it cannot be made.
+        """
+
+    def caveat(self, structure: Structure, calculator: BaseCalculator) -> str:
+        """Return what a reader of the results should know of the calculator; mostly nothing."""
+        return ""
+
+    def provenance(self, given: Own) -> Mapping[str, Any]:
+        """Return what made the results, besides the engine and its version."""
+        return {}
+
+    @cached_property
+    def tasks(self) -> Mapping[str, type[TaskParameters]]:
+        """Kind of calculation → model of its parameters."""
+        return tasks_with(self.own)
+
+    def probe(self) -> EngineInfo:
+        """Look for the distribution."""
+        try:
+            found = version(self.package)
+        except PackageNotFoundError:
+            return EngineInfo(name=self.name, found=False, missing=self.missing, tasks=tuple(TASKS))
+        return EngineInfo(name=self.name, found=True, version=found, where=self.package, tasks=tuple(TASKS))
+
+    def preload(self) -> None:
+        """Import ASE's part, and what the calculator needs, if it is here."""
+        for module in ("md", "relax", "neb"):
+            import_module(f"nanoos_lab.engines.ase.{module}")
+        if self.probe().found:
+            for module in self.imports:
+                import_module(module)
+
+    def check(
+        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+    ) -> Mapping[str, Path]:
+        """Check whether the structure suits the task and the calculator; return no files.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+        from nanoos_lab.engines.ase.checks import check_task
+
+        if structure is None:
+            raise StructureError(f"engine {self.name!r}, task {task!r} needs a structure")
+        given = cast("Own", parameters)
+        has_stress = self.check_calculator(structure, given, policy)
+        check_task(structure.atoms(), given, has_stress=has_stress)
+        return {}
+
+    def run(self, request: JobRequest, context: RunContext) -> Results:
+        """Run a task on the structure of the request.
+
+        Raises
+        ------
+        InputError
+            If the calculator cannot be found here or the policy of this lab does not allow it.
+        EngineError
+            If the calculator fails, or a relaxation does not converge.
+        """
+        if request.structure is None:
+            raise EngineError("there is no structure", reason=Reason.INPUT)
+        given = cast("Own", self.tasks[request.task](**request.parameters))
+        make: Make = partial(self.make, given, context)
+        atoms = request.structure.atoms()
+        atoms.calc = make()
+        warning = self.caveat(request.structure, atoms.calc)
+        if warning:
+            context.log(f"warning: {warning}")
+        try:
+            results = _run(atoms, given, context, make)
+        except EngineError as error:
+            raise self._recognised(error, request.parameters) from error.__cause__
+        made_by = {"engine": self.name, "version": version(self.package), "ase": version("ase")}
+        return replace(results, provenance={**made_by, **self.provenance(given), **results.provenance})
+
+    def _recognised(self, error: EngineError, parameters: Mapping[str, Any]) -> EngineError:
+        """Return what is known of a failure of the calculator, or the error as it is."""
+        if not self.failures or error.__cause__ is None:
+            return error
+        sign = Scanner(self.failures).scan(str(error.__cause__).splitlines())
+        return error if sign is None else sign.error(self.name, parameters)
+
+
+def _run(atoms: Atoms, given: Calculated, context: RunContext, make: Make) -> Results:
+    match given:
+        case DynamicsParameters():
+            from nanoos_lab.engines.ase.md import run_md
+
+            return run_md(atoms, given, context)
+        case OptimizerParameters():
+            from nanoos_lab.engines.ase.relax import run_relax
+
+            return run_relax(atoms, given, context)
+        case BandParameters():
+            from nanoos_lab.engines.ase.neb import run_neb
+
+            return run_neb(atoms, given, context, make)
+    return _run_static(atoms, given, context)
+
+
+def _run_static(atoms: Atoms, given: Calculated, context: RunContext) -> Results:
+    from nanoos_lab.engines.ase.measure import Meter
+
+    meter = Meter(atoms, given.label)
+    context.begin(meter.head(total=None))
+    context.sample(meter.sample(0, 0.0))
+    return Results(properties=meter.properties(), structure=meter.structure())
