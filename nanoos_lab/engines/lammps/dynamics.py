@@ -64,9 +64,9 @@ class Dynamics(Simulation):
     """
 
     def __init__(self, session: Session, parameters: LammpsMDParameters) -> None:
-        super().__init__(session.program, session.system, timestep=parameters.timestep)
+        super().__init__(session.program, session.system)
         self._session = session
-        self._parameters = parameters
+        self._wanted = parameters
         self._noted = False
 
     def start(self) -> None:
@@ -76,8 +76,12 @@ class Dynamics(Simulation):
     def advance(self, steps: int) -> int:
         """Advance; bit for bit the same as one long run, in whatever chunks. Return how many steps were made."""
         before = self._program.step
-        self._program.run_chunk(f"run {steps} pre no post no start 0 stop {self._parameters.steps}")
-        return self._program.step - before
+        self._program.run_chunk(f"run {steps} pre no post no start 0 stop {self._wanted.steps}")
+        made = self._program.step - before
+        if made == steps:
+            # An interrupted chunk has tallied no energies.
+            self.watch(self._program.step)
+        return made
 
     def save(self, directory: Path) -> None:
         """Write a restart file; no chunk may follow before the run is renewed."""
@@ -101,7 +105,7 @@ class Dynamics(Simulation):
         system = self._session.system
         lines = [
             *inputs.setup(system, self._session.force_field, restart),
-            *inputs.dynamics(system, self._parameters, resumed=restart is not None),
+            *inputs.dynamics(system, self._wanted, resumed=restart is not None),
         ]
         self._program.clear()
         for line in lines:

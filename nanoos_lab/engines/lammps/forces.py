@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines.lammps import library, potentials
+from nanoos_lab.engines.lammps.failures import NEIGHBORS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,9 +32,19 @@ def style(parameters: PotentialParameters) -> str:
     if found is None:
         endings = ", ".join(sorted(potentials.STYLES))
         raise ParameterError("pair_style", None, f"needed, since {name!r} ends with none of {endings}")
-    if found not in potentials.STYLES.values():
-        raise UnknownNameError("pair_style", found, potentials.STYLES.values())
+    if found not in potentials.NAMES:
+        raise UnknownNameError("pair_style", found, potentials.NAMES)
     return found
+
+
+def unit_system(parameters: PotentialParameters) -> Literal["metal", "real"]:
+    """Return LAMMPS's unit system that a run has with these parameters."""
+    return "real" if style(parameters) in potentials.REAL else "metal"
+
+
+def charged(parameters: PotentialParameters) -> bool:
+    """Whether the atoms have charges with these parameters."""
+    return style(parameters) == "reaxff"
 
 
 def files(parameters: PotentialParameters) -> dict[str, Path]:
@@ -106,8 +117,9 @@ def _read_one(path: Path, kind: str) -> Potential:
         raise ParameterError("potential", path.name, f"it cannot be read: {error.strerror}") from None
     except InputError as error:
         raise ParameterError("potential", path.name, str(error)) from None
-    if potential.units != "metal":
-        raise ParameterError("potential", path.name, f"it is in units {potential.units!r}, not 'metal'")
+    wanted = "real" if kind in potentials.REAL else "metal"
+    if potential.units != wanted:
+        raise ParameterError("potential", path.name, f"it is in units {potential.units!r}, not {wanted!r}")
     return potential
 
 
@@ -179,9 +191,23 @@ def commands(
     types
         Chemical symbol of each atom type.
     """
+    lines = _pairs(parameters, found, read_files, types)
+    if parameters.neighbors != NEIGHBORS:
+        lines.append(f"neigh_modify one {parameters.neighbors} page {50 * parameters.neighbors}")
+    return lines
+
+
+def _pairs(
+    parameters: PotentialParameters,
+    found: Mapping[str, str],
+    read_files: Mapping[str, Potential],
+    types: Sequence[str],
+) -> list[str]:
     if not parameters.names:
         return _lennard_jones(parameters)
     kind = style(parameters)
+    if kind == "reaxff":
+        return _reaxff(found["potential"], types)
     if kind == "eam":
         coefficients = [
             f'pair_coeff {number} {number} "{_file_for(symbol, found, read_files)}"'
@@ -205,6 +231,16 @@ def _lennard_jones(parameters: PotentialParameters) -> list[str]:
         # As in ASE's LennardJones: no jump of the energy where the forces end.
         "pair_modify shift yes",
         f"pair_coeff * * {parameters.epsilon!r} {sigma!r}",
+    ]
+
+
+def _reaxff(file: str, types: Sequence[str]) -> list[str]:
+    return [
+        # Room to spare: atoms react, and then have other neighbours.
+        "pair_style reaxff NULL safezone 1.6 mincap 100",
+        " ".join([f'pair_coeff * * "{file}"', *types]),
+        # Charges follow the atoms at every step (manual, page ``fix qeq/reaxff``).
+        "fix charges all qeq/reaxff 1 0.0 10.0 1.0e-6 reaxff",
     ]
 
 

@@ -1,6 +1,7 @@
 """The text of LAMMPS's input: a data file and commands. Pure; nothing here touches LAMMPS or the disk.
 
-Units are LAMMPS's ``metal``: Å, ps, eV, bar (manual, page ``units``).
+Units are those of the system: Å, and with ``metal`` ps, eV, bar, with ``real`` fs, kcal/mol, atm (manual, page
+``units``).
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nanoos_lab.core.parameters import MDParameters
-    from nanoos_lab.engines.lammps.parameters import LammpsRelaxParameters
+    from nanoos_lab.engines.lammps.parameters import LammpsMDParameters, LammpsRelaxParameters
     from nanoos_lab.engines.lammps.system import System
 
 #: Name of the data file in the working directory.
 DATA_FILE = "structure.data"
 #: Columns of LAMMPS's log.
 THERMO = "step temp pe ke etotal press vol"
-
-_FS = 1e-3
-_GPA = 1e4
+#: The compute of the stress without its kinetic part.
+VIRIAL = "compute virial all pressure NULL virial"
+#: LAMMPS's axis for each cell vector of an orthogonal cell.
+_AXES = {"a": "x", "b": "y", "c": "z"}
+#: Criterion (in eV/Å) and steps of the minimisation before the first step of dynamics.
+_CALM_FORCE, _CALM_STEPS = 0.5, 200
 
 
 def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> str:
-    """Return the text of a data file, ``atom_style atomic``, exact to the last bit.
+    """Return the text of a data file, ``atom_style atomic`` or ``charge``, exact to the last bit.
 
     Parameters
     ----------
@@ -48,9 +51,10 @@ def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> 
     if masses:
         lines += ["", "Masses", ""]
         lines += [f"{number} {mass!r}" for number, mass in enumerate(system.masses, start=1)]
-    lines += ["", "Atoms # atomic", ""]
-    atoms = zip(system.types.tolist(), system.positions.tolist(), strict=True)
-    lines += [f"{i} {kind} {x:.17g} {y:.17g} {z:.17g}" for i, (kind, (x, y, z)) in enumerate(atoms, start=1)]
+    lines += ["", f"Atoms # {_atom_style(system)}", ""]
+    between = [f" {charge:.17g}" for charge in system.charges.tolist()] if system.charged else [""] * len(system.atoms)
+    atoms = zip(system.types.tolist(), between, system.positions.tolist(), strict=True)
+    lines += [f"{i} {kind}{q} {x:.17g} {y:.17g} {z:.17g}" for i, (kind, q, (x, y, z)) in enumerate(atoms, start=1)]
     if system.velocities is not None:
         lines += ["", "Velocities", ""]
         velocities = system.velocities.tolist()
@@ -58,12 +62,16 @@ def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> 
     return "\n".join(lines) + "\n"
 
 
+def _atom_style(system: System) -> str:
+    return "charge" if system.charged else "atomic"
+
+
 def setup(system: System, force_field: Sequence[str], restart: str | None = None) -> list[str]:
     """Return the commands up to the force field; atoms come from a restart file, if there is one."""
     boundary = " ".join("p" if periodic else "m" for periodic in system.box.pbc)
     return [
-        "units metal",
-        "atom_style atomic",
+        f"units {system.unit_system}",
+        f"atom_style {_atom_style(system)}",
         "atom_modify map array",
         f"boundary {boundary}",
         f"read_restart {restart}" if restart else f"read_data {DATA_FILE}",
@@ -72,7 +80,7 @@ def setup(system: System, force_field: Sequence[str], restart: str | None = None
         *(f"mass {number} {mass!r}" for number, mass in enumerate(system.masses, start=1)),
         f"thermo_style custom {THERMO}",
         "thermo_modify norm no format float %.10g",
-        "compute virial all pressure NULL virial",
+        VIRIAL,
     ]
 
 
@@ -92,21 +100,50 @@ def hold_fixed(system: System) -> list[str]:
     ]
 
 
-def dynamics(system: System, parameters: MDParameters, *, resumed: bool = False) -> list[str]:
+def dynamics(system: System, parameters: LammpsMDParameters, *, resumed: bool = False) -> list[str]:
     """Return the commands of molecular dynamics, up to the run; velocities are there already if it is resumed.
 
     The fixes find their state in the restart file by their names and styles.
     """
-    lines = [*hold_fixed(system), f"timestep {parameters.timestep * _FS!r}"]
+    lines = [*hold_fixed(system), *_calm(system, parameters, resumed=resumed)]
+    lines.append(f"timestep {parameters.timestep / system.units.time!r}")
     if system.velocities is None and parameters.temperature and not resumed:
         lines.append(
             f"velocity mobile create {parameters.temperature!r} {parameters.seed} "
             f"mom {'no' if len(system.fixed) else 'yes'} rot no dist gaussian loop all"
         )
-    lines.append(_integrator(parameters))
+    lines += _integrator(system, parameters)
     if len(system.fixed) and parameters.ensemble != "nve":
-        lines.append("fix_modify integrate temp mobile_temp")
+        name = "bath" if parameters.thermostat == "langevin" else "integrate"
+        lines.append(f"fix_modify {name} temp mobile_temp")
+    lines += parameters.commands
+    if parameters.columns:
+        lines += thermo_style(system, parameters.columns)
     return lines
+
+
+def thermo_style(system: System, more: Sequence[str], form: str = "%.10g") -> list[str]:
+    """Return the commands that have LAMMPS print more columns."""
+    lines = [f"thermo_style custom {THERMO} {' '.join(more)}", f"thermo_modify norm no format float {form}"]
+    # A new style forgets what was modified.
+    return [*lines, "thermo_modify temp mobile_temp"] if len(system.fixed) else lines
+
+
+def _calm(system: System, parameters: LammpsMDParameters, *, resumed: bool) -> list[str]:
+    """Return the commands that take the largest forces off the structure before the first step."""
+    if resumed or not parameters.minimize_first:
+        return []
+    force = _CALM_FORCE / _force(system)
+    return [*minimiser("cg"), f"minimize 0.0 {force!r} {_CALM_STEPS} {10 * _CALM_STEPS}", "reset_timestep 0"]
+
+
+def _force(system: System) -> float:
+    """Return eV/Å in LAMMPS's unit of force."""
+    return (system.units.energy or 1.0) / system.units.length
+
+
+def _pressure(system: System, gigapascals: float) -> float:
+    return gigapascals / (system.units.pressure or 1.0)
 
 
 def minimisation(system: System, parameters: LammpsRelaxParameters) -> list[str]:
@@ -120,7 +157,7 @@ def minimisation(system: System, parameters: LammpsRelaxParameters) -> list[str]
         "thermo 1",
     ]
     if parameters.cell == "free":
-        lines.append(f"fix cell all box/relax tri {parameters.pressure * _GPA!r} vmax 0.001 nreset 10")
+        lines.append(f"fix cell all box/relax tri {_pressure(system, parameters.pressure)!r} vmax 0.001 nreset 10")
     return lines
 
 
@@ -129,16 +166,41 @@ def minimiser(style: str) -> list[str]:
     return [f"min_style {style}", "min_modify norm max"]
 
 
-def _integrator(parameters: MDParameters) -> str:
-    line = f"fix integrate mobile {parameters.ensemble}"
-    if parameters.ensemble != "nve":
-        end = parameters.temperature_end
-        first, last = parameters.temperature, parameters.temperature if end is None else end
-        line += f" temp {first!r} {last!r} {parameters.tdamp * _FS!r}"
-    if parameters.pressure is not None:
-        bar = parameters.pressure * _GPA
-        line += f" iso {bar!r} {bar!r} {parameters.pdamp * _FS!r}"
-    return line
+def minimise(system: System, parameters: LammpsRelaxParameters, steps: int) -> str:
+    """Return the command that relaxes for so many steps at most."""
+    return f"minimize 0.0 {parameters.fmax / _force(system)!r} {steps} {50 * steps + 50}"
+
+
+def _integrator(system: System, parameters: LammpsMDParameters) -> list[str]:
+    time = system.units.time
+    first = parameters.temperature
+    last = first if parameters.temperature_end is None else parameters.temperature_end
+    bath = f"{first!r} {last!r} {parameters.tdamp / time!r}"
+    lines = []
+    if parameters.thermostat == "langevin":
+        lines = ["fix integrate mobile nve", f"fix bath mobile langevin {bath} {parameters.seed}"]
+    else:
+        line = f"fix integrate mobile {parameters.ensemble}"
+        if parameters.ensemble != "nve":
+            line += f" temp {bath}"
+        lines = [line + _barostat(system, parameters)]
+    if parameters.strain_rate:
+        # In LAMMPS's units of time; the box is what strains, and the atoms are carried along.
+        lines.append(
+            f"fix strain all deform 1 {_AXES[parameters.strain_axis]} erate {parameters.strain_rate * time / 1e3!r}"
+        )
+    return lines
+
+
+def _barostat(system: System, parameters: LammpsMDParameters) -> str:
+    if parameters.pressure is None:
+        return ""
+    pressure = _pressure(system, parameters.pressure)
+    words = f"{pressure!r} {pressure!r} {parameters.pdamp / system.units.time!r}"
+    if not parameters.strain_rate:
+        return f" {parameters.barostat} {words}"
+    free = (axis for vector, axis in _AXES.items() if vector != parameters.strain_axis)
+    return "".join(f" {axis} {words}" for axis in free)
 
 
 def _ranges(indices: Iterable[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Len
 from pydantic import BeforeValidator, StringConstraints, model_validator
@@ -16,6 +16,7 @@ from nanoos_lab.core.parameters import (
     TaskParameters,
     field,
 )
+from nanoos_lab.engines.lammps.failures import NEIGHBORS
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,9 +36,10 @@ Names = Annotated[tuple[Name, ...], Len(1)]
 class PotentialParameters(TaskParameters):
     """Which forces act between the atoms."""
 
-    potential: Name | Names = field(
-        doc="name of a potential file that comes with LAMMPS, such as 'Cu_u3.eam', a path, or 'lj'; several "
-        "files for eam (one per element) and meam (library, parameters)"
+    potential: Name | Names | None = field(
+        None,
+        doc="needed: name of a potential file that comes with LAMMPS, such as 'Cu_u3.eam', a path, or 'lj'; several "
+        "files for eam (one per element) and meam (library, parameters); nanoos_lab.potentials() lists them",
     )
     pair_style: Name | None = field(
         None, doc="LAMMPS pair style; from the file's ending unless given, such as 'eam/alloy'"
@@ -51,10 +53,14 @@ class PotentialParameters(TaskParameters):
         None, unit="Å", gt=0, le=1e3, doc="where forces end, only potential='lj'; 3 sigma unless given"
     )
 
+    neighbors: int = field(
+        NEIGHBORS, ge=100, le=10**6, doc="most neighbours of an atom that there is room for, neigh_modify one"
+    )
+
     @property
     def names(self) -> tuple[str, ...]:
         """The potential files as the user named them; empty for Lennard-Jones."""
-        if self.potential == LENNARD_JONES:
+        if self.potential is None or self.potential == LENNARD_JONES:
             return ()
         return (self.potential,) if isinstance(self.potential, str) else self.potential
 
@@ -81,12 +87,19 @@ class LammpsRelaxParameters(RelaxParameters, PotentialParameters):
     With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's cell filters.
     """
 
+    optimizer: Literal["cg", "sd", "fire", "quickmin"] = field(
+        "cg",
+        doc="LAMMPS's min_style: conjugate gradients, steepest descent, or damped motion; where a line search finds no "
+        "lower energy in a fixed cell, fire goes on from there",
+    )
     pressure: float = field(0.0, unit="GPa", ge=-1e3, le=1e4, doc="pressure on the free cell")
 
     @model_validator(mode="after")
     def _only_a_free_cell_has_a_pressure(self) -> Self:
         if self.pressure and self.cell == "fixed":
             raise ParameterError("pressure", self.pressure, "only with cell='free'")
+        if self.cell == "free" and self.optimizer not in ("cg", "sd"):
+            raise ParameterError("optimizer", self.optimizer, "'cg' or 'sd' with cell='free'")
         return self
 
 
@@ -112,8 +125,41 @@ class LammpsScriptParameters(TaskParameters):
 
 
 class LammpsMDParameters(MDParameters, PotentialParameters):
-    """Molecular dynamics: velocity Verlet, with a Nosé-Hoover thermostat and barostat.
+    """Molecular dynamics: velocity Verlet, with a Nosé-Hoover thermostat and barostat, or Langevin's.
 
     Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`. Temperatures are
-    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed.
+    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed. A ramp from
+    `temperature` to `temperature_end` anneals or quenches.
     """
+
+    thermostat: Literal["nose-hoover", "langevin"] = field(
+        "nose-hoover", doc="of ensemble='nvt': langevin acts on each atom, with friction and random forces"
+    )
+    barostat: Literal["iso", "aniso", "tri"] = field(
+        "iso", doc="of ensemble='npt': one scale for the cell, one for each of its vectors, or its whole shape"
+    )
+    strain_rate: float | None = field(
+        None,
+        unit="1/ps",
+        ge=-100,
+        le=100,
+        doc="engineering strain rate along `strain_axis`; with ensemble='npt' the barostat has the other two",
+    )
+    strain_axis: Literal["a", "b", "c"] = field("a", doc="cell vector that is strained; only with an orthogonal cell")
+    minimize_first: bool = field(False, doc="whether the largest forces are taken off before the first step")
+    commands: tuple[Name, ...] = field(
+        (), doc="LAMMPS commands of your own before the run: compute, fix, group, region, variable"
+    )
+    columns: tuple[Name, ...] = field(
+        (), doc="more columns of thermo: keywords of thermo_style, or those of your own, such as 'c_msd[4]'"
+    )
+
+    @model_validator(mode="after")
+    def _only_what_the_ensemble_has(self) -> Self:
+        if self.ensemble != "nvt" and self.thermostat != "nose-hoover":
+            raise ParameterError("thermostat", self.thermostat, "only with ensemble='nvt'")
+        if self.ensemble != "npt" and self.barostat != "iso":
+            raise ParameterError("barostat", self.barostat, "only with ensemble='npt'")
+        if self.strain_rate and self.barostat == "tri":
+            raise ParameterError("barostat", self.barostat, "not with strain_rate, which needs an orthogonal cell")
+        return self

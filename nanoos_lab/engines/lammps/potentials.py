@@ -33,6 +33,13 @@ STYLES: dict[str, str] = {
     ".edip": "edip",
 }
 
+#: Beginning of the name of a ReaxFF file, which has no ending of its own.
+_REAXFF = "ffield.reax"
+#: Pair styles that can be chosen.
+NAMES = frozenset((*STYLES.values(), "reaxff"))
+#: Pair styles whose files are in ``real`` units; those of all others are in ``metal`` ones.
+REAL = frozenset(("reaxff",))
+
 #: Words of one element in a MEAM library.
 _MEAM_WORDS = 19
 
@@ -62,6 +69,9 @@ class Potential:
 def style_of(file_name: str) -> str | None:
     """Return the pair style that the ending of a file name stands for, None if unknown."""
     lower = file_name.lower()
+    if lower.startswith(_REAXFF) and not lower.endswith(".lg"):
+        # One with the correction of low gradients needs an option of its own.
+        return "reaxff"
     fitting = [ending for ending in STYLES if lower.endswith(ending)]
     return STYLES[max(fitting, key=len)] if fitting else None
 
@@ -96,7 +106,7 @@ def parse(lines: Iterable[str], style: str) -> Potential:
         style=style,
         elements=elements,
         gaps=gaps,
-        units=_tag(head, "UNITS") or "metal",
+        units=_units(head) or ("real" if style in REAL else "metal"),
         citation=_tag(head, "CITATION"),
     )
 
@@ -145,6 +155,17 @@ def _read_triples(head: list[str], lines: Iterable[str]) -> _Content:
     return {name: name for name in names}, gaps
 
 
+def _read_reaxff(head: list[str], lines: Iterable[str]) -> _Content:
+    supply = iter(lines)
+    general = int(next(supply, "").split()[0])
+    count = int(list(islice(supply, general + 1))[general].split()[0])
+    # Three more lines of headings, then four lines for each element.
+    names = [line.split()[0] for line in list(islice(supply, 3 + 4 * count))[3::4]]
+    if len(names) != count:
+        raise ValueError(names)
+    return {name: name for name in names if name in atomic_numbers and name != "X"}, ()
+
+
 def _words(lines: Iterable[str]) -> list[str]:
     return [word for line in lines for word in line.split("#", 1)[0].split()]
 
@@ -164,12 +185,18 @@ def _tag(head: list[str], name: str) -> str:
     return found.group(1) if found else ""
 
 
+def _units(head: list[str]) -> str:
+    """Return the first word of the tag: some files repeat other tags after it."""
+    return _tag(head, "UNITS").split(" ")[0]
+
+
 _READERS: dict[str, Callable[[list[str], Iterable[str]], _Content]] = {
     "eam": _read_funcfl,
     "eam/alloy": _read_setfl,
     "eam/fs": _read_setfl,
     "adp": _read_setfl,
     "meam": _read_meam_library,
+    "reaxff": _read_reaxff,
     **dict.fromkeys(
         ["tersoff", "tersoff/mod", "tersoff/mod/c", "tersoff/zbl", "sw", "vashishta", "edip"], _read_triples
     ),

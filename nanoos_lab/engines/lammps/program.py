@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import failures, library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -38,13 +39,23 @@ class Program:
         Where it writes its log; the current directory of the process should be the same.
     resources
         OpenMP threads to use; LAMMPS's library has one rank here.
+    parameters
+        Those of the task, from which corrections of a failure are made.
     plain
         Whether a single thread is to run the styles as they are named, not their faster variants: those round
         in another order.
     """
 
-    def __init__(self, workdir: Path, resources: Resources, *, plain: bool = False) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        resources: Resources,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        plain: bool = False,
+    ) -> None:
         threads = resources.threads
+        self.parameters = parameters or {}
         if resources.ranks > 1 or resources.gpus:
             raise EngineError(
                 f"engine 'lammps' runs in one process on processors, not with {resources.ranks} MPI ranks and "
@@ -60,6 +71,7 @@ class Program:
         self._lammps: Any = None
         self._open = threading.Lock()
         self._runs = 0
+        self._torn = False
 
     def __enter__(self) -> Self:
         module = library.load()
@@ -76,7 +88,17 @@ class Program:
     ) -> None:
         with self._open:
             lammps, self._lammps = self._lammps, None
-            lammps.close()
+            if self._torn:
+                # To take apart what is half built would crash the process. Its log is still to be written out.
+                lammps.opened = 0
+                ctypes.CDLL(None).fflush(None)
+            else:
+                lammps.close()
+
+    def _explained(self, error: Exception) -> EngineError:
+        # Such an error has left LAMMPS in the middle of something; others come where it is whole.
+        self._torn |= "ERROR on proc" in str(error)
+        return failures.explain(str(error), self.parameters)
 
     @property
     def version(self) -> int:
@@ -94,7 +116,7 @@ class Program:
         try:
             self._lammps.command(line)
         except Exception as error:
-            raise failures.explain(str(error)) from None
+            raise self._explained(error) from None
 
     def clear(self) -> None:
         """Forget everything but the command line, as a process that has just started LAMMPS."""
@@ -126,7 +148,7 @@ class Program:
         try:
             return str(self._lammps.expand(line))
         except Exception as error:
-            raise failures.explain(str(error)) from None
+            raise self._explained(error) from None
 
     def has_variable(self, name: str) -> bool:
         """Whether there is a variable of that name; ``next`` deletes one that has no more values."""
@@ -137,7 +159,7 @@ class Program:
         try:
             return float(self._lammps.extract_variable(name))
         except Exception as error:
-            raise failures.explain(str(error)) from None
+            raise self._explained(error) from None
 
     @property
     def units(self) -> str:
@@ -161,7 +183,7 @@ class Program:
         try:
             return float(self._lammps.get_thermo(keyword))
         except Exception as error:
-            raise failures.explain(str(error)) from None
+            raise self._explained(error) from None
 
     @property
     def step(self) -> int:
@@ -176,6 +198,10 @@ class Program:
     def per_atom(self, name: str) -> Array:
         """Return a copy of a per-atom array of three columns, ordered by id, shape (atoms, 3)."""
         return self._ordered(self._raw(name, 3))
+
+    def charges(self) -> Array:
+        """Return the charge of each atom in e, ordered by id, shape (atoms,)."""
+        return self._ordered(self._raw("q", 1).ravel())
 
     def types(self) -> Array:
         """Return the type of each atom, ordered by id, shape (atoms,)."""
@@ -220,7 +246,7 @@ class Program:
         try:
             values = self._lammps.extract_compute(compute, LMP_STYLE_GLOBAL, LMP_TYPE_VECTOR)
         except Exception as error:
-            raise failures.explain(str(error)) from None
+            raise self._explained(error) from None
         return np.array(values[:6])
 
     def _raw(self, name: str, columns: int) -> Array:

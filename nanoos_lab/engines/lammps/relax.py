@@ -7,15 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import units
 
-from nanoos_lab.core.errors import EngineError, InputError
+from nanoos_lab.core.errors import InputError
 from nanoos_lab.core.frames import Results, Sample
-from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.grid import Grid, resume
-from nanoos_lab.engines.lammps import inputs
+from nanoos_lab.engines.lammps import failures, inputs
 from nanoos_lab.engines.lammps.session import Session
-from nanoos_lab.engines.lammps.simulation import Simulation, stress_of
+from nanoos_lab.engines.lammps.simulation import Simulation, fmax_of_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +61,8 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
         observer.finish()
         stopped = context.stop is not None
         if not stopped and observer.fmax > parameters.fmax:
-            raise _not_converged(observer.fmax, observer.step, parameters)
+            observer.leave()
+            raise failures.not_converged(observer.fmax, observer.step, request.parameters)
         results = session.results(
             simulation,
             observer.grid.provenance,
@@ -90,20 +89,20 @@ def _moved(request: JobRequest, checkpoint: Checkpoint) -> Atoms:
 
 def _minimise(session: Session, observer: _Observer, parameters: LammpsRelaxParameters) -> None:
     free = parameters.cell == "free"
-    style = "cg"
+    style: str = parameters.optimizer
     session.execute(inputs.minimiser(style))
     while True:
         before = session.program.step
         left = parameters.steps - before
         chunk = min(left, _RESTART) if free else left
-        session.execute([f"minimize 0.0 {parameters.fmax!r} {chunk} {50 * chunk + 50}"])
+        session.execute([inputs.minimise(session.system, parameters, chunk)])
         observer.settle()
         made = session.program.step - before
         if observer.converged or session.context.stop is not None or made >= left:
             return
         if free and made:
             continue
-        if free or style == "fire":
+        if free or style not in ("cg", "sd"):
             return
         # Where a line search can no longer tell energies apart, forces still lead on.
         style = "fire"
@@ -154,6 +153,10 @@ class _Observer:
         if self._session.context.stop is None:
             self._hand_over(last=True)
             return
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave a checkpoint where the run stands."""
         self.step = self._session.program.step
         self._frame = self._simulation.frame(self.step)
         self.grid.left(self.step)
@@ -171,7 +174,7 @@ class _Observer:
                 self._keep(step)
             self.step = step
             self._frame = self._simulation.frame(step)
-            forces = self._session.program.per_atom("f")[self._mobile]
+            forces = self._simulation.forces()[self._mobile]
             self._forces = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
         except Exception as error:
             self._error = error
@@ -217,14 +220,4 @@ class _Observer:
         if self._parameters.cell == "fixed":
             return 0.0
         components = [self._thermo[name] for name in ("Pxx", "Pyy", "Pzz", "Pxy", "Pxz", "Pyz")]
-        excess = stress_of(components) + np.eye(3) * self._parameters.pressure * units.GPa
-        rows = np.linalg.norm(excess, axis=1) * self._thermo["Volume"] / len(self._session.system.atoms)
-        return float(rows.max())
-
-
-def _not_converged(fmax: float, step: int, parameters: LammpsRelaxParameters) -> EngineError:
-    return EngineError(
-        f"the relaxation did not converge: fmax is {fmax:.4g} eV/Å after {step} steps, not {parameters.fmax:g} eV/Å",
-        reason=Reason.CONVERGENCE,
-        remedy="Start again from the last frame of the trajectory, with more steps or a larger fmax.",
-    )
+        return fmax_of_cell(self._session.system, components, self._thermo["Volume"], self._parameters.pressure)

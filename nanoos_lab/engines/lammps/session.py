@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack, chdir
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from nanoos_lab.engines.lammps.program import Program
 from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
 
@@ -29,6 +30,39 @@ if TYPE_CHECKING:
 INPUT_FILE = "in.lammps"
 #: LAMMPS's restart file, in the working directory.
 RESTART_FILE = "restart.lammps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A working directory with all that LAMMPS reads there."""
+
+    #: The structure.
+    system: System
+    #: Commands of the force field.
+    force_field: list[str]
+
+
+@contextmanager
+def prepared(
+    request: JobRequest, parameters: PotentialParameters, context: RunContext, atoms: Atoms | None = None
+) -> Iterator[Place]:
+    """Write the data file, for the atoms given or else those of the request, and link the potential files."""
+    if request.structure is None:
+        raise InputError("this task needs a structure")
+    with ExitStack() as stack:
+        stack.enter_context(chdir(context.workdir))
+        links = {
+            role: stack.enter_context(_Link(path, request.files[role].name, role))
+            for role, path in context.files.items()
+        }
+        system = System.of(
+            atoms or request.structure.atoms(), forces.unit_system(parameters), charged=forces.charged(parameters)
+        )
+        read = forces.read(parameters, context.files)
+        forces.check(parameters, read, system.symbols)
+        skewed = getattr(parameters, "cell", "fixed") == "free" or getattr(parameters, "barostat", "iso") == "tri"
+        (context.workdir / inputs.DATA_FILE).write_text(inputs.data_file(system, skewed=skewed))
+        yield Place(system=system, force_field=forces.commands(parameters, links, read, system.symbols))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +86,17 @@ class Session:
     def open(
         cls, request: JobRequest, parameters: PotentialParameters, context: RunContext, atoms: Atoms | None = None
     ) -> Self:
-        """Start LAMMPS and write the data file, for the atoms given or else those of the request."""
-        if request.structure is None:
-            raise InputError("this task needs a structure")
-        system = System.of(atoms or request.structure.atoms())
+        """Prepare the working directory and start LAMMPS."""
         with ExitStack() as stack:
-            stack.enter_context(chdir(context.workdir))
-            links = {
-                role: stack.enter_context(_Link(path, request.files[role].name, role))
-                for role, path in context.files.items()
-            }
-            read = forces.read(parameters, context.files)
-            forces.check(parameters, read, system.symbols)
-            program = stack.enter_context(Program(context.workdir, context.resources))
+            place = stack.enter_context(prepared(request, parameters, context, atoms))
+            program = stack.enter_context(Program(context.workdir, context.resources, parameters=request.parameters))
             context.on_stop(program.interrupt)
-            free = getattr(parameters, "cell", "fixed") == "free"
-            (context.workdir / inputs.DATA_FILE).write_text(inputs.data_file(system, skewed=free))
             return cls(
                 program=program,
-                system=system,
-                force_field=forces.commands(parameters, links, read, system.symbols),
+                system=place.system,
+                force_field=place.force_field,
                 context=context,
-                provenance=provenance(request, program),
+                provenance=provenance(request, program.version, program.suffix),
                 stack=stack.pop_all(),
             )
         raise AssertionError("ExitStack swallows no errors")
@@ -135,11 +158,11 @@ class _Link:
         os.unlink(self._name)
 
 
-def provenance(request: JobRequest, program: Program) -> dict[str, Any]:
+def provenance(request: JobRequest, version: int | str, suffix: str) -> dict[str, Any]:
     """Return what made the results: program, version, variant and input files."""
     return {
         "program": "LAMMPS",
-        "version": str(program.version),
-        "suffix": program.suffix,
+        "version": str(version),
+        "suffix": suffix,
         "files": {role: {"name": ref.name, "sha256": ref.sha256} for role, ref in request.files.items()},
     }

@@ -10,72 +10,58 @@ from ase import units
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.core.units import THERMO_COLUMNS, Column, unit_of
+from nanoos_lab.core.units import Column, thermo_columns
 from nanoos_lab.engines.lammps import failures
+from nanoos_lab.engines.lammps.units import heading_of, ours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nanoos_lab.engines.lammps.program import Program
     from nanoos_lab.engines.lammps.system import System
 
     Array = np.ndarray[Any, Any]
 
-#: LAMMPS's ``metal`` units → ours.
-_BAR_IN_GPA = 1e-4
-_PER_PS = 1e-3
-_BAR = 1e5 * units.Pascal
 #: Order of ASE's Voigt vector (xx, yy, zz, yz, xz, xy) as indices of a (3, 3) tensor.
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
+#: Temperature in K above which a run has blown up, unless it began as hot as a part of that or is to become so: the
+#: kinetic energy of an atom is then more than any bond has.
+_TOO_HOT, _PART = 1e5, 20.0
 
 
-class Simulation:
-    """A structure inside LAMMPS.
+class View:
+    """A structure inside LAMMPS, from the numbers that LAMMPS gives to the user's frame and units. Pure.
 
     Parameters
     ----------
-    program
-        LAMMPS, into which the structure has been read.
     system
         The structure.
-    timestep
-        Time of one step in fs.
+    parameters
+        Those of the task.
     """
 
-    def __init__(self, program: Program, system: System, *, timestep: float = 0.0) -> None:
-        self._program = program
+    def __init__(self, system: System, parameters: Mapping[str, Any]) -> None:
         self._system = system
-        self._timestep = timestep
+        self._parameters = parameters
+        self._energy = system.units.energy or 1.0
+        self._pressure = system.units.pressure or 1.0
+        self._timestep: float = parameters.get("timestep") or 0.0
+        #: What the user wants to see besides.
+        self.more: tuple[str, ...] = tuple(parameters.get("columns") or ())
+        wanted = (parameters.get(name) or 0.0 for name in ("temperature", "temperature_end"))
+        self._hottest = max(_TOO_HOT, _PART * max(wanted))
 
     def head(self, *, total: int | None, extra: tuple[str, ...] = ()) -> RunHead:
-        """Return what stays the same in the run; `extra` columns come after the usual ones."""
-        names = (*THERMO_COLUMNS, *extra)
+        """Return what stays the same in the run; `extra` columns come after the usual ones, the user's last."""
+        system = self._system.unit_system
+        own = (Column(name=name, unit=ours(heading_of(name), system)[1]) for name in self.more)
         return RunHead(
             total=total,
-            columns=tuple(Column(name=name, unit=unit_of(name)) for name in names),
+            columns=(*thermo_columns(*extra), *own),
             numbers=self._system.atoms.numbers,
             pbc=self._system.box.pbc,
             masses=self._system.atoms.arrays.get("masses"),
         )
-
-    def prepare(self) -> None:
-        """Compute the forces of the structure as it is."""
-        # Without start and stop, so that a fix takes the masses of its thermostat and barostat from the temperature at
-        # the start of a ramp, at a checkpoint on the way as at step 0.
-        self._program.command("run 0 post no")
-
-    def sample(self, step: int) -> Sample:
-        """Return thermo row and frame.
-
-        Raises
-        ------
-        EngineError
-            If an energy is no longer finite.
-        """
-        frame = self.frame(step)
-        values = [self._program.thermo(name) for name in ("temp", "pe", "ke", "etotal", "press")]
-        row = self.row(step, frame.time, frame.cell, values, self._program.thermo("vol"))
-        return Sample(step=step, row=row, frame=frame)
 
     def row(self, step: int, time: float, cell: Array, values: Sequence[float], box_volume: float) -> tuple[float, ...]:
         """Return the values of `THERMO_COLUMNS`.
@@ -94,48 +80,66 @@ class Simulation:
         Raises
         ------
         EngineError
-            If one is no longer finite.
+            If one is no longer finite, or the atoms are hotter than any run heads for.
         """
-        if not all(math.isfinite(value) for value in values):
-            raise failures.not_finite(step)
+        self.check(step, *values)
         volume = _volume(cell)
+        energies = (value * self._energy for value in values[1:4])
         # LAMMPS's box ends at the atoms where it is not periodic, so its volume is only a part of the user's.
-        pressure = values[4] * _BAR_IN_GPA * box_volume / volume
-        return (time, *values[:4], pressure, volume)
+        pressure = values[4] * self._pressure * box_volume / volume
+        return (time, values[0], *energies, pressure, volume)
 
-    def frame(self, step: int) -> Frame:
-        """Return positions (not wrapped into the cell), cell and velocities."""
+    def check(self, step: int, temperature: float, *others: float) -> None:
+        """Raise if the run has blown up; LAMMPS itself would go on."""
+        if not all(math.isfinite(value) for value in (temperature, *others)):
+            raise failures.not_finite(step, self._parameters)
+        if step == 0:
+            self._hottest = max(self._hottest, _PART * temperature)
+        if temperature > self._hottest:
+            raise failures.too_hot(step, temperature, self._parameters)
+
+    def more_values(self, thermo: Mapping[str, float]) -> tuple[float, ...]:
+        """Return the values of the user's own columns from a row of thermo by its headings."""
+        headings = map(heading_of, self.more)
+        system = self._system.unit_system
+        return tuple(thermo.get(heading, math.nan) * ours(heading, system)[0] for heading in headings)
+
+    def frame_of(
+        self, step: int, positions: Array, cell: Array, origin: Array, velocities: Array | None = None
+    ) -> Frame:
+        """Return positions (not wrapped into the cell), cell and velocities from those of LAMMPS's frame."""
         box = self._system.box
         return Frame(
             step=step,
             time=step * self._timestep,
-            positions=box.positions_outwards(self._program.positions(), self._program.origin()),
-            cell=box.cell_outwards(self._program.cell()),
-            velocities=box.outwards(self._program.per_atom("v")) * _PER_PS,
+            positions=box.positions_outwards(positions, origin),
+            cell=box.cell_outwards(cell),
+            velocities=None if velocities is None else box.outwards(velocities) / self._system.units.time,
         )
 
-    def properties(self) -> dict[str, Any]:
-        """Return energy in eV, forces in eV/Å, and `stress` if the cell has a volume."""
-        found: dict[str, Any] = {
-            "energy": self._program.thermo("pe"),
-            "forces": self._system.box.outwards(self._program.per_atom("f")),
-        }
-        stress = self.stress()
-        if np.isfinite(stress).all():
-            found["stress"] = stress
-        return found
+    def forces_of(self, forces: Array) -> Array:
+        """Return forces in eV/Å from those of LAMMPS's frame, shape (atoms, 3)."""
+        return self._system.box.outwards(forces) * self._energy
 
-    def stress(self) -> Array:
-        """Return stress without kinetic part in eV/Å³, shape (6,), in ASE's order; positive under tension."""
-        tensor = self._system.box.tensor_outwards(stress_of(self._program.virial("virial")))
-        cell = self._system.box.cell_outwards(self._program.cell())
-        stress: Array = tensor[_VOIGT] * self._program.thermo("vol") / _volume(cell)
+    def stress_of(self, virial: Sequence[float] | Array, cell: Array, box_volume: float) -> Array:
+        """Return stress without kinetic part in eV/Å³, shape (6,), in ASE's order; positive under tension.
+
+        Parameters
+        ----------
+        virial
+            LAMMPS's pressures xx, yy, zz, xy, xz, yz without kinetic part.
+        cell
+            The present cell of LAMMPS's frame in Å, shape (3, 3).
+        box_volume
+            Its volume in Å³.
+        """
+        tensor = self._system.box.tensor_outwards(_tensor(self._system, virial))
+        stress: Array = tensor[_VOIGT] * box_volume / _volume(self._system.box.cell_outwards(cell))
         return stress
 
-    def structure(self) -> Structure:
-        """Return the present structure: positions, cell and momenta."""
+    def structure_of(self, frame: Frame) -> Structure:
+        """Return the structure of a frame: positions, cell and momenta."""
         atoms = self._system.atoms.copy()
-        frame = self.frame(0)
         atoms.set_constraint()
         atoms.set_cell(frame.cell)
         atoms.positions[:] = frame.positions
@@ -145,10 +149,99 @@ class Simulation:
         return Structure.encode(atoms)
 
 
-def stress_of(pressures: Sequence[float] | Array) -> Array:
-    """Return the stress tensor in eV/Å³ for LAMMPS's pressures xx, yy, zz, xy, xz, yz in bar, shape (3, 3)."""
+class Simulation(View):
+    """A structure inside the library.
+
+    Parameters
+    ----------
+    program
+        LAMMPS, into which the structure has been read.
+    system
+        The structure.
+    """
+
+    def __init__(self, program: Program, system: System) -> None:
+        super().__init__(system, program.parameters)
+        self._program = program
+
+    def prepare(self) -> None:
+        """Compute the forces of the structure as it is."""
+        # Without start and stop, so that a fix takes the masses of its thermostat and barostat from the temperature at
+        # the start of a ramp, at a checkpoint on the way as at step 0.
+        self._program.command("run 0 post no")
+
+    def watch(self, step: int) -> None:
+        """Raise if the run has blown up; between samples too."""
+        self.check(step, self._program.thermo("temp"), self._program.thermo("pe"))
+
+    def sample(self, step: int) -> Sample:
+        """Return thermo row and frame.
+
+        Raises
+        ------
+        EngineError
+            If the run has blown up.
+        """
+        frame = self.frame(step)
+        values = [self._program.thermo(name) for name in ("temp", "pe", "ke", "etotal", "press")]
+        row = self.row(step, frame.time, frame.cell, values, self._program.thermo("vol"))
+        if self.more:
+            row += self.more_values(self._program.last_thermo() or {})
+        return Sample(step=step, row=row, frame=frame)
+
+    def frame(self, step: int) -> Frame:
+        """Return positions (not wrapped into the cell), cell and velocities."""
+        program = self._program
+        return self.frame_of(step, program.positions(), program.cell(), program.origin(), program.per_atom("v"))
+
+    def forces(self) -> Array:
+        """Return forces in eV/Å, shape (atoms, 3)."""
+        return self.forces_of(self._program.per_atom("f"))
+
+    def properties(self) -> dict[str, Any]:
+        """Return energy in eV, forces in eV/Å, `stress` if the cell has a volume, charges in e if there are any."""
+        found: dict[str, Any] = {"energy": self._program.thermo("pe") * self._energy, "forces": self.forces()}
+        stress = self.stress()
+        if np.isfinite(stress).all():
+            found["stress"] = stress
+        if self._system.charged:
+            found["charges"] = self._program.charges()
+        return found
+
+    def stress(self) -> Array:
+        """Return stress without kinetic part in eV/Å³, shape (6,), in ASE's order; positive under tension."""
+        program = self._program
+        return self.stress_of(program.virial("virial"), program.cell(), program.thermo("vol"))
+
+    def structure(self) -> Structure:
+        """Return the present structure: positions, cell and momenta."""
+        return self.structure_of(self.frame(0))
+
+
+def fmax_of_cell(system: System, pressures: Sequence[float], box_volume: float, pressure: float) -> float:
+    """Return what ASE's cell filters count as forces: volume · stress / atoms, as the largest row in eV.
+
+    Parameters
+    ----------
+    system
+        The structure.
+    pressures
+        LAMMPS's pressures xx, yy, zz, xy, xz, yz.
+    box_volume
+        Its volume in Å³.
+    pressure
+        Outer pressure in GPa.
+    """
+    excess = _tensor(system, pressures) + np.eye(3) * pressure * units.GPa
+    rows = np.linalg.norm(excess, axis=1) * box_volume / len(system.atoms)
+    return float(rows.max())
+
+
+def _tensor(system: System, pressures: Sequence[float] | Array) -> Array:
+    """Return the stress tensor in eV/Å³ for LAMMPS's pressures xx, yy, zz, xy, xz, yz, shape (3, 3)."""
     xx, yy, zz, xy, xz, yz = pressures
-    return -_BAR * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    factor = (system.units.pressure or 1.0) * units.GPa
+    return -factor * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
 def _volume(cell: Array) -> float:

@@ -1,24 +1,24 @@
-"""A structure as LAMMPS wants it: types, positions and velocities in its frame and its ``metal`` units."""
+"""A structure as LAMMPS wants it: types, positions, velocities and charges in its frame and units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from ase import units
 
 from nanoos_lab.core.errors import StructureError
 from nanoos_lab.engines.lammps.box import Box
+from nanoos_lab.engines.lammps.units import SYSTEMS
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    Array = np.ndarray[Any, Any]
+    from nanoos_lab.engines.lammps.units import UnitSystem
 
-#: Å per ASE's unit of time → Å/ps, LAMMPS's ``metal`` unit of velocity.
-_VELOCITY = 1000.0 * units.fs
+    Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,9 +35,13 @@ class System:
     symbols: tuple[str, ...]
     #: Mass of each type in amu.
     masses: tuple[float, ...]
+    #: Name of LAMMPS's unit system; one with Å and amu.
+    unit_system: Literal["metal", "real"] = "metal"
+    #: Whether atoms have charges.
+    charged: bool = False
 
     @classmethod
-    def of(cls, atoms: Atoms) -> Self:
+    def of(cls, atoms: Atoms, unit_system: Literal["metal", "real"] = "metal", *, charged: bool = False) -> Self:
         """Describe a structure; atoms of one element and mass share a type."""
         keys = np.column_stack([atoms.numbers, atoms.get_masses()])
         kinds, index = np.unique(keys, axis=0, return_inverse=True)
@@ -48,7 +52,20 @@ class System:
             types=index.ravel() + 1,
             symbols=tuple(symbols),
             masses=tuple(float(mass) for mass in kinds[:, 1]),
+            unit_system=unit_system,
+            charged=charged,
         )
+
+    @property
+    def units(self) -> UnitSystem:
+        """Factors from LAMMPS's units to ours."""
+        return SYSTEMS[self.unit_system]
+
+    @property
+    def charges(self) -> Array:
+        """Initial charges in e, shape (atoms,)."""
+        charges: Array = self.atoms.get_initial_charges()
+        return charges
 
     @property
     def positions(self) -> Array:
@@ -57,10 +74,10 @@ class System:
 
     @property
     def velocities(self) -> Array | None:
-        """Velocities in LAMMPS's frame, in Å/ps, shape (atoms, 3); None if the structure is at rest."""
+        """Velocities in LAMMPS's frame, in Å per unit of time, shape (atoms, 3); None if the structure is at rest."""
         if not self.atoms.has("momenta") or not self.atoms.arrays["momenta"].any():
             return None
-        return self.box.inwards(self.atoms.get_velocities()) * _VELOCITY
+        return self.box.inwards(self.atoms.get_velocities()) * (self.units.time * units.fs)
 
     @cached_property
     def fixed(self) -> Array:

@@ -32,3 +32,11 @@ def lammps(outside: Outside, tmp_path: Path) -> Callable[..., Outcome]:
         return outside.run(tmp_path / f"work{next(count)}", *args, **kwargs)
 
     return run
+
+
+@pytest.fixture
+def doomed_lammps(tmp_path: Path) -> Iterator[Callable[..., Outcome]]:
+    """Run one task in a process of its own, which an error may leave with a broken heap."""
+    process = Outside()
+    yield lambda *args, **kwargs: process.run(tmp_path / "doomed", *args, **kwargs)
+    process.close()

@@ -106,8 +106,8 @@ class Outside:
         self._pipe.send((request.to_json(), request.structure, files, workdir, options))
         kind, value = self._pipe.recv()
         if kind == "engine error":
-            message, reason, remedy = value
-            raise EngineError(message, reason=reason, remedy=remedy)
+            message, reason, remedy, correction = value
+            raise EngineError(message, reason=reason, remedy=remedy, correction=correction)
         assert kind == "outcome", value
         return value
 
@@ -139,7 +139,7 @@ def _serve(pipe: Connection) -> None:
         try:
             pipe.send(("outcome", _run(*order)))
         except EngineError as error:
-            pipe.send(("engine error", (error.message, error.reason, error.remedy)))
+            pipe.send(("engine error", (error.message, error.reason, error.remedy, error.correction)))
         except Exception:
             pipe.send(("bug", traceback.format_exc()))
 

@@ -10,8 +10,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.units import Column
-from nanoos_lab.engines.lammps import failures
-from nanoos_lab.engines.lammps.script import units
+from nanoos_lab.engines.lammps import failures, units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

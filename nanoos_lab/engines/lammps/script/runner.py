@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.drive import Course, drive
-from nanoos_lab.engines.lammps.script import units
+from nanoos_lab.engines.lammps import units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

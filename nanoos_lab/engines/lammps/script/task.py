@@ -14,9 +14,9 @@ from ase import Atoms
 from nanoos_lab.core.errors import EngineError, ParameterError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines.lammps import inputs, library
+from nanoos_lab.engines.lammps import inputs, library, units
 from nanoos_lab.engines.lammps.program import LOG_FILE, Program
-from nanoos_lab.engines.lammps.script import rules, units
+from nanoos_lab.engines.lammps.script import rules
 from nanoos_lab.engines.lammps.script.interpreter import Interpreter
 from nanoos_lab.engines.lammps.script.recorder import Recorder
 from nanoos_lab.engines.lammps.script.runner import Plan, Runner
@@ -104,7 +104,7 @@ def _results(
     return Results(
         properties={} if stopped else _properties(program, recorder),
         structure=_structure(program, recorder),
-        provenance={**provenance(request, program), "commands": parameters.script},
+        provenance={**provenance(request, program.version, program.suffix), "commands": parameters.script},
         stopped=stopped,
     )
 

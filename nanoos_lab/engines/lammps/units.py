@@ -11,7 +11,7 @@ from ase import units
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
+class UnitSystem:
     """A unit system; reduced units have factors of 1 and no names."""
 
     #: Å in its unit of length.
@@ -25,21 +25,28 @@ class System:
     #: amu in its unit of mass; None in reduced units.
     mass: float | None = None
 
+    @property
+    def pressure(self) -> float | None:
+        """GPa in its unit of pressure; None if pressures are not converted."""
+        return _GPA.get(self.names[2])
+
 
 _KG = units.kg
-SYSTEMS: dict[str, System] = {
-    "lj": System(),
-    "metal": System(time=1e3, energy=1.0, names=("eV", "K", "bar", "Å", "ps"), mass=1.0),
-    "real": System(energy=units.kcal / units.mol, names=("kcal/mol", "K", "atm", "Å", "fs"), mass=1.0),
-    "si": System(length=1e10, time=1e15, energy=units.J, names=("J", "K", "Pa", "m", "s"), mass=_KG),
-    "cgs": System(
+#: GPa in the units of pressure.
+_GPA = {"bar": 1e-4, "atm": 1.01325e-4, "Pa": 1e-9, "dyn/cm²": 1e-10, "kPa": 1e-6, "MPa": 1e-3}
+SYSTEMS: dict[str, UnitSystem] = {
+    "lj": UnitSystem(),
+    "metal": UnitSystem(time=1e3, energy=1.0, names=("eV", "K", "bar", "Å", "ps"), mass=1.0),
+    "real": UnitSystem(energy=units.kcal / units.mol, names=("kcal/mol", "K", "atm", "Å", "fs"), mass=1.0),
+    "si": UnitSystem(length=1e10, time=1e15, energy=units.J, names=("J", "K", "Pa", "m", "s"), mass=_KG),
+    "cgs": UnitSystem(
         length=1e8, time=1e15, energy=1e-7 * units.J, names=("erg", "K", "dyn/cm²", "cm", "s"), mass=1e-3 * _KG
     ),
-    "electron": System(length=units.Bohr, energy=units.Hartree, names=("Eh", "K", "Pa", "a0", "fs"), mass=1.0),
-    "micro": System(
+    "electron": UnitSystem(length=units.Bohr, energy=units.Hartree, names=("Eh", "K", "Pa", "a0", "fs"), mass=1.0),
+    "micro": UnitSystem(
         length=1e4, time=1e9, energy=1e-15 * units.J, names=("fJ", "K", "kPa", "µm", "µs"), mass=1e-15 * _KG
     ),
-    "nano": System(
+    "nano": UnitSystem(
         length=10.0, time=1e6, energy=1e-21 * units.J, names=("zJ", "K", "MPa", "nm", "ns"), mass=1e-21 * _KG
     ),
 }
@@ -95,6 +102,19 @@ def unit_of(heading: str, system: str) -> str:
     if heading in _COUNTS or (known.mass is None and "_" not in heading):
         return "1"
     return ""
+
+
+def ours(heading: str, system: str) -> tuple[float, str]:
+    """Return what a value of a thermo column is multiplied with to have our unit, and that unit."""
+    known = SYSTEMS[system]
+    if known.energy is None or known.pressure is None:
+        return 1.0, unit_of(heading, system)
+    if heading == "Volume":
+        return known.length**3, "Å³"
+    if heading not in _UNIT_INDEX:
+        return 1.0, unit_of(heading, system)
+    factors = ((known.energy, "eV"), (1.0, "K"), (known.pressure, "GPa"), (known.length, "Å"), (known.time, "fs"))
+    return factors[_UNIT_INDEX[heading]]
 
 
 def heading_of(keyword: str) -> str:
