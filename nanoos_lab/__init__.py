@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nanoos_lab.lab.group import Group as Group
     from nanoos_lab.lab.job import Job as Job
     from nanoos_lab.lab.lab import Lab as Lab
+    from nanoos_lab.lab.potentials import potentials as potentials
     from nanoos_lab.lab.schedules import Schedule as Schedule
     from nanoos_lab.lab.tasks import cancel_job as cancel_job
     from nanoos_lab.lab.tasks import run_dummy_job as run_dummy_job
@@ -68,6 +69,7 @@ _HOME = {
     "nanoos_lab.lab.group": ("Group",),
     "nanoos_lab.lab.job": ("Job",),
     "nanoos_lab.lab.lab": ("Lab",),
+    "nanoos_lab.lab.potentials": ("potentials",),
     "nanoos_lab.lab.schedules": ("Schedule",),
     "nanoos_lab.lab.tasks": ("cancel_job", "run_dummy_job", "run_simulation_job", "update_job_status"),
     "nanoos_lab.lab.workflows.convergence": ("convergence_test",),

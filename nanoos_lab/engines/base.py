@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Any
@@ -47,6 +47,30 @@ class EngineInfo:
     missing: str = ""
     #: Kinds of calculation that it does.
     tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PotentialInfo:
+    """What gives an engine its forces: a potential file, a family of pseudopotentials, a trained model."""
+
+    #: What users pass as ``potential=``, or as the engine's own parameter.
+    name: str
+    #: What it is, such as LAMMPS's pair style.
+    kind: str
+    #: Chemical symbols of the elements that it has.
+    elements: tuple[str, ...]
+    #: Unit system of a file; empty where there is none to choose.
+    units: str = ""
+    #: The publication, if it is known.
+    citation: str = ""
+
+
+@runtime_checkable
+class ListsPotentials(Protocol):
+    """An engine that can say which potentials it has."""
+
+    def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
+        """Return those that have all of these elements."""
 
 
 class Engine(Protocol):

@@ -6,10 +6,10 @@ import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import InputError, StructureError
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.lammps import forces, library, tasks
+from nanoos_lab.engines.lammps import catalogue, forces, library, tasks
 from nanoos_lab.engines.lammps.dynamics import md
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
@@ -23,13 +23,13 @@ from nanoos_lab.engines.lammps.script import task as script
 from nanoos_lab.engines.lammps.system import fixed_atoms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.base import PotentialInfo, RunContext
 
     _Run = Callable[[JobRequest, Any, RunContext], Results]
 
@@ -78,17 +78,36 @@ class LammpsEngine:
             raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
         if structure is None:
             raise InputError(f"engine 'lammps', task {task!r} needs a structure")
+        if parameters.potential is None:
+            raise _choose(structure)
         found = forces.files(parameters)
         forces.check(parameters, forces.read(parameters, found), structure.elements)
         if task != "static":
             _check_motion(structure, parameters)
         return found
 
+    def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
+        """Return the potential files that come with LAMMPS and have all of these elements."""
+        return catalogue.covering(elements)
+
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
         model, function = _TASKS[request.task]
         where = f"engine {self.name!r}, task {request.task!r}"
         return function(request, validate(model, request.parameters, where=where), context)
+
+
+def _choose(structure: Structure) -> ParameterError:
+    """Return the error that names the candidates: none is ever picked silently."""
+    symbols = sorted(structure.elements)
+    candidates = [info.name for info in catalogue.covering(symbols)]
+    those = ", ".join(map(repr, candidates)) if candidates else "no file that comes with LAMMPS"
+    return ParameterError(
+        "potential",
+        None,
+        f"a choice is needed; for {', '.join(symbols)} there is {those}, a path to a file of yours, or 'lj'; "
+        f"nanoos_lab.potentials({symbols}, engine='lammps') says where they are from",
+    )
 
 
 def _check_motion(structure: Structure, parameters: TaskParameters) -> None:
