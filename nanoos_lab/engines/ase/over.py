@@ -142,8 +142,14 @@ class CalculatorEngine(ABC, Generic[Own]):
         """
         if request.structure is None:
             raise EngineError("there is no structure", reason=Reason.INPUT)
+        if context.resources.ranks > 1:
+            raise EngineError(
+                f"engine {self.name!r} runs in one process, not with {context.resources.ranks} MPI ranks",
+                reason=Reason.INPUT,
+                remedy="Ask for resources={'threads': n} instead, if its calculator has threads.",
+            )
         given = cast("Own", self.tasks[request.task](**request.parameters))
-        make: Make = partial(self.make, given, context)
+        make: Make = partial(self._made, given, context)
         atoms = request.structure.atoms()
         atoms.calc = make()
         warning = self.caveat(request.structure, atoms.calc)
@@ -155,6 +161,16 @@ class CalculatorEngine(ABC, Generic[Own]):
             raise self._recognised(error, request.parameters) from error.__cause__
         made_by = {"engine": self.name, "version": version(self.package), "ase": version("ase")}
         return replace(results, provenance={**made_by, **self.provenance(given), **results.provenance})
+
+    def _made(self, given: Own, context: RunContext) -> BaseCalculator:
+        try:
+            return self.make(given, context)
+        except ImportError as error:
+            raise EngineError(
+                f"engine {self.name!r} cannot be loaded on this host: {error}",
+                reason=Reason.RESOURCE,
+                remedy=self.missing,
+            ) from error
 
     def _recognised(self, error: EngineError, parameters: Mapping[str, Any]) -> EngineError:
         """Return what is known of a failure of the calculator, or the error as it is."""

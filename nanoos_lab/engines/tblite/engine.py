@@ -1,0 +1,70 @@
+"""The engine ``tblite``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.engines.ase.over import CalculatorEngine
+from nanoos_lab.engines.tblite.failures import FAILURES
+from nanoos_lab.engines.tblite.parameters import (
+    XtbParameters,
+    check_electrons,
+    check_elements,
+    check_periodicity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase.calculators.calculator import BaseCalculator
+
+    from nanoos_lab.core.structures import Structure
+    from nanoos_lab.engines.base import EnginePolicy, RunContext
+
+#: What to cite, by method.
+CITATIONS = {
+    "GFN2-xTB": "C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019)",
+    "GFN1-xTB": "S. Grimme, C. Bannwarth, P. Shushkov, J. Chem. Theory Comput. 13, 1989 (2017)",
+    "IPEA1-xTB": "V. Ásgeirsson, C. A. Bauer, S. Grimme, Chem. Sci. 8, 4879 (2017)",
+}
+
+
+class TbliteEngine(CalculatorEngine[XtbParameters]):
+    """Extended tight binding by tblite: elements up to radon, molecules, and crystals at the Γ point.
+
+    A crystal's cell must so be large, or its band gap.
+    """
+
+    name = "tblite"
+    package = "tblite"
+    missing = "tblite is not installed: pip install 'nanoos-lab[tblite]'"
+    own = XtbParameters
+    imports = ("nanoos_lab.engines.tblite.calculator",)
+    failures = FAILURES
+
+    def check_calculator(self, structure: Structure, given: XtbParameters, policy: EnginePolicy) -> bool:
+        """Check elements, periodicity and electrons."""
+        check_elements(structure, given)
+        check_periodicity(structure)
+        check_electrons(structure, given)
+        return all(structure.pbc)
+
+    def make(self, given: XtbParameters, context: RunContext) -> BaseCalculator:
+        """Make tblite's calculator."""
+        from nanoos_lab.engines.tblite.calculator import Xtb, use_threads
+
+        use_threads(context.resources.threads)
+        return Xtb(
+            method=given.method,
+            charge=given.charge,
+            multiplicity=given.multiplicity,
+            accuracy=given.accuracy,
+            electronic_temperature=given.electronic_temperature,
+            max_iterations=given.iterations,
+            mixer_damping=given.mixer_damping,
+            verbosity=0,
+        )
+
+    def provenance(self, given: XtbParameters) -> Mapping[str, Any]:
+        """Return what to cite."""
+        return {"method": given.method, "citation": CITATIONS[given.method]}
