@@ -1,0 +1,17 @@
+"""Engine ``vasp``: the Vienna Ab initio Simulation Package, which its users bring along.
+
+What was verified, and what was not: VASP is licensed and was never run by the developers. Readers of OUTCAR, of the
+standard output and of vasprun.xml are tested on published outputs of VASP 5.3.5, 5.4.1, 5.4.4 and 6.2.0 (aiida-vasp's
+test data), whole and cut off at many places, and agree with ASE's readers to the last digit; starting, watching,
+stopping and resuming are tested with a program that replays such outputs. Not verified with VASP itself: that it takes
+the input files as they are written here (they follow the VASP wiki), how soon it obeys STOPCAR, the output of molecular
+dynamics, of non-collinear spins and of versions after 6.2, and that the corrections of failures, which are custodian's,
+help.
+
+POTCARs are found under ``VASP_PP_PATH``, put together in the working directory while a run lasts, and removed at its
+end; a job keeps their titles and SHA-256 digests alone.
+"""
+
+from nanoos_lab.engines.vasp.engine import VaspEngine
+
+__all__ = ["VaspEngine"]

@@ -1,0 +1,152 @@
+"""POSCAR: atoms sorted by species, and results put back into the user's order; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from nanoos_lab.core.errors import StructureError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Order:
+    """The order of atoms in VASP's files: species in the order in which they first occur."""
+
+    #: Chemical symbols of the species.
+    species: tuple[str, ...]
+    #: Number of atoms of each.
+    counts: tuple[int, ...]
+    #: Place in the user's structure of each atom in the POSCAR, shape (atoms,).
+    to_vasp: Array
+
+    @classmethod
+    def of(cls, symbols: list[str]) -> Self:
+        """Sort by species."""
+        species = tuple(dict.fromkeys(symbols))
+        rank = {symbol: place for place, symbol in enumerate(species)}
+        to_vasp = np.argsort([rank[symbol] for symbol in symbols], kind="stable")
+        return cls(species=species, counts=tuple(symbols.count(each) for each in species), to_vasp=to_vasp)
+
+    def restore(self, rows: Array) -> Array:
+        """Return rows in VASP's order in the user's."""
+        restored = np.empty_like(rows)
+        restored[self.to_vasp] = rows
+        return restored
+
+
+def write(atoms: Atoms, order: Order, *, velocities: bool = False) -> str:
+    """Return the text of a POSCAR.
+
+    Parameters
+    ----------
+    atoms
+        Positions and cell in Å.
+    order
+        The order of the atoms.
+    velocities
+        Whether to write the atoms' velocities, in Å/fs, after the positions.
+
+    Raises
+    ------
+    StructureError
+        For constraints that VASP does not have.
+    """
+    free = movable(atoms)
+    lines = [atoms.get_chemical_formula(), "1.0", *(_numbers(vector) for vector in atoms.cell.array)]
+    lines += [" ".join(order.species), " ".join(str(count) for count in order.counts)]
+    lines += ["Selective dynamics"] if not free.all() else []
+    lines += ["Direct"]
+    scaled = np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T
+    for index in order.to_vasp:
+        flags = "" if free.all() else "  " + " ".join("T" if flag else "F" for flag in free[index])
+        lines.append(_numbers(scaled[index]) + flags)
+    if velocities:
+        from ase import units
+
+        lines += ["", *(_numbers(each * units.fs) for each in atoms.get_velocities()[order.to_vasp])]
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(values: Array) -> str:
+    return " ".join(f"{value:21.16f}" for value in values)
+
+
+def movable(atoms: Atoms) -> Array:
+    """Return which coordinates may change, along the cell vectors, shape (atoms, 3).
+
+    Raises
+    ------
+    StructureError
+        For constraints that VASP does not have.
+    """
+    from ase.constraints import FixAtoms, FixCartesian, FixScaled
+
+    free = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            free[constraint.get_indices()] = False
+        elif isinstance(constraint, FixScaled):
+            free[constraint.index] &= ~np.asarray(constraint.mask, dtype=bool)
+        elif isinstance(constraint, FixCartesian):
+            mask = np.asarray(constraint.mask, dtype=bool)
+            if not mask.all() and not _along_axes(atoms.cell.array):
+                raise StructureError(
+                    "VASP fixes coordinates along the cell vectors, which are not along x, y and z here, so "
+                    "FixCartesian cannot be kept; use FixScaled or FixAtoms"
+                )
+            free[constraint.index] &= ~mask
+        else:
+            raise StructureError(
+                f"VASP has no constraint like {type(constraint).__name__}; it can fix atoms (FixAtoms) or coordinates "
+                "(FixScaled)"
+            )
+    return free
+
+
+def _along_axes(cell: Array) -> bool:
+    return bool(np.allclose(cell, np.diag(np.diag(cell)), atol=1e-9))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cell:
+    """What a CONTCAR has."""
+
+    #: Cell vectors as rows, in Å, shape (3, 3).
+    cell: Array
+    #: Positions in units of the cell vectors, in VASP's order, shape (atoms, 3).
+    scaled: Array
+
+
+def read(text: str, order: Order) -> Cell:
+    """Read a CONTCAR.
+
+    Raises
+    ------
+    ValueError
+        If it is not whole, or of other atoms.
+    """
+    lines = text.splitlines()
+    try:
+        scale = float(lines[1])
+        cell = scale * np.array([[float(word) for word in line.split()[:3]] for line in lines[2:5]])
+        species, counts = lines[5].split(), [int(word) for word in lines[6].split()]
+        start = 9 if lines[7].strip()[:1] in "sS" else 8
+        direct = lines[start - 1].strip()[:1] in "dD"
+        rows = lines[start : start + sum(counts)]
+        scaled = np.array([[float(word) for word in line.split()[:3]] for line in rows])
+    except IndexError as error:
+        raise ValueError("the file is cut off") from error
+    if tuple(name.split("/")[0].split("_")[0] for name in species) != order.species or tuple(counts) != order.counts:
+        raise ValueError(f"it has other atoms: {' '.join(species)} {counts}")
+    if scaled.shape != (sum(counts), 3) or not direct or not np.isfinite(scaled).all() or cell.shape != (3, 3):
+        raise ValueError("the file is cut off or not in direct coordinates")
+    if not text.endswith("\n"):
+        raise ValueError("the file is cut off")
+    return Cell(cell=cell, scaled=scaled)

@@ -1,0 +1,159 @@
+"""POTCAR: found under ``VASP_PP_PATH``, checked, and lent to a run.
+
+VASP's potentials are licensed to their user, so they are put together only in the working directory of an attempt, from
+its start to its end; no job keeps them. What remains is which they were: title and SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nanoos_lab.engines.vasp.parameters import VaspParameters
+
+VARIABLE = "VASP_PP_PATH"
+#: Name of the file in the working directory.
+FILE = "POTCAR"
+_TITLE = re.compile(r"TITEL\s*=\s*(.+)")
+_ENMAX = re.compile(r"ENMAX\s*=\s*([\d.]+)")
+#: Lines at the beginning of a POTCAR among which its title is.
+_HEAD = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Potential:
+    """One POTCAR."""
+
+    #: Its file.
+    path: Path
+    #: Its own title, such as "PAW_PBE Si 05Jan2001".
+    title: str
+    #: Recommended cut-off in eV.
+    enmax: float
+    #: Of its bytes.
+    sha256: str
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What is kept of it."""
+        return {"title": self.title, "sha256": self.sha256}
+
+
+def find(given: VaspParameters, species: Sequence[str]) -> list[Potential]:
+    """Return the potentials of the species, in their order.
+
+    Raises
+    ------
+    InputError
+        If there is none for one of them, or it is for another element.
+    """
+    folder = _folder(given)
+    suffixes = _suffixes(given.setups, species)
+    return [_read(folder, symbol, suffixes.get(symbol, ""), given) for symbol in species]
+
+
+def _folder(given: VaspParameters) -> Path:
+    root = os.environ.get(VARIABLE)
+    if not root:
+        raise InputError(
+            f"{VARIABLE} is not set: it is the directory that has VASP's potentials, in folders such as potpaw_PBE"
+        )
+    if not Path(root).is_dir():
+        raise InputError(f"{VARIABLE}={root}: there is no such directory")
+    usual = ("potpaw", "potpaw_LDA") if given.xc == "LDA" else ("potpaw_PBE",)
+    names = (given.potentials,) if given.potentials else usual
+    for name in names:
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    there = sorted(path.name for path in Path(root).glob("potpaw*") if path.is_dir())
+    choice = f"potentials may be {', '.join(repr(name) for name in there)}" if there else "it has no folder potpaw…"
+    raise ParameterError("potentials", given.potentials, f"there is no folder {names[0]} in {root}; {choice}")
+
+
+def _suffixes(setups: str | Mapping[str, str], species: Sequence[str]) -> Mapping[str, str]:
+    from ase.calculators.vasp.setups import get_default_setups
+    from ase.data import atomic_numbers
+
+    tables = get_default_setups()
+    own = {} if isinstance(setups, str) else dict(setups)
+    base = setups if isinstance(setups, str) else own.pop("base", "minimal")
+    if base not in tables:
+        raise UnknownNameError("table of setups", base, tables)
+    for symbol, suffix in own.items():
+        if symbol not in atomic_numbers:
+            raise UnknownNameError("element in setups", symbol, atomic_numbers)
+        if not re.fullmatch(r"[A-Za-z0-9_.]*", suffix):
+            raise ParameterError("setups", {symbol: suffix}, "a suffix such as '_pv', '_sv_GW' or ''")
+    found: dict[str, str] = {**tables[base], **own}
+    return {symbol: suffix for symbol, suffix in found.items() if symbol in species}
+
+
+def _read(folder: Path, symbol: str, suffix: str, given: VaspParameters) -> Potential:
+    path = folder / (symbol + suffix) / FILE
+    if not path.is_file():
+        there = sorted(
+            each.name
+            for each in folder.iterdir()
+            if re.fullmatch(rf"{symbol}(?![a-z]).*", each.name) and (each / FILE).is_file()
+        )
+        if not there:
+            raise StructureError(f"there is no POTCAR for {symbol} in {folder}")
+        choice = " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in there)
+        raise ParameterError("setups", given.setups, f"there is no {symbol}{suffix} in {folder}; take {choice}")
+    return describe(path, symbol)
+
+
+def describe(path: Path, symbol: str) -> Potential:
+    """Read the head of a POTCAR, and check that it is for an element.
+
+    Raises
+    ------
+    InputError
+        If it is no POTCAR, or of another element.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    head = "\n".join(data[: 1 << 14].decode(errors="replace").splitlines()[:_HEAD])
+    title, enmax = _TITLE.search(head), _ENMAX.search(head)
+    if title is None or enmax is None:
+        raise InputError(f"{path} is no POTCAR: it has no TITEL or no ENMAX")
+    name = " ".join(title[1].split())
+    # Their VRHFIN is wrong in some of them, such as Zr_sv and Xe.
+    element = re.search(r"\s([A-Z][a-z]?)(?![a-z])", name)
+    if element is None or element[1] != symbol:
+        raise InputError(f"{path} is for another element than {symbol}: its title is {name!r}")
+    return Potential(path=path, title=name, enmax=float(enmax[1]), sha256=hashlib.sha256(data).hexdigest())
+
+
+@contextmanager
+def lent(workdir: Path, potentials: Sequence[Potential]) -> Iterator[Path]:
+    """Have the POTCAR in the working directory inside the block, and only there.
+
+    Raises
+    ------
+    InputError
+        If a potential has changed or gone since it was found.
+    """
+    target = workdir / FILE
+    try:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for each in potentials:
+                data = each.path.read_bytes()
+                if hashlib.sha256(data).hexdigest() != each.sha256:
+                    raise InputError(f"{each.path} was changed while the job began")
+                file.write(data)
+        yield target
+    finally:
+        target.unlink(missing_ok=True)

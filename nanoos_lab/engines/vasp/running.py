@@ -1,0 +1,330 @@
+"""One attempt: inputs, the program, results."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.core.status import Reason
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines import grid, program
+from nanoos_lab.engines.program import Command, Program
+from nanoos_lab.engines.vasp import incar, poscar, potcar, vasprun
+from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
+from nanoos_lab.engines.vasp.verdict import Ending, judge
+from nanoos_lab.engines.vasp.watch import Watch, copy_if_fit
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from nanoos_lab.core.frames import Checkpoint
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.vasp.parameters import Value
+    from nanoos_lab.engines.vasp.poscar import Order
+    from nanoos_lab.engines.vasp.potcar import Potential
+
+Array = np.ndarray[Any, Any]
+
+OUTPUT = "vasp.out"
+STOP_FILE = "STOPCAR"
+#: Large files that are of no use once a run is over, unless they were asked for: name, and the tag that asks.
+_LARGE = {"WAVECAR": "LWAVE", "CHGCAR": "LCHARG", "CHG": "LCHARG", "TMPCAR": ""}
+INSTALL = "VASP is licensed software that its users build themselves; load the site's module for it"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """The texts of VASP's input files, save for the POTCAR."""
+
+    #: Tags of the INCAR.
+    tags: dict[str, Value]
+    #: k-points along the reciprocal vectors.
+    mesh: incar.Mesh
+    #: File name → text.
+    files: dict[str, str]
+
+
+def write_inputs(
+    atoms: Atoms, order: Order, given: Given, *, enmax: float, first: int = 0, contcar: str | None = None
+) -> Inputs:
+    """Return the input files of an attempt; pure.
+
+    Parameters
+    ----------
+    atoms
+        The structure, in the user's order.
+    order
+        The order in VASP's files.
+    given
+        The task's parameters.
+    enmax
+        The largest recommended cut-off of its potentials, in eV.
+    first
+        Step at which the attempt begins.
+    contcar
+        What it goes on from.
+    """
+    magmoms = atoms.arrays.get("initial_magmoms")
+    tags = incar.build(
+        given,
+        species=len(order.species),
+        enmax=enmax,
+        magmoms=None if magmoms is None else magmoms[order.to_vasp],
+        seed=getattr(given, "seed", 0),
+        first=first,
+    )
+    points = incar.mesh(given, atoms.cell.array, (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])))
+    moving = isinstance(given, VaspMDParameters) and "momenta" in atoms.arrays
+    return Inputs(
+        tags=tags,
+        mesh=points,
+        files={
+            "INCAR": incar.write(tags),
+            "KPOINTS": incar.write_kpoints(points, gamma=given.gamma),
+            "POSCAR": contcar or poscar.write(atoms, order, velocities=moving),
+        },
+    )
+
+
+def run(request: JobRequest, given: Given, context: RunContext) -> Results:
+    """Run VASP once.
+
+    Raises
+    ------
+    EngineError
+        If it fails; with a correction if one is known.
+    """
+    if request.structure is None:
+        raise EngineError("engine 'vasp' needs a structure", reason=Reason.INPUT)
+    atoms = request.structure.atoms()
+    order = poscar.Order.of(atoms.get_chemical_symbols())
+    potentials = potcar.find(given, order.species)
+    origin, contcar = _origin(context, order)
+    inputs = write_inputs(
+        atoms,
+        order,
+        given,
+        enmax=max(each.enmax for each in potentials),
+        first=origin.step if origin else 0,
+        contcar=contcar,
+    )
+    command = command_for(given, inputs, context)
+    attempt = _Attempt(atoms, order, given, context, inputs=inputs, first=origin.step if origin else 0)
+    try:
+        results = attempt.run(command, potentials)
+    finally:
+        attempt.tidy()
+    provenance = _provenance(command, inputs, potentials, attempt.watch, given)
+    return Results(
+        properties=results.properties, structure=results.structure, provenance=provenance, stopped=results.stopped
+    )
+
+
+def command_for(given: Given, inputs: Inputs, context: RunContext) -> Command:
+    """Return how VASP is started: the program for spin-orbit coupling, for Γ alone if it is there, or the usual one.
+
+    Raises
+    ------
+    EngineError
+        If it is not there.
+    """
+    name = "vasp_std"
+    if given.soc:
+        name = "vasp_ncl"
+    elif inputs.mesh == (1, 1, 1) and given.gamma and program.find("vasp_gam") is not None:
+        name = "vasp_gam"
+    found = program.find(name)
+    if found is None:
+        raise EngineError(
+            program.missing(name, INSTALL),
+            reason=Reason.RESOURCE,
+            remedy="Install it on the worker's host, or send the job to a queue of workers that have it.",
+        )
+    return Command.of(found, resources=context.resources)
+
+
+def _origin(context: RunContext, order: Order) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint to go on from and its structure; its wave functions are put in place."""
+    texts: list[str] = []
+
+    def load(checkpoint: Checkpoint) -> None:
+        text = (checkpoint.directory / "CONTCAR").read_text()
+        poscar.read(text, order)
+        for name in ("WAVECAR", "CHGCAR"):
+            copy_if_fit(checkpoint.directory / name, context.workdir / name)
+        texts.append(text)
+
+    origin = grid.resume(context, load)
+    return origin, texts[-1] if origin else None
+
+
+class _Attempt:
+    """The impure part."""
+
+    def __init__(
+        self, atoms: Atoms, order: Order, given: Given, context: RunContext, *, inputs: Inputs, first: int
+    ) -> None:
+        self._atoms = atoms
+        self._order = order
+        self._given = given
+        self._context = context
+        self._inputs = inputs
+        self.watch = Watch(atoms, order, given, context, first=first)
+
+    def run(self, command: Command, potentials: list[Potential]) -> Results:
+        """Run the program to its end, and judge what it has done."""
+        workdir = self._context.workdir
+        for name, text in self._inputs.files.items():
+            (workdir / name).write_text(text)
+        (workdir / STOP_FILE).unlink(missing_ok=True)
+        self.watch.begin()
+        with (
+            potcar.lent(workdir, potentials),
+            Program(command, self._context, output=OUTPUT, ask=self._ask, silence=self._given.silence) as running,
+        ):
+            for line in running.lines():
+                self.watch.heard(line)
+            code = running.wait()
+            self.watch.end()
+            errors, stopped = running.errors, running.stopped
+        ending = Ending(code=code, facts=self.watch.facts, step=self.watch.step, fmax=self.watch.fmax, errors=errors)
+        error = judge(self._given, ending, self.watch.signs)
+        if error is None:
+            return self._results(stopped=False)
+        if self._context.checkpoint_interval and self._context.stop != "cancel":
+            self.watch.save(waves=True)
+        if stopped:
+            return self._results(stopped=True)
+        raise error
+
+    def tidy(self) -> None:
+        """Remove what is large and of no use any more."""
+        for name, tag in _LARGE.items():
+            if str(self._given.incar.get(tag, False)).strip(".").upper()[:1] != "T":
+                (self._context.workdir / name).unlink(missing_ok=True)
+        (self._context.workdir / STOP_FILE).unlink(missing_ok=True)
+
+    def _ask(self) -> None:
+        """Have VASP stop: after the present SCF iteration, or after the ionic step where one is to go on from there."""
+        at_once = self._context.stop in (None, "cancel") or not moves(self._given)
+        (self._context.workdir / STOP_FILE).write_text("LABORT = .TRUE.\n" if at_once else "LSTOP = .TRUE.\n")
+
+    # -- results ---------------------------------------------------------------------------------------------------
+
+    def _results(self, *, stopped: bool) -> Results:
+        last = self.watch.last
+        if last is None:
+            return Results(properties={}, structure=None, stopped=stopped)
+        restore = self._order.restore
+        properties: dict[str, Any] = {
+            "energy": last.energy,
+            "free_energy": last.free_energy,
+            "energy_without_entropy": last.energy_without_entropy,
+            "forces": restore(last.forces),
+            "fmax": self.watch.fmax,
+            "scf_steps": last.scf_steps,
+        }
+        if last.stress is not None:
+            properties["stress"] = last.stress
+        if last.fermi_level is not None:
+            properties["fermi_level"] = last.fermi_level
+        properties |= self._magnetism()
+        if moves(self._given):
+            properties["steps"] = self.watch.step
+        positions, cell = self.watch.structure
+        xml = self._from_xml()
+        if xml is not None:
+            properties |= xml.properties
+            positions, cell = self.watch.unwrapped(restore(xml.scaled), xml.cell), xml.cell
+            properties["forces"] = properties["forces"] if xml.forces is None else restore(xml.forces)
+        return Results(properties=properties, structure=self._structure(positions, cell), stopped=stopped)
+
+    def _magnetism(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        last, moments = self.watch.last, self.watch.facts.magmoms
+        if last is not None and last.magnetization:
+            found["magmom"] = last.magnetization[0] if len(last.magnetization) == 1 else np.array(last.magnetization)
+        if moments is not None and len(moments) == len(self._atoms):
+            found["magmoms"] = self._order.restore(moments)
+        return found
+
+    def _structure(self, positions: Array, cell: Array) -> Structure:
+        atoms = self._atoms.copy()
+        # Constraints hold in what VASP has computed; setting positions must not correct them.
+        constraints = atoms.constraints
+        atoms.set_constraint()
+        atoms.set_cell(cell)
+        atoms.positions[:] = positions
+        atoms.set_constraint(constraints)
+        if isinstance(self._given, VaspMDParameters) and "momenta" in atoms.arrays:
+            # Those of the beginning; VASP prints none of the end.
+            del atoms.arrays["momenta"]
+        return Structure.encode(atoms)
+
+    def _from_xml(self) -> _FromXml | None:
+        """Return what vasprun.xml has with more digits, or alone; None if it does not have the last step."""
+        path = self._context.workdir / "vasprun.xml"
+        last = self.watch.last
+        if last is None or not path.is_file():
+            return None
+        reader = vasprun.Reader()
+        step = None
+        for found in vasprun.read(path, reader):
+            step = found
+        if step is None or reader.contents.steps != last.number:
+            return None
+        electrons, contents = reader.contents.electrons, reader.contents
+        named = {
+            "eigenvalues": electrons.eigenvalues,
+            "occupations": electrons.occupations,
+            "kpoints": contents.kpoints,
+            "kpoint_weights": contents.weights,
+            "dos_energies": electrons.dos_energies,
+            "dos": electrons.dos,
+            "dos_integrated": electrons.dos_integrated,
+        }
+        properties: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        if step.stress is not None:
+            properties["stress"] = step.stress
+        if electrons.fermi_level is not None:
+            properties["fermi_level"] = electrons.fermi_level
+        return _FromXml(properties=properties, scaled=step.scaled, cell=step.cell, forces=step.forces)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FromXml:
+    properties: dict[str, Any]
+    scaled: Array
+    cell: Array
+    forces: Array | None
+
+
+def _provenance(
+    command: Command, inputs: Inputs, potentials: list[Potential], watch: Watch, given: Given
+) -> dict[str, Any]:
+    where = next(word for word in command.arguments if "vasp" in word.rpartition("/")[2].lower())
+    found: dict[str, Any] = {
+        "program": where,
+        "program_sha256": _digest(where),
+        "command": list(command.arguments),
+        "version": watch.version or watch.facts.version,
+        "incar": dict(inputs.tags),
+        "kpoints": list(inputs.mesh),
+        "potentials": [each.provenance for each in potentials],
+        "citation": "G. Kresse, J. Furthmüller, Phys. Rev. B 54, 11169 (1996); G. Kresse, D. Joubert, Phys. Rev. B 59, "
+        "1758 (1999)",
+    }
+    if isinstance(given, VaspMDParameters):
+        found["seed"] = given.seed
+    return found
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

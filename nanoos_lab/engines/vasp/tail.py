@@ -1,0 +1,40 @@
+"""A file that another program writes, line by line as it grows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PIECE = 1 << 18
+
+
+class Tail:
+    """Remembers how far the file was read; it need not be there yet.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = 0
+        self._rest = b""
+
+    def lines(self) -> Iterator[str]:
+        """Yield the whole lines that came since the last call, with their ends."""
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self._place)
+            while data := file.read(_PIECE):
+                self._place += len(data)
+                *whole, self._rest = (self._rest + data).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace") + "\n"

@@ -1,0 +1,134 @@
+"""Whether a run of VASP has worked: by facts in its output, not by its exit code alone; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.signatures import Scanner
+from nanoos_lab.engines.vasp import corrections, failures
+from nanoos_lab.engines.vasp.parameters import VaspMDParameters, VaspRelaxParameters
+
+if TYPE_CHECKING:
+    from nanoos_lab.engines.vasp.outcar import Facts
+    from nanoos_lab.engines.vasp.parameters import Given
+
+#: Signals that come from a lack of memory as a rule: SIGKILL, and bash's way to say so.
+_KILLED = (-9, 137)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a run has ended."""
+
+    #: Exit code, negative for a signal.
+    code: int
+    #: What the OUTCAR says.
+    facts: Facts
+    #: Last step of the task that was computed; None if none was.
+    step: int | None
+    #: Largest force on an atom that may move, in eV/Å.
+    fmax: float = float("inf")
+    #: The end of the error stream.
+    errors: str = ""
+
+
+class Signs:
+    """Looks for what VASP says when it fails."""
+
+    def __init__(self) -> None:
+        self._fatal = Scanner(failures.FATAL)
+        self._hints = Scanner(failures.HINTS)
+
+    def feed(self, line: str) -> None:
+        """Look at a line of the output."""
+        self._fatal.feed(line)
+        self._hints.feed(line)
+
+    def fatal(self, parameters: dict[str, Any]) -> EngineError | None:
+        """Return the error for what makes a run worthless, if there was anything."""
+        sign = self._fatal.worst
+        tag, name = failures.CHARGED
+        if sign is None or (sign.signature.name == name and corrections.tag(parameters, tag) is not None):
+            return None
+        return sign.error("VASP", parameters)
+
+    def hint(self, parameters: dict[str, Any]) -> EngineError | None:
+        """Return the error for what VASP warned of, if it did."""
+        sign = self._hints.worst
+        return None if sign is None else sign.error("VASP", parameters)
+
+
+def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
+    """Return what is wrong with a run that has ended by itself; None if nothing is.
+
+    Parameters
+    ----------
+    given
+        The task's parameters.
+    ending
+        The facts.
+    signs
+        What was found in the output.
+    """
+    parameters = given.model_dump(mode="json")
+    if ending.facts.bands is not None:
+        parameters[corrections.BANDS] = ending.facts.bands
+    for line in ending.errors.splitlines():
+        signs.feed(line)
+    if (error := signs.fatal(parameters)) is not None:
+        return error
+    if ending.code != 0 or not ending.facts.finished or ending.step is None:
+        return signs.hint(parameters) or _broken_off(ending)
+    if not ending.facts.scf_converged:
+        return _not_converged(ending, signs.hint(parameters), parameters)
+    if isinstance(given, VaspRelaxParameters):
+        return _relaxed(given, ending, parameters)
+    if isinstance(given, VaspMDParameters) and ending.step < given.steps:
+        return EngineError(
+            f"VASP ended after {ending.step} of {given.steps} steps", reason=Reason.ENGINE, remedy=failures.LOOK
+        )
+    return None
+
+
+def _broken_off(ending: Ending) -> EngineError:
+    last = ending.errors.splitlines()[-1] if ending.errors else ""
+    how = f"was killed by signal {-ending.code}" if ending.code < 0 else f"ended with exit code {ending.code}"
+    where = "before its first ionic step was done" if ending.step is None else f"after step {ending.step}"
+    said = f": {last}" if last else ""
+    if ending.code in _KILLED:
+        return EngineError(
+            f"VASP was killed {where}, as a rule because memory ran out{said}",
+            reason=Reason.MEMORY,
+            remedy="Ask for more ranks on more nodes, a lower encut or fewer k-points.",
+        )
+    return EngineError(
+        f"VASP {how} {where}, without its closing words{said}", reason=Reason.ENGINE, remedy=failures.LOOK
+    )
+
+
+def _not_converged(ending: Ending, hint: EngineError | None, parameters: dict[str, Any]) -> EngineError:
+    nelm = ending.facts.settings.get("NELM")
+    why = f" in {int(nelm)} iterations" if nelm is not None else ""
+    correction = hint.correction if hint is not None else None
+    return EngineError(
+        f"the SCF cycle did not converge{why}" + (f"; {hint.message}" if hint is not None else ""),
+        reason=Reason.CONVERGENCE,
+        remedy="Try more iterations (nelm), another algorithm or less mixing (ALGO, AMIX, BMIX in incar), or more "
+        "smearing.",
+        correction=correction or corrections.next_algorithm(parameters),
+    )
+
+
+def _relaxed(given: VaspRelaxParameters, ending: Ending, parameters: dict[str, Any]) -> EngineError | None:
+    if ending.facts.accurate or (given.cell == "fixed" and ending.fmax <= given.fmax):
+        return None
+    return EngineError(
+        f"the relaxation did not converge: fmax is {ending.fmax:.4g} eV/Å after {ending.step} steps, not "
+        f"{given.fmax:g} eV/Å",
+        reason=Reason.CONVERGENCE,
+        remedy="Go on with more steps, or try another optimizer or a larger fmax.",
+        correction=corrections.more_steps(parameters),
+    )

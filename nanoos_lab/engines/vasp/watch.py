@@ -1,0 +1,322 @@
+"""What is made of VASP's output while it runs: samples, progress, checkpoints, and early ends."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.frames import Frame, RunHead, Sample
+from nanoos_lab.core.status import Reason
+from nanoos_lab.core.units import Column, thermo_columns
+from nanoos_lab.engines.vasp import console, corrections, outcar, poscar
+from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
+from nanoos_lab.engines.vasp.tail import Tail
+from nanoos_lab.engines.vasp.verdict import Signs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.vasp.poscar import Order
+
+Array = np.ndarray[Any, Any]
+
+#: eV/Å³ in GPa.
+_GPA = 160.21766208
+#: Seconds between two looks at the OUTCAR.
+_LOOK = 0.1
+#: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
+_EXPLOSION = 1.0
+#: Positions in an OUTCAR have five digits: nearer than this, in Å, they are the same.
+_SAME = 5e-5
+#: Wave functions up to this size, in bytes, go into a checkpoint.
+_LARGEST = 4 << 30
+
+COLUMNS = (
+    *thermo_columns("fmax", "free_energy"),
+    Column(name="magnetization", unit="μB"),
+    Column(name="scf_steps", unit="1"),
+    Column(name="scf_change", unit="eV"),
+)
+
+
+class Watch:
+    """Follows one run.
+
+    Parameters
+    ----------
+    atoms
+        The structure, in the user's order.
+    order
+        The order in VASP's files.
+    given
+        The task's parameters.
+    context
+        Takes what there is to say.
+    first
+        Step at which this attempt begins.
+    """
+
+    def __init__(self, atoms: Atoms, order: Order, given: Given, context: RunContext, *, first: int) -> None:
+        self._given = given
+        self._context = context
+        self._order = order
+        self._first = first
+        self._free = poscar.movable(atoms)
+        self._atoms = atoms
+        self._scaled = _scaled(atoms.positions, atoms.cell.array)
+        self._reader = outcar.Reader()
+        self._tail = Tail(context.workdir / "OUTCAR")
+        self._looked = 0.0
+        self._checkpointed = time.monotonic()
+        self._sampled: int | None = None
+        self.signs = Signs()
+        self.version = ""
+        self.ranks: int | None = None
+        #: The last step of the task that was computed, and the ionic step of VASP's that it was.
+        self.step: int | None = None
+        self.last: outcar.Step | None = None
+        self._scf: console.Scf | None = None
+
+    @property
+    def facts(self) -> outcar.Facts:
+        """What the OUTCAR says so far."""
+        return self._reader.facts
+
+    @property
+    def fmax(self) -> float:
+        """Largest force on an atom that may move, in eV/Å."""
+        return math.inf if self.last is None else self._fmax(self.last)
+
+    @property
+    def structure(self) -> tuple[Array, Array]:
+        """Positions in Å, in the user's order and not wrapped into the cell, and cell vectors, of the last step."""
+        cell = self._atoms.cell.array if self.last is None else self.last.cell
+        return self._scaled @ cell, cell
+
+    def unwrapped(self, scaled: Array, cell: Array) -> Array:
+        """Return positions in Å, of the last step in more digits, on the side of the cell on which they are here."""
+        moved: Array = (scaled + np.round(self._scaled - scaled)) @ cell
+        return moved
+
+    def begin(self) -> None:
+        """Say what stays the same in the run."""
+        total = getattr(self._given, "steps", 0)
+        self._context.begin(
+            RunHead(
+                total=total if isinstance(self._given, VaspMDParameters) or not moves(self._given) else None,
+                columns=COLUMNS,
+                numbers=self._atoms.numbers,
+                pbc=(bool(self._atoms.pbc[0]), bool(self._atoms.pbc[1]), bool(self._atoms.pbc[2])),
+                masses=self._atoms.get_masses() if "masses" in self._atoms.arrays else None,
+                first=self._first,
+            )
+        )
+
+    def heard(self, line: str | None) -> None:
+        """Take a line of the output, or the news that none came.
+
+        Raises
+        ------
+        EngineError
+            If the run has gone wrong and should end.
+        """
+        if line is not None:
+            self._context.log(line)
+            self._listen(line)
+        now = time.monotonic()
+        if line is None or now - self._looked >= _LOOK:
+            self._looked = now
+            self.look()
+
+    def look(self) -> None:
+        """Read what is new in the OUTCAR.
+
+        Raises
+        ------
+        EngineError
+            If the run has gone wrong and should end.
+        """
+        for line in self._tail.lines():
+            found = self._reader.feed(line)
+            if isinstance(found, outcar.Step):
+                self._stepped(found)
+
+    def end(self) -> None:
+        """Read what is left, once the program has ended."""
+        self.look()
+        last = self._reader.close()
+        if last is not None:
+            self._stepped(last)
+        if self.step is not None and self.step != self._sampled and not isinstance(self._given, VaspMDParameters):
+            self._sample()
+
+    def _listen(self, line: str) -> None:
+        self.signs.feed(line)
+        self.version = self.version or console.version(line) or ""
+        scf = console.scf(line)
+        if scf is not None:
+            self._scf = scf
+            self._show(scf)
+            return
+        ranks = console.ranks(line)
+        if ranks is not None and self.ranks is None:
+            self.ranks = ranks
+            self._check_ranks(ranks)
+
+    def _check_ranks(self, ranks: int) -> None:
+        asked = self._context.resources.ranks
+        if ranks != asked:
+            raise EngineError(
+                f"VASP runs with {ranks} MPI ranks instead of {asked}: its launcher is of another MPI than itself",
+                reason=Reason.RESOURCE,
+                remedy="Set NANOOS_MPIRUN to the mpirun of the MPI that VASP was built with.",
+            )
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _stepped(self, step: outcar.Step) -> None:
+        before, self.last = self.last, step
+        self.step = self._first + step.number - 1
+        self._scf = None
+        self._check(before, step)
+        # VASP puts atoms that leave the cell back on the other side.
+        scaled = _scaled(self._order.restore(step.positions), step.cell)
+        self._scaled = scaled + np.round(self._scaled - scaled)
+        if self.step % getattr(self._given, "every", 1) == 0:
+            self._sample()
+        self._context.progress(self.step)
+        self._maybe_checkpoint()
+
+    def _check(self, before: outcar.Step | None, step: outcar.Step) -> None:
+        parameters = self._given.model_dump(mode="json")
+        if not math.isfinite(step.free_energy):
+            raise EngineError(
+                f"the energy is no longer a finite number at step {self.step}",
+                reason=Reason.ENGINE,
+                remedy="Take shorter steps, or check the structure for atoms that are too close.",
+                correction=corrections.shorter_steps(parameters),
+            )
+        if before is None or not isinstance(self._given, VaspMDParameters):
+            return
+        rise = (step.free_energy - before.free_energy) / len(self._atoms)
+        if rise > _EXPLOSION:
+            raise EngineError(
+                f"the energy has risen by {rise:.3g} eV per atom in one step, at step {self.step}",
+                reason=Reason.ENGINE,
+                remedy="Take a shorter timestep, or relax the structure first.",
+                correction=corrections.shorter_steps(parameters),
+            )
+
+    def _sample(self) -> None:
+        if self.step is None or self.last is None:
+            return
+        self._sampled = self.step
+        step = self.last
+        cell = step.cell
+        frame = Frame(
+            step=self.step, time=self._time(self.step), positions=self._scaled @ cell, cell=cell, velocities=None
+        )
+        self._context.sample(Sample(step=self.step, row=self._row(self.step, step), frame=frame))
+
+    def _row(self, number: int, step: outcar.Step) -> tuple[float, ...]:
+        stress = step.stress if step.kinetic_stress is None else step.kinetic_stress
+        kinetic = step.kinetic_energy or 0.0
+        return (
+            self._time(number),
+            step.temperature or 0.0,
+            step.energy,
+            kinetic,
+            step.energy + kinetic,
+            math.nan if stress is None else -float(stress[:3].sum()) / 3 * _GPA,
+            abs(float(np.linalg.det(step.cell))),
+            self._fmax(step),
+            step.free_energy,
+            float(np.linalg.norm(step.magnetization)) if len(step.magnetization) == 3 else sum(step.magnetization),
+            float(step.scf_steps),
+            math.nan,
+        )
+
+    def _show(self, scf: console.Scf) -> None:
+        """Show an SCF iteration to those who watch: its energy, and by how much that has changed."""
+        number = self._first if self.step is None else self.step + 1
+        if not self._context.watched:
+            return
+        row = [math.nan] * len(COLUMNS)
+        names = [column.name for column in COLUMNS]
+        shown = {
+            "time": self._time(number),
+            "free_energy": scf.energy,
+            "scf_steps": float(scf.number),
+            "scf_change": scf.change,
+        }
+        for name, value in shown.items():
+            row[names.index(name)] = value
+        self._context.live(Sample(step=number, row=tuple(row), frame=None))
+
+    def _time(self, number: int) -> float:
+        return number * self._given.timestep if isinstance(self._given, VaspMDParameters) else 0.0
+
+    def _fmax(self, step: outcar.Step) -> float:
+        forces = self._order.restore(step.forces) * self._free
+        return float(np.sqrt((forces**2).sum(axis=1).max()))
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def _maybe_checkpoint(self) -> None:
+        interval, steps = self._context.checkpoint_interval, self._context.checkpoint_steps
+        if not interval or not moves(self._given) or self.step is None:
+            return
+        due = self.step % steps == 0 and self.step > 0 if steps else time.monotonic() - self._checkpointed >= interval
+        if due:
+            self.save()
+
+    def save(self, *, waves: bool = False) -> None:
+        """Make a checkpoint of where the run stands.
+
+        Parameters
+        ----------
+        waves
+            Whether to keep the wave functions, too: only once nobody writes them any more.
+        """
+        if self.step is None or self.last is None or not moves(self._given):
+            return
+        workdir = self._context.workdir
+        try:
+            text = (workdir / "CONTCAR").read_text()
+            there = poscar.read(text, self._order)
+        except (OSError, ValueError):
+            # It is being written; the next step has another.
+            return
+        # After its last step VASP leaves the structure of that step, before it the one that comes next.
+        step = self.step + (not self._is_last(there))
+        with self._context.checkpoint(step, {"evaluated": self.step}) as directory:
+            (directory / "CONTCAR").write_text(text)
+            for name in ("WAVECAR", "CHGCAR") if waves else ():
+                copy_if_fit(workdir / name, directory / name)
+        self._checkpointed = time.monotonic()
+
+    def _is_last(self, there: poscar.Cell) -> bool:
+        if self.last is None or not np.allclose(there.cell, self.last.cell, atol=1e-7):
+            return False
+        away = there.scaled - _scaled(self.last.positions, self.last.cell)
+        away -= np.round(away)
+        return bool(np.abs(away @ there.cell).max() < _SAME)
+
+
+def copy_if_fit(source: Path, target: Path) -> None:
+    """Copy a file of wave functions or a charge density if it is there, has something in it, and is not too large."""
+    if source.is_file() and 0 < source.stat().st_size <= _LARGEST:
+        shutil.copyfile(source, target)
+
+
+def _scaled(positions: Array, cell: Array) -> Array:
+    found: Array = np.linalg.solve(np.asarray(cell).T, np.asarray(positions).T).T
+    return found
