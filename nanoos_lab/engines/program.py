@@ -71,12 +71,21 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: Path, *arguments: str, resources: Resources) -> Self:
+    def of(cls, program: Path, *arguments: str, resources: Resources, launcher: Path | None = None) -> Self:
         """Start a program with the ranks and threads of a job.
 
         A launcher and its ranks must be of one MPI: it is looked for beside the program. Inside Slurm, which knows the
         nodes, it is ``srun``; ``NANOOS_MPIRUN`` comes before both. Ranks are not bound to cores, since beside them run
         those of other jobs, which would be bound to the same ones; where ``srun`` starts them, Slurm binds them.
+
+        Parameters
+        ----------
+        program, *arguments
+            What is started.
+        resources
+            Ranks, threads and graphics processors.
+        launcher
+            That of the program's own MPI, where it is not beside the program; before all others.
 
         Raises
         ------
@@ -92,7 +101,7 @@ class Command:
         environment |= {"OMPI_MCA_hwloc_base_binding_policy": "none"}
         if os.geteuid() == 0:
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        launcher = _launcher(program)
+        launcher = launcher or _launcher(program)
         return cls(arguments=(str(launcher), "-n", str(resources.ranks), *own), environment=environment)
 
 

@@ -96,7 +96,7 @@ class Dynamics(Simulation):
             self._set_up(_HERE)
         finally:
             Path(_HERE).unlink()
-        if self._program.step != step or self._program.atoms != len(self._system.atoms):
+        if self._program.step != step or self._program.atoms != len(self.system.atoms):
             raise EngineError(
                 f"the restart file has {self._program.atoms} atoms at step {self._program.step}", reason=Reason.BUG
             )

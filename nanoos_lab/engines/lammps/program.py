@@ -58,8 +58,8 @@ class Program:
         self.parameters = parameters or {}
         if resources.ranks > 1 or resources.gpus:
             raise EngineError(
-                f"engine 'lammps' runs in one process on processors, not with {resources.ranks} MPI ranks and "
-                f"{resources.gpus} GPUs",
+                f"this task of engine 'lammps' runs in one process on processors, not with {resources.ranks} MPI ranks "
+                f"and {resources.gpus} GPUs",
                 reason=Reason.INPUT,
                 remedy="Ask for resources={'threads': n} instead.",
             )

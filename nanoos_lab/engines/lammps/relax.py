@@ -31,7 +31,7 @@ _RESTART = 100
 #: Live samples are at least so many wall seconds apart, and cost at most this share of the CPU time.
 _LIVE_INTERVAL, _LIVE_SHARE = 0.05, 0.01
 #: The file of a checkpoint.
-_STATE = "state.npz"
+STATE = "state.npz"
 
 
 def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunContext) -> Results:
@@ -48,10 +48,10 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
     EngineError
         If the forces are still too large after the last step.
     """
-    moved: list[Atoms] = []
-    origin = resume(context, lambda checkpoint: moved.append(_moved(request, checkpoint)))
+    begun: list[Atoms] = []
+    origin = resume(context, lambda checkpoint: begun.append(moved(request, checkpoint)))
     first = origin.step if origin else 0
-    with Session.open(request, parameters, context, *moved[-1:]) as session:
+    with Session.open(request, parameters, context, *begun[-1:]) as session:
         session.execute(inputs.setup(session.system, session.force_field))
         session.execute([*inputs.minimisation(session.system, parameters), f"reset_timestep {first}"])
         simulation = Simulation(session.program, session.system)
@@ -75,12 +75,12 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
         return results
 
 
-def _moved(request: JobRequest, checkpoint: Checkpoint) -> Atoms:
+def moved(request: JobRequest, checkpoint: Checkpoint) -> Atoms:
     """Return the structure of a request as it was at a checkpoint."""
     if request.structure is None:
         raise InputError("this task needs a structure")
     atoms = request.structure.atoms()
-    with np.load(checkpoint.directory / _STATE, allow_pickle=False) as state:
+    with np.load(checkpoint.directory / STATE, allow_pickle=False) as state:
         # Past the constraints: fixed atoms have not moved.
         atoms.arrays["positions"][:] = state["positions"]
         atoms.set_cell(state["cell"])
@@ -163,7 +163,7 @@ class _Observer:
 
     def save(self, directory: Path) -> None:
         """Write positions and cell; a minimiser that goes on from there only has to find its direction anew."""
-        np.savez(directory / _STATE, allow_pickle=False, positions=self._frame.positions, cell=self._frame.cell)
+        np.savez(directory / STATE, allow_pickle=False, positions=self._frame.positions, cell=self._frame.cell)
 
     def _evaluated(self, step: int) -> None:
         try:

@@ -41,7 +41,7 @@ class View:
     """
 
     def __init__(self, system: System, parameters: Mapping[str, Any]) -> None:
-        self._system = system
+        self.system = system
         self._parameters = parameters
         self._energy = system.units.energy or 1.0
         self._pressure = system.units.pressure or 1.0
@@ -53,14 +53,14 @@ class View:
 
     def head(self, *, total: int | None, extra: tuple[str, ...] = ()) -> RunHead:
         """Return what stays the same in the run; `extra` columns come after the usual ones, the user's last."""
-        system = self._system.unit_system
+        system = self.system.unit_system
         own = (Column(name=name, unit=ours(heading_of(name), system)[1]) for name in self.more)
         return RunHead(
             total=total,
             columns=(*thermo_columns(*extra), *own),
-            numbers=self._system.atoms.numbers,
-            pbc=self._system.box.pbc,
-            masses=self._system.atoms.arrays.get("masses"),
+            numbers=self.system.atoms.numbers,
+            pbc=self.system.box.pbc,
+            masses=self.system.atoms.arrays.get("masses"),
         )
 
     def row(self, step: int, time: float, cell: Array, values: Sequence[float], box_volume: float) -> tuple[float, ...]:
@@ -101,25 +101,25 @@ class View:
     def more_values(self, thermo: Mapping[str, float]) -> tuple[float, ...]:
         """Return the values of the user's own columns from a row of thermo by its headings."""
         headings = map(heading_of, self.more)
-        system = self._system.unit_system
+        system = self.system.unit_system
         return tuple(thermo.get(heading, math.nan) * ours(heading, system)[0] for heading in headings)
 
     def frame_of(
         self, step: int, positions: Array, cell: Array, origin: Array, velocities: Array | None = None
     ) -> Frame:
         """Return positions (not wrapped into the cell), cell and velocities from those of LAMMPS's frame."""
-        box = self._system.box
+        box = self.system.box
         return Frame(
             step=step,
             time=step * self._timestep,
             positions=box.positions_outwards(positions, origin),
             cell=box.cell_outwards(cell),
-            velocities=None if velocities is None else box.outwards(velocities) / self._system.units.time,
+            velocities=None if velocities is None else box.outwards(velocities) / self.system.units.time,
         )
 
     def forces_of(self, forces: Array) -> Array:
         """Return forces in eV/Å from those of LAMMPS's frame, shape (atoms, 3)."""
-        return self._system.box.outwards(forces) * self._energy
+        return self.system.box.outwards(forces) * self._energy
 
     def stress_of(self, virial: Sequence[float] | Array, cell: Array, box_volume: float) -> Array:
         """Return stress without kinetic part in eV/Å³, shape (6,), in ASE's order; positive under tension.
@@ -133,19 +133,19 @@ class View:
         box_volume
             Its volume in Å³.
         """
-        tensor = self._system.box.tensor_outwards(_tensor(self._system, virial))
-        stress: Array = tensor[_VOIGT] * box_volume / _volume(self._system.box.cell_outwards(cell))
+        tensor = self.system.box.tensor_outwards(_tensor(self.system, virial))
+        stress: Array = tensor[_VOIGT] * box_volume / _volume(self.system.box.cell_outwards(cell))
         return stress
 
     def structure_of(self, frame: Frame) -> Structure:
         """Return the structure of a frame: positions, cell and momenta."""
-        atoms = self._system.atoms.copy()
+        atoms = self.system.atoms.copy()
         atoms.set_constraint()
         atoms.set_cell(frame.cell)
         atoms.positions[:] = frame.positions
         if frame.velocities is not None and frame.velocities.any():
             atoms.set_velocities(frame.velocities / units.fs)
-        atoms.set_constraint(self._system.atoms.constraints)
+        atoms.set_constraint(self.system.atoms.constraints)
         return Structure.encode(atoms)
 
 
@@ -204,7 +204,7 @@ class Simulation(View):
         stress = self.stress()
         if np.isfinite(stress).all():
             found["stress"] = stress
-        if self._system.charged:
+        if self.system.charged:
             found["charges"] = self._program.charges()
         return found
 

