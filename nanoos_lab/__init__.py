@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nanoos_lab.lab.workflows.convergence import convergence_test as convergence_test
     from nanoos_lab.lab.workflows.elastic import elastic_constants as elastic_constants
     from nanoos_lab.lab.workflows.eos import equation_of_state as equation_of_state
+    from nanoos_lab.lab.workflows.phonons import phonons as phonons
     from nanoos_lab.lab.workflows.ramp import temperature_ramp as temperature_ramp
     from nanoos_lab.worker.settings import Settings as Settings
 
@@ -75,6 +76,7 @@ _HOME = {
     "nanoos_lab.lab.workflows.convergence": ("convergence_test",),
     "nanoos_lab.lab.workflows.elastic": ("elastic_constants",),
     "nanoos_lab.lab.workflows.eos": ("equation_of_state",),
+    "nanoos_lab.lab.workflows.phonons": ("phonons",),
     "nanoos_lab.lab.workflows.ramp": ("temperature_ramp",),
     "nanoos_lab.worker.settings": ("Settings",),
 }

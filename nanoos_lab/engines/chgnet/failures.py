@@ -15,14 +15,14 @@ FAILURES = (
     ),
     Signature(
         name="no device",
-        pattern=r"(?i)found no nvidia driver|no cuda gpus are available|not compiled with cuda",
+        pattern=r"(?i:found no nvidia driver|no cuda gpus are available|not compiled with cuda)",
         reason=Reason.RESOURCE,
         meaning="There is no graphics processor that torch could use",
         remedy="Leave out resources={'gpus': …}, or send the job to a worker that has one.",
     ),
     Signature(
         name="device memory",
-        pattern=r"(?i)cuda out of memory",
+        pattern=r"(?i:cuda out of memory)",
         reason=Reason.MEMORY,
         meaning="The graphics processor has too little memory",
         remedy="Use a smaller cell, or leave out resources={'gpus': …}.",

@@ -1,0 +1,51 @@
+"""The engine ``gpaw``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.engines.ase.over import CalculatorEngine
+from nanoos_lab.engines.gpaw.failures import FAILURES
+from nanoos_lab.engines.gpaw.parameters import GpawParameters, check_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase.calculators.calculator import BaseCalculator
+
+    from nanoos_lab.core.structures import Structure
+    from nanoos_lab.engines.base import EnginePolicy, RunContext
+
+CITATION = "J. J. Mortensen et al., J. Chem. Phys. 160, 092503 (2024)"
+
+
+class GpawEngine(CalculatorEngine[GpawParameters]):
+    """Density functional theory in plane waves by GPAW, in one process; it has potentials for nearly all elements."""
+
+    name = "gpaw"
+    package = "gpaw"
+    missing = (
+        "GPAW is not installed: pip install 'nanoos-lab[gpaw]'; it is compiled, and needs the headers of libxc and of "
+        "a BLAS (Debian: libxc-dev, libopenblas-dev)"
+    )
+    own = GpawParameters
+    failures = FAILURES
+
+    def check_calculator(self, structure: Structure, given: GpawParameters, policy: EnginePolicy) -> bool:
+        """Check cell and wave vectors."""
+        check_structure(structure, given)
+        return True
+
+    def make(self, given: GpawParameters, context: RunContext) -> BaseCalculator:
+        """Make a calculator that writes its own log into the working directory."""
+        from gpaw import GPAW
+
+        number = len(list(context.workdir.glob("gpaw*.txt")))
+        log = context.workdir / f"gpaw-{number}.txt"
+        log.touch()
+        calculator: BaseCalculator = GPAW(txt=str(log), **given.keywords())
+        return calculator
+
+    def provenance(self, given: GpawParameters) -> Mapping[str, Any]:
+        """Return the functional and what to cite."""
+        return {"xc": given.xc, "citation": CITATION}
