@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from nanoos_lab.engines.lammps import LammpsEngine
 from tests.engines.context import RecordingContext
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -44,6 +45,8 @@ class Options:
     stop_after_live: int | None = None
     #: Wall seconds after the first sample at which a stop is asked for, from another thread.
     stop_after: float | None = None
+    #: Variables of the environment besides ours.
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,13 @@ def _run(
             context.ask_to_stop()
 
         threading.Thread(target=stop, daemon=True).start()
-    results = LammpsEngine().run(JobRequest.from_json(data, structure), context)
+    before = dict(os.environ)
+    os.environ.update(options.environment)
+    try:
+        results = LammpsEngine().run(JobRequest.from_json(data, structure), context)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     took = time.perf_counter() - asked[0] if asked else 0.0
     assert context.head is not None
     return Outcome(results, context.head, context.samples, context.live_samples, context.progress_steps, workdir, took)

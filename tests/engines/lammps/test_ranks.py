@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,9 +13,11 @@ from ase.constraints import FixAtoms
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines.lammps import executable, library
+from nanoos_lab.engines.lammps import LammpsEngine, executable, library
 from nanoos_lab.engines.lammps.batch.output import DumpReader, Table
-from tests.engines.lammps.outside import Options
+from nanoos_lab.store.checkpoints import find
+from tests.engines.context import RecordingContext
+from tests.engines.lammps.outside import Options, submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from nanoos_lab.core.frames import Checkpoint, Results
+    from nanoos_lab.engines.base import StopReason
     from nanoos_lab.lab.lab import Lab
     from tests.engines.lammps.outside import Outcome
 
@@ -174,24 +178,103 @@ def test_the_launcher_is_that_of_the_wheels_mpi_and_the_program_the_binary() -> 
     assert made.environment["LD_LIBRARY_PATH"] == str(mpi.parent)
 
 
-def test_a_launcher_of_another_mpi_is_noticed(lammps: Lammps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that starts lone copies, as the launcher of another MPI does: each would run the whole job."""
-    from nanoos_lab.engines.lammps.batch.run import Run
-    from nanoos_lab.engines.lammps.session import Place
-
-    del lammps, monkeypatch
-    context = type("Context", (), {"resources": Resources(ranks=2), "workdir": tmp_path})()
-    place = Place(system=_system(), force_field=[])
-    run = Run(place, type("Request", (), {"parameters": {}})(), context)
-    run._hear("  1 by 2 by 1 MPI processor grid")
-    with pytest.raises(EngineError, match="runs with 1 MPI ranks, not with 2"):
-        run._hear("  1 by 1 by 1 MPI processor grid")
+@pytest.fixture
+def own_lmp(tmp_path: Path) -> dict[str, str]:
+    """An executable of the user's own, and what has the engine take it."""
+    mpi = library.mpi_library()
+    assert mpi
+    path = tmp_path / "my lmp"
+    path.write_text(f'#!/bin/sh\nexport LD_LIBRARY_PATH="{mpi.parent}"\nexec "{library.folder() / "lmp"}" "$@"\n')
+    path.chmod(0o755)
+    return {"NANOOS_LMP": str(path)}
 
 
-def _system():  # type: ignore[no-untyped-def]
-    from nanoos_lab.engines.lammps.system import System
+def test_an_executable_of_the_users_own_is_taken(lammps: Lammps, own_lmp: dict[str, str]) -> None:
+    structure = turned(2)
+    own = lammps(structure, "static", Options(environment=own_lmp), potential="Cu_u3.eam")
+    assert (own.workdir / "lammps.out").exists()
+    assert own["energy"] == pytest.approx(lammps(structure, "static", potential="Cu_u3.eam")["energy"], rel=1e-12)
+    with pytest.raises(EngineError, match="NANOOS_LMP names '/nowhere/lmp', which is not there"):
+        lammps(structure, "static", Options(environment={"NANOOS_LMP": "/nowhere/lmp"}), potential="Cu_u3.eam")
 
-    return System.of(bulk("Cu"))
+
+def test_a_launcher_of_another_mpi_is_noticed(lammps: Lammps, own_lmp: dict[str, str], tmp_path: Path) -> None:
+    """Such a one starts lone copies, each of which would run the whole job, and returns 0."""
+    other = tmp_path / "mpirun"
+    other.write_text('#!/bin/sh\nshift 2\n"$@" &\n"$@"\nwait\n')
+    other.chmod(0o755)
+    options = Options(ranks=2, environment={**own_lmp, "NANOOS_MPIRUN": str(other)})
+    with pytest.raises(EngineError, match="runs with 1 MPI ranks, not with 2") as caught:
+        lammps(turned(2), "md", options, **COPPER, steps=10**7)
+    assert caught.value.reason == Reason.RESOURCE
+    assert "NANOOS_MPIRUN" in caught.value.remedy
+
+
+def attempt(
+    workdir: Path, structure: Atoms, task: str, checkpoints: tuple[Checkpoint, ...] = (), **how: Any
+) -> tuple[RecordingContext, Results]:
+    """Run with two ranks and checkpoints; the executable can run from here, since it is a process of its own."""
+    parameters = how.pop("parameters")
+    workdir.mkdir()
+    request, files = submitted(structure, task, **parameters)
+    context = RecordingContext(
+        workdir=workdir,
+        files=files,
+        resources=Resources(ranks=2),
+        checkpoint_interval=60,
+        checkpoints=checkpoints,
+        **how,
+    )
+    return context, LammpsEngine().run(request, context)
+
+
+@pytest.mark.parametrize("reason", ["pause", "time_limit"])
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path, reason: StopReason) -> None:
+    parameters = {**COPPER, "ensemble": "nvt", "steps": 1000, "every": 10}
+    first, stopped = attempt(
+        tmp_path / "1",
+        turned(3),
+        "md",
+        parameters=parameters,
+        checkpoint_steps=50,
+        stop_at_step=120,
+        stop_reason=reason,
+    )
+    assert stopped.stopped
+    # Those of the grid, and the one where it has stopped.
+    assert {50, 100} <= set(first.checkpoint_made)
+    last = first.checkpoint_made[-1]
+    assert last > 100
+    found = find([first.place]).checkpoints
+    assert found[0].step == last
+    assert first.steps == list(range(0, first.steps[-1] + 10, 10))
+    assert first.steps[-1] <= last < first.steps[-1] + 10
+    second, ended = attempt(tmp_path / "2", turned(3), "md", found, parameters=parameters)
+    assert not ended.stopped
+    assert second.head.first == last
+    assert second.steps == list(range(-(-last // 10) * 10, 1001, 10))
+    whole, _ = attempt(tmp_path / "3", turned(3), "md", parameters={**parameters, "steps": last + 20})
+    size = len(whole.steps) - len([step for step in whole.steps if step < second.steps[0]])
+    np.testing.assert_allclose(second.series("total_energy")[:size], whole.series("total_energy")[-size:], rtol=1e-6)
+
+
+def test_a_cancelled_run_leaves_no_checkpoint(tmp_path: Path) -> None:
+    parameters = {**COPPER, "steps": 10**6, "every": 10}
+    context, results = attempt(tmp_path / "1", turned(3), "md", parameters=parameters, stop_at_step=50)
+    assert results.stopped
+    assert context.checkpoint_made == []
+
+
+def test_a_relaxation_out_of_steps_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    parameters = {"potential": "Cu_u3.eam", "fmax": 1e-4, "steps": 8, "every": 3}
+    with pytest.raises(EngineError, match="after 8 steps"):
+        attempt(tmp_path / "1", turned(2), "relax", parameters=parameters)
+    found = find([tmp_path / "1" / "checkpoints"]).checkpoints
+    assert [checkpoint.step for checkpoint in found] == [8]
+    context, results = attempt(tmp_path / "2", turned(2), "relax", found, parameters={**parameters, "steps": 1000})
+    assert context.head.first == 8
+    assert context.steps[0] == 9
+    assert results.properties["fmax"] <= 1e-4
 
 
 def test_rows_are_found_between_other_lines() -> None:

@@ -98,9 +98,9 @@ def test_two_threads_give_the_same_forces(lammps: Lammps) -> None:
     assert (one.results.provenance["suffix"], two.results.provenance["suffix"]) == ("opt", "omp")
 
 
-def test_ranks_and_gpus_are_refused_with_what_to_ask_for(lammps: Lammps) -> None:
+def test_ranks_of_a_script_are_refused_with_what_to_ask_for(lammps: Lammps) -> None:
     with pytest.raises(EngineError, match="2 MPI ranks") as caught:
-        lammps(copper(), "static", Options(ranks=2), potential="Cu_u3.eam")
+        lammps(None, "script", Options(ranks=2), script="units lj")
     assert "threads" in caught.value.remedy
 
 

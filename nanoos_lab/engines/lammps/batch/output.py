@@ -24,6 +24,10 @@ class Dump:
 
     #: LAMMPS's step.
     step: int
+    #: LAMMPS's lower triangular cell in its unit of length, shape (3, 3).
+    cell: Array
+    #: The lower corner of the box, shape (3,).
+    origin: Array
     #: Its columns by name, each of shape (atoms,), ordered by id.
     columns: dict[str, Array]
 
@@ -100,7 +104,18 @@ def _read(file: IO[str]) -> Dump | None:
     if len(lines) < atoms or not lines[-1].endswith("\n"):
         return None
     rows = np.fromstring("".join(lines), sep=" ").reshape(atoms, len(names))
-    return Dump(step=step, columns=dict(zip(names, rows.T, strict=True)))
+    cell, origin = _box(head[5:8])
+    return Dump(step=step, cell=cell, origin=origin, columns=dict(zip(names, rows.T, strict=True)))
+
+
+def _box(lines: list[str]) -> tuple[Array, Array]:
+    """Return cell and lower corner; of a skewed box LAMMPS tells what bounds it (manual, ``Howto_triclinic``)."""
+    bounds = np.array([[float(word) for word in line.split()] for line in lines])
+    xy, xz, yz = bounds[:, 2] if bounds.shape[1] > 2 else (0.0, 0.0, 0.0)
+    low = bounds[:, 0] - [min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0]
+    high = bounds[:, 1] - [max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0]
+    x, y, z = high - low
+    return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), low
 
 
 def last_dump(path: Path) -> Dump | None:

@@ -97,7 +97,7 @@ class Run:
                     if line is not None:
                         self._hear(line)
                         row = table.feed(line)
-                        if row is not None and not started.stopped:
+                        if row is not None:
                             self._take(row, follow)
                     self._show(frames, show)
                 code = started.wait()
@@ -146,7 +146,7 @@ class Run:
             dump = frames.read(int(row["Step"]))
             if dump is None:
                 return
-            self.frame = self._frame(dump, row)
+            self.frame = self._frame(dump)
             show(self._waiting.popleft(), self.frame)
 
     def _failure(self, code: int, errors: str) -> EngineError:
@@ -163,10 +163,9 @@ class Run:
 
     # -- what it has computed -------------------------------------------------------------------------------------
 
-    def _frame(self, dump: Dump, row: Row) -> Frame:
-        cell, origin = box_of(row)
+    def _frame(self, dump: Dump) -> Frame:
         positions, velocities = dump.vectors(*_POSITIONS), dump.vectors(*_VELOCITIES)
-        return self.view.frame_of(dump.step, positions, cell, origin, velocities)
+        return self.view.frame_of(dump.step, positions, dump.cell, dump.origin, velocities)
 
     def thermo(self, row: Row, time: float, cell: Array) -> tuple[float, ...]:
         """Return the values of the usual columns and of the user's own."""
@@ -180,7 +179,7 @@ class Run:
     def final(self) -> tuple[Dump, Frame] | None:
         """Return the last frame of the run with its forces, if LAMMPS came to write it."""
         dump = last_dump(self._context.workdir / text.FINAL)
-        return None if dump is None or not self.row else (dump, self._frame(dump, self.row))
+        return None if dump is None else (dump, self._frame(dump))
 
     def results(self, extra: dict[str, Any], **properties: Any) -> Results:
         """Return the results for the last structure; of a run that was stopped only that is certain."""
@@ -204,7 +203,7 @@ class Run:
             "energy": row["PotEng"] * (self._place.system.units.energy or 1.0),
             "forces": self.view.forces_of(dump.vectors(*_FORCES)),
         }
-        stress = self.view.stress_of(virial, box_of(row)[0], row["Volume"])
+        stress = self.view.stress_of(virial, dump.cell, row["Volume"])
         if np.isfinite(stress).all():
             found["stress"] = stress
         if "q" in dump.columns:
@@ -230,11 +229,3 @@ class Run:
             return False
         shutil.copyfile(last, target)
         return True
-
-
-def box_of(row: Row) -> tuple[Array, Array]:
-    """Return LAMMPS's cell, shape (3, 3), and lower corner, shape (3,), in Å, from a row of thermo."""
-    cell = np.array(
-        [[row["Lx"], 0.0, 0.0], [row["Xy"], row["Ly"], 0.0], [row["Xz"], row["Yz"], row["Lz"]]],
-    )
-    return cell, np.array([row["Xlo"], row["Ylo"], row["Zlo"]])

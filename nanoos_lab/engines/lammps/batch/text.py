@@ -20,8 +20,7 @@ FRAMES, FINAL = "frames.dump", "final.dump"
 ON_THE_WAY = "onward.restart"
 #: The restart file at the end, while it is not known to be whole.
 LAST = "restart.lammps.part"
-#: Thermo keywords of the box and the virial.
-BOX = "xlo ylo zlo lx ly lz xy xz yz"
+#: Thermo keywords of the virial.
 VIRIAL = " ".join(f"c_virial[{index}]" for index in range(1, 7))
 #: Steps between two looks for the stop file; minimisers look at each.
 _LOOK = 10
@@ -94,7 +93,7 @@ def pulse(every: int) -> int:
 
 
 def _columns(more: Sequence[str] = (), *, held: bool) -> list[str]:
-    lines = inputs.thermo_style(held, (*BOX.split(), *VIRIAL.split(), *more), "%.17g")
+    lines = inputs.thermo_style(held, (*VIRIAL.split(), *more), "%.17g")
     return [*lines, "thermo_modify flush yes"]
 
 
