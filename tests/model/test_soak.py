@@ -26,15 +26,14 @@ BIAS = 6
 def weighted(state: State, ops: list[Op]) -> list[Op]:
     """Repeat what zombies do."""
     zombies = {place for place, worker in enumerate(state.workers) if not worker.engine}
-    of_zombies = [
-        op for op in ops if len(op) == 2 and op[0] in ("beat", "succeed", "fail", "lack") and op[1] in zombies
-    ]
+    words = ("beat", "succeed", "fail", "lack", "correct")
+    of_zombies = [op for op in ops if len(op) == 2 and op[0] in words and op[1] in zombies]
     return ops + BIAS * of_zombies
 
 
 @pytest.fixture
 def larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"ATTEMPTS": 5, "MESSAGES": 4, "WORKERS": 4, "PAUSES": 3}.items():
+    for name, value in {"ATTEMPTS": 5, "MESSAGES": 4, "WORKERS": 4, "PAUSES": 3, "CORRECTIONS": 3}.items():
         monkeypatch.setattr(world, name, value)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nanoos_lab.core.record import Failure, Usage
+from nanoos_lab.core.record import Correction, Failure, Usage
 from nanoos_lab.core.request import JobRequest, Submission
 from nanoos_lab.core.resources import RetryPolicy
 from nanoos_lab.core.status import Reason, Status
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Attempts in all of the job, messages and workers at a time, and how often a person pauses it.
-ATTEMPTS, MESSAGES, WORKERS, PAUSES = 2, 2, 2, 1
+#: Attempts in all of the job, messages and workers at a time, how often a person pauses it, and its engine corrects it.
+ATTEMPTS, MESSAGES, WORKERS, PAUSES, CORRECTIONS = 2, 2, 2, 1, 1
 LATER = 3600.0
 
 
@@ -82,7 +82,8 @@ class World:
         """Return the state after the job was submitted."""
         request = JobRequest(structure=None, engine="mock", task="md", parameters={})
         policy = RetryPolicy(attempts=ATTEMPTS, delay=0.0)
-        [record] = self._store.add([Submission(request=request, name="job", retries=policy)])
+        wanted = Submission(request=request, name="job", retries=policy, corrections=CORRECTIONS)
+        [record] = self._store.add([wanted])
         self._job = record.id
         return State(data=self._connection.serialize())
 
@@ -93,7 +94,7 @@ class World:
     def face(self, state: State) -> tuple[object, ...]:
         """Return what makes a state what it is; its database is loaded."""
         [row] = self._connection.execute(
-            "SELECT status, reason, attempt, failures, lost, cancel_requested IS NULL, paused IS NULL, "
+            "SELECT status, reason, attempt, failures, lost, corrections, cancel_requested IS NULL, paused IS NULL, "
             "lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now'), send_after > strftime('%Y-%m-%d %H:%M:%f', 'now') "
             "FROM jobs"
         )
@@ -125,7 +126,7 @@ class World:
         if record.paused is not None:
             ops.append(("resume",))
         ops += [(name, number) for number in set(state.messages) for name in ("lose", "double", "deliver")]
-        names = ("crash", "beat", "succeed", "fail", "lack", "release")
+        names = ("crash", "beat", "succeed", "fail", "lack", "release") + (("correct",) if CORRECTIONS else ())
         ops += [(name, place) for place in range(len(state.workers)) for name in names]
         if record.status is Status.RUNNING:
             ops.append(("lease is over",))
@@ -195,6 +196,12 @@ class World:
 
     def _fail(self, state: State, place: int, reason: Reason = Reason.ENGINE) -> State:
         self._store.fail(self._job, state.workers[place].attempt, Failure(reason=reason, message="no"))
+        return self._gone(state, place)
+
+    def _correct(self, state: State, place: int) -> State:
+        failure = Failure(reason=Reason.CONVERGENCE, message="no")
+        correction = Correction(changes={"mixing": 0.5}, why="a smaller mixing")
+        self._store.fail(self._job, state.workers[place].attempt, failure, correction=correction)
         return self._gone(state, place)
 
     def _lack(self, state: State, place: int) -> State:
