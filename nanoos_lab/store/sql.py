@@ -429,7 +429,7 @@ def add_structure(dialect: str) -> Insert:
 
 def add_job() -> Insert:
     """Write: a new job."""
-    later = {"started", "lease_until", "cancel_requested", "worker", "paused", "failures", "lost", "ran"}
+    later = {"started", "lease_until", "cancel_requested", "worker", "paused", "failures", "lost", "ran", "corrected"}
     names = [column.name for column in jobs.c if column.name not in later]
     return insert(jobs).values({name: bindparam(name) for name in names})
 
