@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -59,6 +60,22 @@ def variable(name: str) -> str:
 def missing(name: str, how: str) -> str:
     """Say that a program is not there, and how to get it."""
     return f"{name} is not on the search path: {how}, or set {variable(name)} to where it is"
+
+
+def answer(program: Path, *arguments: str, seconds: float = 20.0) -> str:
+    """Return what a program says by itself, such as its version; empty if it cannot be started or takes too long."""
+    with TemporaryDirectory() as elsewhere, suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(  # noqa: S603 - a list of words, put together by the engine
+            [str(program), *arguments],
+            cwd=elsewhere,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
+        return said.stdout.decode(errors="replace")
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

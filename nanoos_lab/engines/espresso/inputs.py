@@ -51,8 +51,8 @@ _KBAR = 0.1 * units.GPa
 class Start:
     """How a run begins, where it is not the first."""
 
-    #: Steps of the optimiser that are left; None for all.
-    steps: int | None = None
+    #: SCF cycles that are left; None for all.
+    cycles: int | None = None
     #: Whether pw.x finds its own restart files.
     restart: bool = False
 
@@ -198,13 +198,13 @@ def _control(parameters: EspressoParameters, start: Start) -> dict[str, Value]:
         "tstress": True,
     }
     if isinstance(parameters, EspressoRelaxParameters):
-        # The steps of the optimiser lie between the SCF cycles, which pw.x counts.
-        values["nstep"] = (parameters.steps if start.steps is None else start.steps) + 1
+        # The steps of the optimiser lie between the SCF cycles, which pw.x counts, from 1 in each run.
+        values["nstep"] = parameters.steps + 1 if start.cycles is None else start.cycles
         # pw.x compares each component; so the largest force is met, too. The energy has no say in it.
         values["forc_conv_thr"] = parameters.fmax / math.sqrt(3) / _RY_PER_BOHR
         values["etot_conv_thr"] = 1.0
     if isinstance(parameters, EspressoMDParameters):
-        values["nstep"] = (parameters.steps if start.steps is None else start.steps) + 1
+        values["nstep"] = parameters.steps + 1 if start.cycles is None else start.cycles
         values["dt"] = parameters.timestep / TIME
     return values
 
@@ -280,7 +280,7 @@ def _motion(atoms: Atoms, parameters: EspressoParameters) -> Namelists:
         return {}
     found: Namelists = {"ions": {"ion_dynamics": "bfgs"}}
     if parameters.cell == "free":
-        largest = parameters.fmax * len(atoms) / atoms.cell.volume / math.sqrt(3)
+        largest = parameters.fmax * len(atoms) / float(atoms.cell.volume) / math.sqrt(3)
         cell: dict[str, Value] = {
             "cell_dynamics": "bfgs",
             "press": parameters.pressure * 10,
@@ -366,9 +366,7 @@ def _check_electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapp
             "one of pw.x's kinds, or input={'system': {'tot_magnetization': …}}, for a structure with magnetic moments",
         )
     if not polarised and abs(count / 2 - round(count / 2)) > 1e-6:
-        raise ParameterError(
-            "smearing", None, f"one of pw.x's kinds, since {count:g} electrons cannot all be in pairs"
-        )
+        raise ParameterError("smearing", None, f"one of pw.x's kinds, since {count:g} electrons cannot all be in pairs")
 
 
 def _check_constraints(atoms: Atoms, parameters: EspressoParameters) -> None:

@@ -248,7 +248,7 @@ def _looks_like_table(path: Path) -> bool:
 def _listed(symbol: str, entries: Mapping[str, Mapping[str, Any]], place: Path, table: str) -> Path:
     if symbol not in entries:
         raise StructureError(f"family {table} has no pseudopotential for {symbol}; it has {', '.join(sorted(entries))}")
-    name = entries[symbol]["filename"]
+    name = str(entries[symbol]["filename"])
     path = place / name
     if Path(name).name != name or not path.is_file():
         raise ParameterError("pseudopotentials", str(place), f"{name}, which {table} has for {symbol}, is not there")

@@ -1,0 +1,256 @@
+"""One run of pw.x in the working directory of an attempt: files in, events out, a verdict at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso import failures, inputs, pseudos, schema
+from nanoos_lab.engines.espresso.output import Cycle, Iteration, Reader
+from nanoos_lab.engines.signatures import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.espresso.inputs import Start
+    from nanoos_lab.engines.espresso.parameters import EspressoParameters
+
+    Follow = Callable[[Iteration | Cycle], None]
+
+#: pw.x's input and output, in the working directory.
+INPUT_FILE, OUTPUT_FILE = "espresso.in", "espresso.out"
+#: A file with this name makes pw.x stop at the next chance, and save its state.
+EXIT_FILE = f"{inputs.PREFIX}.EXIT"
+#: How to get the program.
+INSTALL = "install Quantum ESPRESSO, such as Debian's package quantum-espresso"
+#: Iterations without a new low of the error after which an SCF cycle is given up.
+PATIENCE = 40
+#: Lines of the output that are remembered for a failure that says nothing we know.
+_REMEMBERED = 12
+#: Lines of the error stream that are MPI's, not the program's.
+_NOISE = ("MPI", "mpi", "ORTE", "---", "NOTE:", "with errorcode", "You may or may not", "exactly when", "STOP ")
+
+
+class Execution:
+    """pw.x, run once for an attempt.
+
+    Parameters
+    ----------
+    request
+        What is wanted.
+    parameters
+        Its parameters.
+    context
+        The run's context.
+    """
+
+    def __init__(self, request: JobRequest, parameters: EspressoParameters, context: RunContext) -> None:
+        if request.structure is None:
+            raise EngineError("there is no structure", reason=Reason.INPUT)
+        self.atoms = request.structure.atoms()
+        self.parameters = parameters
+        self.reader = Reader(natoms=len(self.atoms))
+        #: Whether the run was stopped because the context asked for it.
+        self.stopped = False
+        self._plain = dict(request.parameters)
+        self._context = context
+        self._names = {role: ref.name for role, ref in request.files.items()} or {
+            role: path.name for role, path in context.files.items()
+        }
+        self._pseudos = pseudos.read_all(context.files, self._names)
+        self._cutoffs = pseudos.cutoffs(context.files, self._pseudos)
+        self._scanner = Scanner(failures.TABLE)
+        self._accuracies: list[float] = []
+        self._program = program.find("pw.x")
+
+    @property
+    def out(self) -> Path:
+        """The directory that pw.x writes to."""
+        return self._context.workdir / inputs.OUTDIR
+
+    def write(self, atoms: Atoms, start: Start | None = None) -> None:
+        """Write the input for a structure, and put the pseudopotentials beside it."""
+        place = self._context.workdir / inputs.PSEUDO_DIR
+        place.mkdir(exist_ok=True)
+        self.out.mkdir(exist_ok=True)
+        for symbol, pseudo in self._pseudos.items():
+            link = place / pseudo.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(self._context.files[pseudos.role(symbol)].resolve())
+        text = inputs.write_inputs(atoms, self.parameters, self._pseudos, self._cutoffs, start)
+        (self._context.workdir / INPUT_FILE).write_text(text, encoding="utf-8")
+        # One that was left there would stop the run at once.
+        (self._context.workdir / EXIT_FILE).unlink(missing_ok=True)
+
+    def run(self, follow: Follow) -> EngineError | None:
+        """Run it to its end, or until the context asks to stop; return the error if it failed.
+
+        Parameters
+        ----------
+        follow
+            Called with each iteration and each complete cycle.
+
+        Raises
+        ------
+        EngineError
+            If it cannot be started, or is stopped because it goes bad.
+        """
+        if self._program is None:
+            raise EngineError(program.missing("pw.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
+        command = program.Command.of(self._program, "-in", INPUT_FILE, resources=self._context.resources)
+        ask = (self._context.workdir / EXIT_FILE).touch
+        last: deque[str] = deque(maxlen=_REMEMBERED)
+        with program.Program(command, self._context, output=OUTPUT_FILE, ask=ask) as running:
+            for line in running.lines():
+                if line is not None:
+                    last.append(line)
+                    self._scanner.feed(line)
+                    self._take(self.reader.feed(line), follow)
+            code = running.wait()
+            errors = running.errors.splitlines()
+            self.stopped = running.stopped
+        if self.stopped:
+            return None
+        sign = self._scanner.scan(errors)
+        return failures.verdict(self.reader, sign, code, self._plain, words=_telling(last, errors))
+
+    def _take(self, event: Iteration | Cycle | None, follow: Follow) -> None:
+        asked = self._context.resources.ranks
+        if self.reader.ranks not in (None, asked):
+            raise failures.wrong_ranks(asked, int(self.reader.ranks or 0))
+        if event is None:
+            return
+        if not np.isfinite(event.energy):
+            raise failures.not_finite(self._plain)
+        if isinstance(event, Iteration):
+            self._accuracies.append(event.accuracy)
+            if failures.stuck(self._accuracies, PATIENCE):
+                raise failures.is_stuck(event.number, self._plain)
+        else:
+            self._accuracies.clear()
+        follow(event)
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def final(self) -> dict[str, Any]:
+        """Return the properties at the end: pw.x's own file has all digits; its output is there if that is not."""
+        last = self.reader.last
+        if last is None:
+            return {}
+        printed = _printed(last)
+        found = {} if self.stopped else schema.read(self._schema)
+        # A file that an earlier cycle has left says nothing of this one.
+        if "energy" not in found or abs(found["energy"] - last.energy) > _SAME:
+            self._context.log("warning: results are from pw.x's output; its XML file is missing or of another state")
+            found = {}
+        found.pop("scf_converged", None)
+        converged = not failures.unconverged(self.reader, self.parameters.conv_thr)
+        return {**printed, **found, "converged": converged, "scf_iterations": last.iterations}
+
+    def final_atoms(self) -> Atoms:
+        """Return the structure at the end, with pw.x's own digits where they are to be had."""
+        atoms: Atoms = self.atoms.copy()
+        last = self.reader.last
+        if last is not None and last.positions is not None:
+            place(atoms, last.positions, last.cell)
+            exact = None if self.stopped else schema.structure(self._schema)
+            if exact is not None and np.allclose(exact.positions, last.positions, atol=1e-6):
+                place(atoms, exact.positions, exact.cell.array if last.cell is not None else None)
+        return atoms
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what made the results."""
+        where = self._program
+        return {
+            "engine": "espresso",
+            "version": self.reader.version,
+            "program": str(where or ""),
+            "sha256": _digest(where) if where else "",
+            "ranks": self.reader.ranks,
+            "pseudopotentials": {
+                symbol: {"file": one.name, "functional": one.header.functional} for symbol, one in self._pseudos.items()
+            },
+        }
+
+    def tidy(self) -> None:
+        """Delete the wave functions: they are large, and nothing reads them any more."""
+        for path in [*self.out.glob(f"{inputs.PREFIX}.save/wfc*"), *self.out.glob(f"{inputs.PREFIX}.wfc*")]:
+            path.unlink(missing_ok=True)
+
+    @property
+    def _schema(self) -> Path:
+        return self.out / f"{inputs.PREFIX}.save" / "data-file-schema.xml"
+
+
+#: How far an energy that pw.x prints may be from that in its file, in eV: the last digit, 1e-8 Ry, and rounding.
+_SAME = 1e-5
+
+
+def place(atoms: Atoms, positions: np.ndarray[Any, Any], cell: np.ndarray[Any, Any] | None) -> None:
+    """Put atoms where they have been moved, past their constraints."""
+    atoms.arrays["positions"][:] = positions
+    if cell is not None:
+        atoms.set_cell(cell)
+
+
+def _printed(last: Cycle) -> dict[str, Any]:
+    found: dict[str, Any] = {"energy": last.energy, "free_energy": last.energy}
+    names = {"smearing_energy": "smearing", "fermi_level": "fermi", "magmom": "magnetization"}
+    names |= {"forces": "forces", "stress": "stress"}
+    return found | {name: getattr(last, key) for name, key in names.items() if getattr(last, key) is not None}
+
+
+def _telling(output: Iterable[str], errors: Iterable[str]) -> list[str]:
+    """Return what a failed program has said last, without frames and MPI's farewell."""
+    lines = [line.strip() for line in output if line.strip() and "%%%" not in line]
+    boxed = next((index for index, line in enumerate(lines) if line.startswith("Error in routine")), None)
+    if boxed is not None:
+        return lines[boxed : boxed + 3]
+    own = [line.strip() for line in errors if line.strip() and not any(word in line for word in _NOISE)]
+    return own[:3]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_state(source: Path, target: Path, *, limit: int) -> bool:
+    """Copy what pw.x needs for a restart into a directory of plain files; say whether it was there and small enough.
+
+    Parameters
+    ----------
+    source
+        pw.x's directory.
+    target
+        Where the copies go; ``pwscf.save/x`` becomes ``pwscf.save+x``.
+    limit
+        Most bytes in all.
+    """
+    files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
+    restartable = any(path.name.startswith(f"{inputs.PREFIX}.restart") for path in files)
+    if not restartable or sum(path.stat().st_size for path in files) > limit:
+        return False
+    for path in files:
+        shutil.copyfile(path, target / "+".join(path.relative_to(source).parts))
+    return True
+
+
+def put_state(source: Path, target: Path, names: Mapping[str, Any] | Iterable[str]) -> None:
+    """Put back what `copy_state` has copied."""
+    for name in names:
+        path = target.joinpath(*name.split("+"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, path)

@@ -1,0 +1,315 @@
+"""How runs of pw.x fail: signatures in its output, and the verdict from exit code, end mark and what was read.
+
+Neither the exit code nor the end mark tells alone: pw.x says "JOB DONE." after many a failure, and ends with 0 and the
+words "convergence has been achieved" where `scf_must_converge` is false and nothing has converged.
+
+Messages: routine names and texts of pw.x's ``errore`` calls, pw.x 6.7.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.record import Correction
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.espresso.parameters import DIAGONALIZATIONS
+from nanoos_lab.engines.signatures import Signature, ladder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nanoos_lab.engines.espresso.output import Reader
+    from nanoos_lab.engines.signatures import Sign
+
+#: Share of `mixing_beta` that is left after a cycle that did not converge, and where that ends.
+_MIXING, _LEAST_MIXING = 0.7, 0.05
+#: Largest `cell_factor` that a correction sets.
+_LARGEST_CELL = 8.0
+#: How much smaller a correction makes the least step of the optimiser, and where that ends, in Bohr; pw.x's default.
+_TRUST, _LEAST_TRUST, _USUAL_TRUST = 0.1, 1e-7, 1e-3
+
+
+def mix_less(parameters: Mapping[str, Any]) -> Correction | None:
+    """Mix less of the new density, and allow more iterations, which that needs."""
+    before = float(parameters.get("mixing_beta", 0.7))
+    after = round(before * _MIXING, 4)
+    if after < _LEAST_MIXING:
+        return None
+    steps = int(parameters.get("scf_steps", 100))
+    more = 2 * steps if steps < 50 else steps + 50
+    return Correction(
+        changes={"mixing_beta": after, "scf_steps": more},
+        why=f"the SCF cycle did not converge, so mixing_beta {before:g} → {after:g} and scf_steps {steps} → {more}",
+    )
+
+
+def more_steps(parameters: Mapping[str, Any]) -> Correction | None:
+    """Go on from the last structure with as many steps again."""
+    before = int(parameters.get("steps", 100))
+    after = 2 * before if before else 50
+    return Correction(
+        changes={"steps": after}, why=f"the optimiser was still on its way: steps {before} → {after}, from where it was"
+    )
+
+
+def larger_cell(parameters: Mapping[str, Any]) -> Correction | None:
+    """Allow the cell to change more."""
+    before = float(parameters.get("cell_factor") or 2.0)
+    after = 2 * before
+    if after > _LARGEST_CELL:
+        return None
+    return Correction(
+        changes={"cell_factor": after}, why=f"the cell shrank too far for its plane waves: cell_factor → {after:g}"
+    )
+
+
+def smaller_trust(parameters: Mapping[str, Any]) -> Correction | None:
+    """Let the optimiser make smaller steps."""
+    given = parameters.get("input", {})
+    before = float(given.get("ions", {}).get("trust_radius_min", _USUAL_TRUST))
+    after = before * _TRUST
+    if after < _LEAST_TRUST:
+        return None
+    changed = {**given, "ions": {**given.get("ions", {}), "trust_radius_min": after}}
+    return Correction(changes={"input": changed}, why=f"BFGS was stuck: trust_radius_min {before:g} → {after:g} Bohr")
+
+
+_OTHER_DIAGONALIZATION = ladder(
+    "diagonalization", DIAGONALIZATIONS, "the diagonalization failed: {before} → {after}", default="david"
+)
+_SYMMETRY = "Make the structure exactly symmetric, or switch symmetry off: input={'system': {'nosym': True}}."
+
+
+def _input(name: str, pattern: str, meaning: str, remedy: str) -> Signature:
+    return Signature(name=name, pattern=pattern, reason=Reason.INPUT, meaning=meaning, remedy=remedy)
+
+
+def _diagonalization(name: str, pattern: str) -> Signature:
+    return Signature(
+        name=name,
+        pattern=pattern,
+        reason=Reason.ENGINE,
+        meaning="the bands could not be found",
+        remedy="Use another diagonalization ('paro', 'cg'), a better start, or check the structure.",
+        correct=_OTHER_DIAGONALIZATION,
+    )
+
+
+#: The signatures, the most telling first.
+TABLE: tuple[Signature, ...] = (
+    _input(
+        "no pseudopotential",
+        r"file .* not (?:found|readable)",
+        "a pseudopotential file is not there or cannot be read",
+        "Check the directory of pseudopotentials and submit again.",
+    ),
+    _input(
+        "namelist",
+        r"bad line in namelist|could not find namelist",
+        "pw.x does not understand its input",
+        "Check the keywords and the types of their values in `input`.",
+    ),
+    _input(
+        "functionals",
+        r"conflicting values for|set_dft_from_name",
+        "the pseudopotentials are of different functionals",
+        "Choose pseudopotentials of one functional.",
+    ),
+    _input("overlap", r"atoms #.*overlap", "two atoms overlap", "Move them apart."),
+    _input(
+        "charge is wrong",
+        r"charge is wrong",
+        "the electrons cannot be put into whole levels",
+        "Choose a smearing, such as smearing='marzari-vanderbilt'.",
+    ),
+    _input(
+        "too few bands",
+        r"too few bands$",
+        "there are fewer bands than electrons need",
+        "Leave nbnd out, or make it larger.",
+    ),
+    _input(
+        "cut-offs",
+        r"ecutrho <= ecutwfc|ecutrho < ecutwfc",
+        "the cut-off of the density is too small",
+        "Make ecutrho at least 4 times ecutwfc.",
+    ),
+    _input("not implemented", r"not implemented|not allowed", "pw.x cannot do what the input asks for", "Change it."),
+    Signature(
+        name="directory",
+        pattern=r"temporary directory .* cannot be created",
+        reason=Reason.RESOURCE,
+        meaning="pw.x cannot write its files",
+        remedy="Look at the free space and the permissions on the worker's host.",
+    ),
+    Signature(
+        name="disk",
+        pattern=r"No space left on device|error (?:while )?writing|Disk quota exceeded",
+        reason=Reason.RESOURCE,
+        meaning="there is no room for pw.x's files",
+        remedy="Free space on the worker's host.",
+    ),
+    Signature(
+        name="memory",
+        pattern=r"oom-kill|[Cc]annot allocate memory|Allocation would exceed|Insufficient virtual memory",
+        reason=Reason.MEMORY,
+        meaning="there was not enough memory",
+        remedy="Use a smaller cell, cut-off or mesh of k-points, or a host with more memory.",
+    ),
+    Signature(
+        name="cell factor",
+        pattern=r"larger cell_factor",
+        reason=Reason.ENGINE,
+        meaning="the cell changed more than its plane waves allow",
+        remedy="Use a larger cell_factor, or start from a cell nearer to the relaxed one.",
+        correct=larger_cell,
+    ),
+    Signature(
+        name="symmetry",
+        pattern=r"not orthogonal operation|NOT a reciprocal lattice vector|symmetry operation is non orthogonal",
+        reason=Reason.ENGINE,
+        meaning="symmetry and the mesh of k-points no longer go together",
+        remedy=_SYMMETRY,
+    ),
+    _diagonalization("cholesky", r"problems computing cholesky|S matrix not positive definite|zhegvd? failed"),
+    _diagonalization("bands not converged", r"too many bands are not converged"),
+    _diagonalization("eigenvectors", r"eigenvectors failed to converge|\[Q, R\] = qr\(X, 0\) failed|zheevd? failed"),
+    _diagonalization("broyden", r"Error in routine +broyden"),
+    _diagonalization("exchange", r"dexx is negative"),
+    Signature(
+        name="no k-points",
+        pattern=r"some nodes have no k-points",
+        reason=Reason.RESOURCE,
+        meaning="there are more pools of ranks than k-points",
+        remedy="Ask for fewer ranks.",
+    ),
+    Signature(
+        name="SCF not converged",
+        pattern=r"convergence NOT achieved after",
+        reason=Reason.CONVERGENCE,
+        meaning="the SCF cycle did not converge",
+        remedy="Use a smaller mixing_beta, more scf_steps or a smearing; check the structure and its magnetic moments.",
+        correct=mix_less,
+    ),
+    Signature(
+        name="BFGS history",
+        pattern=r"history already reset at previous step",
+        reason=Reason.CONVERGENCE,
+        meaning="the optimiser found no way down any more",
+        remedy="Use a smaller conv_thr, so that forces are more exact, a larger fmax, or move an atom a little.",
+        correct=smaller_trust,
+    ),
+    Signature(
+        name="steps",
+        pattern=r"The maximum number of steps has been reached",
+        reason=Reason.CONVERGENCE,
+        meaning="the relaxation did not converge within its steps",
+        remedy="Start again from the last frame of the trajectory, with more steps or a larger fmax.",
+        correct=more_steps,
+    ),
+    Signature(
+        name="stopped",
+        pattern=r"Program stopped by user request",
+        reason=Reason.RESOURCE,
+        meaning="somebody stopped pw.x by a file pwscf.EXIT",
+        remedy="Submit it again.",
+    ),
+    Signature(
+        name="time",
+        pattern=r"Maximum CPU time exceeded",
+        reason=Reason.TIME_LIMIT,
+        meaning="pw.x has used up its time",
+        remedy="Submit it again with a larger limit.",
+    ),
+)
+
+#: Worth a line in the log, and no failure by themselves.
+_HARMLESS = ("no k-points",)
+
+
+def verdict(
+    reader: Reader, sign: Sign | None, code: int, parameters: Mapping[str, Any], *, words: Sequence[str] = ()
+) -> EngineError | None:
+    """Judge a run that nobody has stopped; return the error, or None if its results can be used.
+
+    Parameters
+    ----------
+    reader
+        What was read.
+    sign
+        The most telling signature in output and errors.
+    code
+        The exit code; negative for a signal.
+    parameters
+        The task's, for corrections.
+    words
+        What the program said last, for a failure without a signature.
+    """
+    failed = code != 0 or not reader.done
+    if sign is not None and not (sign.signature.name in _HARMLESS and not failed):
+        return sign.error("pw.x", parameters)
+    if failed:
+        return _unknown(code, words)
+    return None
+
+
+def unconverged(reader: Reader, conv_thr: float) -> bool:
+    """Say whether the last SCF cycle has not converged, whatever pw.x says of it.
+
+    With ``scf_must_converge=.false.`` pw.x 6.7 says "convergence has been achieved" after the last iteration.
+    """
+    last = reader.last
+    return last is None or not last.accuracy <= conv_thr
+
+
+def stuck(accuracies: Sequence[float], patience: int) -> bool:
+    """Say whether the error of an SCF cycle has found no new low for so many iterations, and is no small one."""
+    if len(accuracies) <= patience:
+        return False
+    return min(accuracies[-patience:]) > min(accuracies[:-patience]) and min(accuracies) > 1e-6
+
+
+def is_stuck(iteration: int, parameters: Mapping[str, Any]) -> EngineError:
+    """Return the error for an SCF cycle that gets nowhere."""
+    return EngineError(
+        f"the SCF cycle got nowhere and was stopped at iteration {iteration}",
+        reason=Reason.CONVERGENCE,
+        remedy="Use a smaller mixing_beta or a smearing; check the structure and its magnetic moments.",
+        correction=mix_less(parameters),
+    )
+
+
+def not_finite(parameters: Mapping[str, Any]) -> EngineError:
+    """Return the error for energies that are no numbers any more."""
+    return EngineError(
+        "the calculation blew up: energies are no longer finite numbers",
+        reason=Reason.ENGINE,
+        remedy="Check the structure for atoms too near to each other, and the cut-offs.",
+        correction=mix_less(parameters),
+    )
+
+
+def wrong_ranks(asked: int, found: int) -> EngineError:
+    """Return the error for a launcher that does not go with the program."""
+    return EngineError(
+        f"pw.x runs on {found} MPI ranks, not on the {asked} that were asked for",
+        reason=Reason.RESOURCE,
+        remedy="Set NANOOS_MPIRUN to the mpirun of the MPI with which pw.x was built.",
+    )
+
+
+def _unknown(code: int, words: Sequence[str]) -> EngineError:
+    said = " ".join(" ".join(words).split())
+    if code in (-9, 137):
+        return EngineError(
+            "pw.x was killed (signal 9), as a rule because memory ran out",
+            reason=Reason.MEMORY,
+            remedy="Use a smaller cell, cut-off or mesh of k-points, or a host with more memory.",
+        )
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return EngineError(
+        f"pw.x {how}" + (f"; it says: {said}" if said else ", without a word"),
+        reason=Reason.ENGINE,
+        remedy="The files espresso.out and espresso.err of the job have the details.",
+    )

@@ -1,0 +1,93 @@
+"""Run a task of pw.x as between a user's cell and the end of a job, without store and broker."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ase.build import bulk
+
+from nanoos_lab.core.parameters import validate
+from nanoos_lab.core.request import FileRef, JobRequest
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.engines.espresso import EspressoEngine
+from nanoos_lab.engines.espresso.output import read
+from tests.engines.context import RecordingContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from nanoos_lab.core.frames import Results
+    from nanoos_lab.engines.espresso.output import Cycle, Reader
+
+#: Silicon as small as it makes sense: not converged, quick.
+SILICON: Mapping[str, Any] = {"pseudos": {"Si": "Si.pz-vbc.UPF"}, "ecutwfc": 12, "kpts": (2, 2, 2)}
+
+
+def silicon(*, shift: float = 0.0, strain: float = 0.0, lattice: float = 5.40) -> Atoms:
+    """Return the primitive cell of silicon, its second atom moved by so many Å, its cell strained."""
+    atoms = bulk("Si", a=lattice)
+    atoms.set_cell(atoms.cell * (1 + strain), scale_atoms=True)
+    atoms.positions[1, 0] += shift
+    return atoms
+
+
+def request_of(atoms: Atoms, task: str, **parameters: Any) -> tuple[JobRequest, Mapping[str, Path]]:
+    """Validate and check as `submit` does; return the request and its files."""
+    engine = EspressoEngine()
+    given = validate(engine.tasks[task], parameters, where=f"engine 'espresso', task {task!r}")
+    structure = Structure.encode(atoms)
+    files = engine.check(structure, task, given, EnginePolicy())
+    refs = {
+        role: FileRef(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        for role, path in files.items()
+    }
+    plain = given.model_dump(mode="json")
+    request = JobRequest(structure=structure, engine="espresso", task=task, parameters=plain, files=refs)
+    return JobRequest.from_json(request.to_json(), structure), files
+
+
+@dataclass
+class Runner:
+    """Runs one task after another, each in a directory of its own."""
+
+    place: Path
+    count: int = 0
+
+    def context(self, **options: Any) -> RecordingContext:
+        """Return a fresh context."""
+        self.count += 1
+        workdir = self.place / f"work{self.count}"
+        workdir.mkdir()
+        return RecordingContext(workdir=workdir, **options)
+
+    def __call__(self, atoms: Atoms, task: str, context: RecordingContext | None = None, **parameters: Any) -> Run:
+        """Run a task to its end."""
+        request, files = request_of(atoms, task, **parameters)
+        context = context or self.context()
+        context.files = files
+        return Run(EspressoEngine().run(request, context), context)
+
+
+@dataclass
+class Run:
+    """What a run handed over, and what it left."""
+
+    results: Results
+    context: RecordingContext
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a property."""
+        return self.results.properties[name]
+
+    @property
+    def printed(self) -> tuple[Reader, list[Cycle]]:
+        """What pw.x printed."""
+        assert self.context.head is not None
+        with (self.context.workdir / "espresso.out").open() as lines:
+            return read(lines, len(self.context.head.numbers))
