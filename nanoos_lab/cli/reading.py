@@ -21,12 +21,15 @@ _TAIL = 0.5
 
 
 def engines(as_json: JsonOption = False) -> None:
-    """List the engines, and what is missing to run them."""
+    """List the engines, what they can do, and what is missing to run them."""
     from nanoos_lab.engines import registry
 
-    found = registry.probe_all()
+    found, added = registry.probe_all(), registry.probe_tasks()
     if as_json:
         print_json([asdict(info) for info in found])
+        for info in added:
+            if info.missing:
+                say(f"task {info.name} of {info.package}: {info.missing}")
         return
     rows = (
         (
@@ -34,11 +37,16 @@ def engines(as_json: JsonOption = False) -> None:
             "yes" if info.found else "no",
             info.version,
             " ".join(info.tasks),
+            " ".join(info.parallel),
             info.where or info.missing,
         )
         for info in found
     )
-    print_table(("engine", "found", "version", "tasks", "where, or what is missing"), rows)
+    print_table(("engine", "found", "version", "tasks", "parallel", "where, or what is missing"), rows)
+    if added:
+        say("")
+        rows_of_tasks = ((info.name, info.package, " ".join(info.engines), info.missing) for info in added)
+        print_table(("added task", "package", "engines", "what is missing"), rows_of_tasks)
 
 
 def jobs(

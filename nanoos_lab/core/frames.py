@@ -112,3 +112,5 @@ class Results:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     #: Whether the run was stopped before its last step because the context asked for it.
     stopped: bool = False
+    #: Units of properties that are not among ours, by name.
+    units: Mapping[str, str] = field(default_factory=dict)

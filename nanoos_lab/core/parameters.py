@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
 
@@ -44,6 +44,15 @@ class TaskParameters(BaseModel):
     def deterministic(self) -> bool:
         """Whether an equal request has equal results, so that those of an earlier run will do."""
         return True
+
+
+def joined(*models: type[TaskParameters]) -> type[TaskParameters]:
+    """Return a model with the parameters and rules of several, such as those of a calculator and those of a task.
+
+    Where two have a parameter of one name, that of the first counts.
+    """
+    name = "_".join(model.__name__ for model in models)
+    return create_model(name, __base__=models, __doc__=models[-1].__doc__)
 
 
 class StaticParameters(TaskParameters):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
+
+#: How a run can use more than one core: OpenMP threads, MPI ranks, graphics processors.
+Parallel = Literal["threads", "ranks", "gpus"]
 
 #: After all but a cancel the job may go on, so the engine leaves a checkpoint.
 StopReason = Literal["cancel", "time_limit", "shutdown", "pause"]
@@ -45,8 +48,46 @@ class EngineInfo:
     where: str = ""
     #: What is missing and how to get it; empty if found.
     missing: str = ""
-    #: Kinds of calculation that it does.
+    #: Kinds of calculation that it does, those that other packages add included.
     tasks: tuple[str, ...] = ()
+    #: Those of them that go on from checkpoints.
+    resumable: tuple[str, ...] = ()
+    #: Those of them whose parameters can be changed while they run.
+    steerable: tuple[str, ...] = ()
+    #: How a run can use more than one core.
+    parallel: tuple[Parallel, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInfo:
+    """What is known of a task that another package adds."""
+
+    #: Name of the task.
+    name: str
+    #: The package that brings it, with its version.
+    package: str
+    #: Engines that it runs on.
+    engines: tuple[str, ...] = ()
+    #: Why it cannot be used; empty if it can.
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to get the numbers of a job without nanoos_lab."""
+
+    #: A line of shell, for a directory with `texts` and `files`; there too is `STRUCTURE`, if the job has one.
+    command: str
+    #: Texts of the files to write, by name.
+    texts: Mapping[str, str]
+    #: Names under which the input files are to be there, by their role.
+    files: Mapping[str, str] = field(default_factory=dict)
+    #: What a reader should know: how near the numbers come, what has to be installed.
+    notes: str = ""
+
+
+#: Where a recipe finds the structure, exact to the last bit, in ASE's own format.
+STRUCTURE = "structure.traj"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +114,66 @@ class ListsPotentials(Protocol):
         """Return those that have all of these elements."""
 
 
+@runtime_checkable
+class GivesRecipes(Protocol):
+    """An engine, or a task that another package adds, that can say how to get its numbers without nanoos_lab."""
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return how to get the numbers of a job; pure, save for reading its files.
+
+        Parameters
+        ----------
+        request
+            What was run.
+        files
+            Its input files by their role.
+        provenance
+            What made the results.
+
+        Raises
+        ------
+        InputError
+            If it has no recipe for such a job.
+        """
+
+
+@runtime_checkable
+class LendsCalculator(Protocol):
+    """An engine that lends its energies and forces, as a calculator of ASE, to tasks that other packages add."""
+
+    @property
+    def own(self) -> type[TaskParameters]:
+        """Model of the parameters of its calculator."""
+
+    def check_calculator(self, structure: Structure, given: Any, policy: EnginePolicy) -> bool:
+        """Check whether the calculator suits the structure; return whether it has a stress.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+
+    def make(self, given: Any, context: RunContext) -> Any:
+        """Make the calculator, an `ase.calculators.calculator.BaseCalculator`, in the engine process.
+
+        Raises
+        ------
+        NanoosError
+            If it cannot be made.
+        """
+
+
 class Engine(Protocol):
-    """The adapter that runs one program."""
+    """The adapter that runs one program.
+
+    A class that derives from this one need not say what it has nothing to say of.
+    """
+
+    #: Kinds of calculation whose parameters can be changed while they run.
+    steerable: frozenset[str] = frozenset()
+    #: How a run can use more than one core.
+    parallel: frozenset[Parallel] = frozenset()
 
     @property
     def name(self) -> str:
@@ -112,6 +211,40 @@ class Engine(Protocol):
         ------
         EngineError
             If the program fails; says what, why, and what to do next.
+        """
+
+
+class Task(Protocol):
+    """A kind of calculation that another package adds to engines that are there; its entry point names it.
+
+    A class that derives from this one need not say what it has nothing to say of.
+    """
+
+    #: Whether it makes checkpoints and goes on from them.
+    resumable: bool = False
+
+    def parameters(self, engine: Engine) -> type[TaskParameters] | None:
+        """Return the model of its parameters on an engine; None if it does not run on that one."""
+
+    def check(
+        self, structure: Structure | None, parameters: TaskParameters, engine: Engine, policy: EnginePolicy
+    ) -> Mapping[str, Path]:
+        """Check what a parameter model cannot, in the user's process; return the input files by their role.
+
+        Raises
+        ------
+        InputError
+            If the run could not work.
+        """
+        return {}
+
+    def run(self, request: JobRequest, context: RunContext, engine: Engine) -> Results:
+        """Run it to its end, in an engine process of its own.
+
+        Raises
+        ------
+        EngineError
+            If it fails; says what, why, and what to do next.
         """
 
 

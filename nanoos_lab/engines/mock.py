@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Checkpoint, Sample
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Parallel, RunContext
     from nanoos_lab.engines.einstein import Crystal
 
 #: Seconds between two looks at the context while wall time passes.
@@ -83,6 +83,8 @@ class MockEngine:
 
     name = "mock"
     resumable = frozenset({"relax", "md"})
+    steerable: frozenset[str] = frozenset()
+    parallel: frozenset[Parallel] = frozenset()
 
     @property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:

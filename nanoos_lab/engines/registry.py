@@ -1,24 +1,119 @@
-"""Engines by name, through the entry points ``nanoos_lab.engines``, loaded on first use."""
+"""Engines and tasks by name, through entry points, loaded on first use.
+
+``nanoos_lab.engines`` names classes of engines, ``nanoos_lab.tasks`` classes of tasks that other packages add to
+engines that are there. A name that an engine uses for a task of its own is always that one.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import UnknownNameError
-from nanoos_lab.engines.base import EngineInfo
+from nanoos_lab.core.errors import InputError, UnknownNameError
+from nanoos_lab.engines.base import EngineInfo, TaskInfo
 
 if TYPE_CHECKING:
-    from nanoos_lab.core.parameters import TaskParameters
-    from nanoos_lab.engines.base import Engine
+    from collections.abc import Mapping
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
 
-GROUP = "nanoos_lab.engines"
+    from nanoos_lab.core.frames import Results
+    from nanoos_lab.core.parameters import TaskParameters
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.structures import Structure
+    from nanoos_lab.engines.base import Engine, EnginePolicy, RunContext, Task
+
+ENGINES = "nanoos_lab.engines"
+TASKS = "nanoos_lab.tasks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calculation:
+    """A task on an engine, whoever brings the task."""
+
+    #: The engine.
+    engine: Engine
+    #: Name of the task.
+    task: str
+    #: Model of its parameters.
+    parameters: type[TaskParameters]
+    #: The task, if another package adds it to the engine.
+    added: Task | None = None
+
+    @property
+    def where(self) -> str:
+        """What to call it in messages."""
+        return f"engine {self.engine.name!r}, task {self.task!r}"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it makes checkpoints and goes on from them."""
+        if self.added is not None:
+            return getattr(self.added, "resumable", False)
+        return self.task in getattr(self.engine, "resumable", ())
+
+    @property
+    def version(self) -> str:
+        """Version of the engine's program as it is found here, and of the package that adds the task."""
+        own = version(self.engine.name)
+        return own if self.added is None else f"{own}, {package(TASKS, self.task)}"
+
+    def check(
+        self, structure: Structure | None, parameters: TaskParameters, policy: EnginePolicy
+    ) -> Mapping[str, Path]:
+        """Check what the parameter model cannot; return the input files by their role.
+
+        Raises
+        ------
+        InputError
+            If the run could not work.
+        """
+        if self.added is not None:
+            return self.added.check(structure, parameters, self.engine, policy)
+        return self.engine.check(structure, self.task, parameters, policy)
+
+    def run(self, request: JobRequest, context: RunContext) -> Results:
+        """Run it to its end, in an engine process of its own.
+
+        Raises
+        ------
+        EngineError
+            If it fails.
+        """
+        if self.added is not None:
+            return self.added.run(request, context, self.engine)
+        return self.engine.run(request, context)
+
+
+def calculation(engine: str, task: str) -> Calculation:
+    """Return a task on an engine; the only place where the two are brought together.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such engine, or it does not do that task; carries the nearest name.
+    InputError
+        If the package that brings one of them is broken.
+    """
+    adapter = get(engine)
+    own = adapter.tasks.get(task)
+    if own is not None:
+        return Calculation(engine=adapter, task=task, parameters=own)
+    added = _added(task)
+    model = _model(engine, task) if added is not None else None
+    if added is None or model is None:
+        raise UnknownNameError(f"task of engine {engine!r}", task, _tasks_of(adapter))
+    return Calculation(engine=adapter, task=task, parameters=model, added=added)
+
+
+# -- engines -----------------------------------------------------------------------------------------------------------
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all declared engines, found or not."""
-    return tuple(sorted(entry_points(group=GROUP).names))
+    return _names(ENGINES)
 
 
 @cache
@@ -29,41 +124,152 @@ def get(name: str) -> Engine:
     ------
     UnknownNameError
         If no installed package declares it; carries the nearest name.
+    InputError
+        If several packages do.
     """
-    found = entry_points(group=GROUP, name=name)
-    if not found:
+    if name not in names():
         raise UnknownNameError("engine", name, names())
-    engine: Engine = next(iter(found)).load()()
+    engine: Engine = _point(ENGINES, name).load()()
     return engine
-
-
-def parameters_of(engine: Engine, task: str) -> type[TaskParameters]:
-    """Return the parameter model of a task of an engine.
-
-    Raises
-    ------
-    UnknownNameError
-        If the engine does not do that task; carries the nearest one.
-    """
-    try:
-        return engine.tasks[task]
-    except KeyError:
-        raise UnknownNameError(f"task of engine {engine.name!r}", task, engine.tasks) from None
 
 
 @cache
 def version(name: str) -> str:
     """Return the version of an engine's program as it is found here; empty if it is not."""
-    return _probe(name).version
+    try:
+        return get(name).probe().version
+    except Exception:
+        return ""
 
 
 def probe_all() -> list[EngineInfo]:
     """Look for every declared engine; a broken plug-in is listed, never raised."""
-    return [_probe(name) for name in names()]
+    return [probe(name) for name in names()]
 
 
-def _probe(name: str) -> EngineInfo:
+def probe(name: str) -> EngineInfo:
+    """Look for an engine's program; never raises.
+
+    What an engine can do is read off the engine here, so that all say it in the same way.
+    """
     try:
-        return get(name).probe()
+        engine = get(name)
+        tasks = _tasks_of(engine)
+        return replace(
+            engine.probe(),
+            tasks=tasks,
+            resumable=tuple(task for task in tasks if calculation(name, task).resumable),
+            steerable=tuple(sorted(getattr(engine, "steerable", ()))),
+            parallel=tuple(sorted(getattr(engine, "parallel", ()))),
+        )
     except Exception as error:
-        return EngineInfo(name=name, found=False, missing=f"its plug-in cannot be loaded: {error}")
+        return EngineInfo(name=name, found=False, missing=_broken(ENGINES, name, error))
+
+
+# -- tasks that other packages add -------------------------------------------------------------------------------------
+
+
+def added_names() -> tuple[str, ...]:
+    """Return the names of all declared tasks that packages add to engines of others."""
+    return _names(TASKS)
+
+
+@cache
+def added_task(name: str) -> Task:
+    """Load the task of that name.
+
+    Raises
+    ------
+    UnknownNameError
+        If no installed package declares it; carries the nearest name.
+    InputError
+        If its package is broken, or several packages declare it.
+    """
+    if name not in added_names():
+        raise UnknownNameError("task", name, added_names())
+    point = _point(TASKS, name)
+    try:
+        task: Task = point.load()()
+    except Exception as error:
+        raise InputError(f"task {name!r} cannot be used: {_broken(TASKS, name, error)}") from error
+    return task
+
+
+def probe_tasks() -> list[TaskInfo]:
+    """Look at every task that packages add to engines; a broken one is listed, never raised."""
+    return [_probe_task(name) for name in added_names()]
+
+
+def _probe_task(name: str) -> TaskInfo:
+    brought = package(TASKS, name)
+    try:
+        added_task(name)
+        engines = tuple(engine for engine in names() if _runs_on(name, engine))
+    except Exception as error:
+        return TaskInfo(name=name, package=brought, missing=_broken(TASKS, name, error.__cause__ or error))
+    return TaskInfo(name=name, package=brought, engines=engines, missing="" if engines else "it runs on no engine here")
+
+
+@cache
+def _model(engine: str, task: str) -> type[TaskParameters] | None:
+    return added_task(task).parameters(get(engine))
+
+
+def _added(name: str) -> Task | None:
+    try:
+        return added_task(name)
+    except UnknownNameError:
+        return None
+
+
+def _runs_on(task: str, engine: str) -> bool:
+    """Say whether an added task runs on an engine; one that has a task of that name itself knows no other."""
+    try:
+        return task not in get(engine).tasks and _model(engine, task) is not None
+    except Exception:
+        return False
+
+
+def _tasks_of(engine: Engine) -> tuple[str, ...]:
+    """Return the names of all tasks on an engine, its own first."""
+    return (*engine.tasks, *(name for name in added_names() if _runs_on(name, engine.name)))
+
+
+# -- entry points ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def package(group: str, name: str) -> str:
+    """Return the package that declares a name, with its version; empty if nobody knows."""
+    found = [point.dist for point in entry_points(group=group, name=name) if point.dist is not None]
+    return ", ".join(f"{dist.name} {dist.version}" for dist in found)
+
+
+def forget() -> None:
+    """Forget what was loaded, as after an installation into the running process."""
+    for cached in (get, version, added_task, _model, package):
+        cached.cache_clear()
+
+
+def _names(group: str) -> tuple[str, ...]:
+    return tuple(sorted(entry_points(group=group).names))
+
+
+def _point(group: str, name: str) -> EntryPoint:
+    """Return the entry point of a name that is declared.
+
+    Raises
+    ------
+    InputError
+        If several packages declare it differently: which one a user meant cannot be known.
+    """
+    points = {point.value: point for point in entry_points(group=group, name=name)}
+    if len(points) > 1:
+        raise InputError(f"{name!r} is declared by several packages: {package(group, name)}; uninstall all but one")
+    (point,) = points.values()
+    return point
+
+
+def _broken(group: str, name: str, error: BaseException) -> str:
+    brought: Any = package(group, name)
+    return f"its plug-in{f' in {brought}' if brought else ''} cannot be loaded: {error or type(error).__name__}"

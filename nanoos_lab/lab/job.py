@@ -244,7 +244,8 @@ class Job:
         JobError
             If the job has ended without results, or has not ended.
         """
-        return ResultsView(self._results().properties)
+        results = self._results()
+        return ResultsView(results.properties, results.units)
 
     @property
     def structure(self) -> Atoms:

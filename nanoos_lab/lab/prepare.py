@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import FileRef
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import Engine
+    from nanoos_lab.engines.registry import Calculation
     from nanoos_lab.worker.services import Services
 
 #: What may be done when a job that another one depends on does not succeed.
@@ -113,17 +113,16 @@ class _Batch:
         self._first: dict[Draft, Structure | None] = {}
         self._of_jobs: dict[str, tuple[Structure | None, str]] = {}
         self._files: dict[Path, FileRef] = {}
-        self._engines: dict[str, Engine] = {}
 
     def add(self, draft: Draft) -> None:
         """Check a draft whose parents are there already."""
-        adapter = self._engine(draft.engine)
+        calculation = registry.calculation(draft.engine, draft.task)
         options = dict(draft.options)
         if "repeat" in options:
             raise InputError("a job is submitted once; nanoos_lab.schedule(…, repeat=…) submits again and again")
         delivery = {name: options.pop(name) for name in _DELIVERY & options.keys()}
         resources = Resources.from_any(options.pop("resources", None))
-        checked = _checked(adapter, draft.task, options)
+        checked = _checked(calculation, options)
         first = self._first[draft] = self._structure(draft.structure)
         if first is None and draft.structure is not None:
             raise InputError(
@@ -131,7 +130,7 @@ class _Batch:
                 "and pass job.structure"
             )
         how = self._delivery(draft, checked, **delivery)
-        files = adapter.check(first, draft.task, checked, self._services.settings.policy)
+        files = calculation.check(first, checked, self._services.settings.policy)
         request = JobRequest(
             structure=None if isinstance(draft.structure, (Job, Draft)) else first,
             engine=draft.engine,
@@ -140,14 +139,9 @@ class _Batch:
             files={role: self._file(path) for role, path in files.items()},
             resources=resources,
             structure_of=self._structure_of(draft.structure),
-            version=registry.version(draft.engine),
+            version=calculation.version,
         )
         self.submissions[draft] = Submission(request=request, **how)
-
-    def _engine(self, name: str) -> Engine:
-        if name not in self._engines:
-            self._engines[name] = registry.get(name)
-        return self._engines[name]
 
     def _file(self, path: Path) -> FileRef:
         if path not in self._files:
@@ -233,10 +227,9 @@ class _Batch:
         return one.id if isinstance(one, Job) else one
 
 
-def _checked(adapter: Engine, task: str, parameters: Mapping[str, Any]) -> TaskParameters:
-    model = registry.parameters_of(adapter, task)
+def _checked(calculation: Calculation, parameters: Mapping[str, Any]) -> TaskParameters:
     given = {name: value for name, value in parameters.items() if value is not None}
-    return validate(model, given, where=f"engine {adapter.name!r}, task {task!r}")
+    return validate(calculation.parameters, given, where=calculation.where)
 
 
 def _require_same_lab(job: Job, services: Services) -> None:

@@ -11,13 +11,17 @@ from nanoos_lab.core.units import unit_of
 class ResultsView(Mapping[str, Any]):
     """Properties by name; `units` maps each to its unit."""
 
-    def __init__(self, properties: Mapping[str, Any]) -> None:
+    def __init__(self, properties: Mapping[str, Any], units: Mapping[str, str] | None = None) -> None:
         self._properties = dict(properties)
+        self._units = dict(units or {})
 
     @property
     def units(self) -> dict[str, str]:
-        """Unit of every property; "" for one that is a text or not ours."""
-        return {name: unit_of(name) for name in self._properties}
+        """Unit of every property; "" for one that is a text, or of which nobody says it."""
+        return {name: self._unit(name) for name in self._properties}
+
+    def _unit(self, name: str) -> str:
+        return unit_of(name) or self._units.get(name, "")
 
     def __getitem__(self, name: str) -> Any:
         return self._properties[name]
@@ -29,7 +33,7 @@ class ResultsView(Mapping[str, Any]):
         return len(self._properties)
 
     def __repr__(self) -> str:
-        shown = (f"  {name} = {_short(value)} {unit_of(name)}".rstrip() for name, value in self._properties.items())
+        shown = (f"  {name} = {_short(value)} {self._unit(name)}".rstrip() for name, value in self._properties.items())
         return "\n".join(["<Results", *shown, ">"])
 
 

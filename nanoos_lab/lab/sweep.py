@@ -65,7 +65,7 @@ def sweep(structure: Atoms | Job | None, over: Mapping[str, Any], fixed: Mapping
 
 def units_of(draft: Draft, names: Iterable[str]) -> dict[str, str]:
     """Return the units of those parameters of a checked draft that have one."""
-    fields = registry.parameters_of(registry.get(draft.engine), draft.task).model_fields
+    fields = registry.calculation(draft.engine, draft.task).parameters.model_fields
     found: dict[str, str] = {}
     for name in names:
         extra = fields[name].json_schema_extra if name in fields else None

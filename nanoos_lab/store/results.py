@@ -40,6 +40,7 @@ def write_results(directory: Path, results: Results) -> None:
         "structure": results.structure is not None,
         "provenance": dict(results.provenance),
         "stopped": results.stopped,
+        "units": dict(results.units),
     }
     if results.structure is not None:
         arrays[_STRUCTURE] = np.frombuffer(results.structure.data, dtype=np.uint8)
@@ -68,6 +69,8 @@ def read_results(directory: Path) -> Results:
         structure=Structure(data.tobytes()) if data is not None else None,
         provenance=text["provenance"],
         stopped=text["stopped"],
+        # Not there if it was written before they were.
+        units=text.get("units", {}),
     )
 
 

@@ -318,8 +318,11 @@ class AttemptRun:
 
 
 def _resumable(request: JobRequest) -> bool:
-    """Say whether the engine of a request can go on from a checkpoint."""
-    return request.task in getattr(registry.get(request.engine), "resumable", ())
+    """Say whether the run of a request can go on from a checkpoint; one that cannot even begin cannot."""
+    try:
+        return registry.calculation(request.engine, request.task).resumable
+    except Exception:
+        return False
 
 
 def _correction(message: pipe.Message, end: EndOfRun) -> Correction | None:
@@ -336,6 +339,7 @@ def _results(message: pipe.Message) -> Results:
         structure=Structure(data) if message.fields["has_structure"] else None,
         provenance=message.fields["provenance"],
         stopped=message.fields["stopped"],
+        units=message.fields["units"],
     )
 
 

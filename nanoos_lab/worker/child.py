@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from nanoos_lab.core.frames import Results
-    from nanoos_lab.engines.base import Engine
+    from nanoos_lab.engines.registry import Calculation
 
 #: Exit code of an engine process that has ended by itself, with all that it had started.
 CLEAN = 77
@@ -112,13 +112,13 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     context.listen()
     for refused in found.refused:
         context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
-    engine = registry.get(request.engine)
+    calculation = registry.calculation(request.engine, request.task)
     if message.fields.get("late"):
-        _check_late(engine, request, context)
-    return engine.run(request, context)
+        _check_late(calculation, request, context)
+    return calculation.run(request, context)
 
 
-def _check_late(engine: Engine, request: JobRequest, context: PipeContext) -> None:
+def _check_late(calculation: Calculation, request: JobRequest, context: PipeContext) -> None:
     """Check a structure that was not known when the job was submitted.
 
     Raises
@@ -126,9 +126,8 @@ def _check_late(engine: Engine, request: JobRequest, context: PipeContext) -> No
     InputError
         If the run could not work.
     """
-    where = f"engine {request.engine!r}, task {request.task!r}"
-    parameters = validate(registry.parameters_of(engine, request.task), request.parameters, where=where)
-    engine.check(request.structure, request.task, parameters, context.policy)
+    parameters = validate(calculation.parameters, request.parameters, where=calculation.where)
+    calculation.check(request.structure, parameters, context.policy)
 
 
 def _policy(fields: Mapping[str, Any]) -> EnginePolicy:
@@ -172,6 +171,7 @@ def _send_results(connection: Connection, results: Results) -> None:
         "scalars": {name: value.item() if isinstance(value, np.generic) else value for name, value in scalars.items()},
         "provenance": dict(results.provenance),
         "stopped": results.stopped,
+        "units": dict(results.units),
         "has_structure": results.structure is not None,
     }
     data = results.structure.data if results.structure else b""

@@ -71,6 +71,8 @@ def preload() -> None:
     _prepare("store and broker", prepare)
     for name in registry.names():
         _prepare(f"engine {name}", partial(_preload_engine, name))
+    for name in registry.added_names():
+        _prepare(f"task {name}", partial(registry.added_task, name))
     # What is loaded now stays for good: the collector of a fork need not touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
@@ -80,7 +82,7 @@ def _preload_engine(name: str) -> None:
     registry.get(name).preload()
 
 
-def _prepare(what: str, action: Callable[[], None]) -> None:
+def _prepare(what: str, action: Callable[[], object]) -> None:
     """Do what only saves time later: a job that cannot do without it fails by itself, with the whole story."""
     try:
         action()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Parallel, RunContext
     from nanoos_lab.engines.signatures import Signature
 
     Make = Callable[[], BaseCalculator]
@@ -61,6 +61,10 @@ class CalculatorEngine(ABC, Generic[Own]):
     failures: ClassVar[Sequence[Signature]] = ()
     #: Kinds of calculation that go on from checkpoints.
     resumable: ClassVar[frozenset[str]] = frozenset({"relax", "md", "neb"})
+    #: Kinds of calculation whose parameters can be changed while they run.
+    steerable: ClassVar[frozenset[str]] = frozenset()
+    #: How its calculator can use more than one core.
+    parallel: ClassVar[frozenset[Parallel]] = frozenset()
 
     @abstractmethod
     def check_calculator(self, structure: Structure, given: Own, policy: EnginePolicy) -> bool:

@@ -29,6 +29,7 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     package = "chgnet"
     missing = "CHGNet is not installed: pip install 'nanoos-lab[chgnet]'"
     own = ChgnetParameters
+    parallel = frozenset({"threads", "gpus"})
     failures = FAILURES
 
     def check_calculator(self, structure: Structure, given: ChgnetParameters, policy: EnginePolicy) -> bool:

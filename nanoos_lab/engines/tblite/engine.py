@@ -39,6 +39,7 @@ class TbliteEngine(CalculatorEngine[XtbParameters]):
     package = "tblite"
     missing = "tblite is not installed: pip install 'nanoos-lab[tblite]'"
     own = XtbParameters
+    parallel = frozenset({"threads"})
     imports = ("nanoos_lab.engines.tblite.calculator",)
     failures = FAILURES
 
