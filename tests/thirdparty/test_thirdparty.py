@@ -32,10 +32,10 @@ def refused(**options):
 dimer = Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 2 ** (1 / 6) * 3.4]])
 with Lab(Settings.load(home=sys.argv[1], concurrency=1)) as lab:
     try:
-        md = lab.submit(bulk("Cu", cubic=True), engine="harmonic", task="md", spring=3.0, steps=200, every=50,
-                        temperature=300)
-        modes = lab.submit(dimer, engine="ase", task="vibrations", calculator="lj", epsilon=0.0103, sigma=3.4, cutoff=20.0,
-                           displacement=0.001)
+        springs = {"engine": "harmonic", "task": "md", "spring": 3.0, "temperature": 300}
+        md = lab.submit(bulk("Cu", cubic=True), steps=200, every=50, **springs)
+        argon = {"calculator": "lj", "epsilon": 0.0103, "sigma": 3.4, "cutoff": 20.0}
+        modes = lab.submit(dimer, engine="ase", task="vibrations", displacement=0.001, **argon)
         long = lab.submit(bulk("Cu", cubic=True), engine="harmonic", task="md", steps=10**9, every=10**9)
         md.result(60), modes.result(60)
         print(json.dumps({

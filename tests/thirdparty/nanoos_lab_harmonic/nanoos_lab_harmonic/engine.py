@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from math import nan
+from types import MappingProxyType
 
 import numpy as np
 from ase import units
@@ -26,7 +27,7 @@ class HarmonicMD(MDParameters, HarmonicStatic):
 
 class HarmonicEngine(Engine):
     name = "harmonic"
-    tasks = {"static": HarmonicStatic, "md": HarmonicMD}
+    tasks = MappingProxyType({"static": HarmonicStatic, "md": HarmonicMD})
     resumable = frozenset()
 
     def probe(self):
