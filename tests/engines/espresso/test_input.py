@@ -1,0 +1,172 @@
+"""pw.x's input follows from structure and parameters; what pw.x could not run is refused before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.constraints import FixAtoms, FixBondLength, FixCartesian
+from ase.io import read
+
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.core.parameters import validate
+from nanoos_lab.engines.espresso import EspressoEngine, inputs, pseudos
+from tests.engines.espresso.running import SILICON, request_of, silicon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HYDROGEN: dict[str, Any] = {"pseudos": {"H": "H.pz-vbc.UPF"}, "ecutwfc": 20}
+IRON: dict[str, Any] = {"pseudos": {"Fe": "Fe.pz-nd-rrkjus.UPF"}, "ecutwfc": 25, "ecutrho": 200}
+
+
+def text_of(atoms: Atoms, task: str = "static", **parameters: Any) -> str:
+    """Return the input that a task writes."""
+    request, files = request_of(atoms, task, **parameters)
+    given = validate(EspressoEngine().tasks[task], request.parameters, where="here")
+    return inputs.write_inputs(atoms, given, pseudos.read_all(files), pseudos.cutoffs(files, atoms.symbols))
+
+
+def value(text: str, keyword: str) -> str:
+    """Return the value of a keyword in an input."""
+    (line,) = [line for line in text.splitlines() if line.split("=")[0].strip() == keyword]
+    return line.split("=")[1].strip()
+
+
+def h2(vacuum: float = 2.5) -> Atoms:
+    atoms = molecule("H2")
+    atoms.center(vacuum=vacuum)
+    return atoms
+
+
+def test_ase_reads_the_structure_back(tmp_path: Path) -> None:
+    atoms = silicon(shift=0.1234567)
+    (tmp_path / "pw.in").write_text(text_of(atoms, **SILICON))
+    back = read(tmp_path / "pw.in", format="espresso-in")
+    assert back.positions == pytest.approx(atoms.positions, abs=1e-12)
+    assert back.cell.array == pytest.approx(atoms.cell.array, abs=1e-12)
+    assert back.get_chemical_symbols() == atoms.get_chemical_symbols()
+
+
+def test_kpoints_follow_from_their_distance() -> None:
+    atoms = bulk("Si", cubic=True, a=5.0)
+    how = {name: SILICON[name] for name in ("pseudos", "ecutwfc")}
+    # 2π / 5 Å = 1.2566 1/Å.
+    assert "K_POINTS automatic\n7 7 7 0 0 0" in text_of(atoms, **how, kspacing=0.2)
+    assert "\n1 1 1 0 0 0" in text_of(atoms, **how, kspacing=2 * np.pi / 5.0)
+    assert "\n2 2 2 1 1 1" in text_of(atoms, **how, kpts=(2, 2, 2), kshift=True)
+    slab = bulk("Si", cubic=True, a=5.0)
+    slab.center(vacuum=4, axis=2)
+    slab.pbc = (True, True, False)
+    assert "\n7 7 1 0 0 0" in text_of(slab, **how, kspacing=0.2)
+    with pytest.raises(ParameterError, match="1 along axis 2"):
+        text_of(slab, **how, kpts=(2, 2, 2))
+
+
+def test_a_molecule_has_no_kpoints() -> None:
+    assert "K_POINTS gamma" in text_of(h2(), **HYDROGEN)
+    with pytest.raises(ParameterError, match=r"kspacing=0\.2.*not periodic, which has only Γ"):
+        text_of(h2(), **HYDROGEN, kspacing=0.2)
+    with pytest.raises(ParameterError, match="kpts="):
+        text_of(h2(), **HYDROGEN, kpts=(2, 2, 2))
+    with pytest.raises(StructureError, match=r"atoms\.center"):
+        text_of(molecule("H2"), **HYDROGEN)
+
+
+def test_thresholds_are_in_pwxs_units_and_strict_enough() -> None:
+    text = text_of(silicon(shift=0.1), "relax", **SILICON, fmax=0.03, steps=20)
+    largest = float(value(text, "forc_conv_thr").replace("d", "e")) * units.Ry / units.Bohr
+    assert np.sqrt(3) * largest == pytest.approx(0.03)
+    assert value(text, "nstep") == "21"
+    text = text_of(silicon(), "relax", **SILICON, fmax=0.03, cell="free", pressure=2.0)
+    assert (value(text, "calculation"), value(text, "press")) == ("'vc-relax'", "20.0")
+    stress = float(value(text, "press_conv_thr")) * 0.1 * units.GPa
+    assert np.sqrt(3) * stress * silicon().get_volume() / 2 == pytest.approx(0.03)
+
+
+def test_constraints_become_flags() -> None:
+    atoms = silicon(shift=0.1)
+    atoms.set_constraint([FixAtoms([0]), FixCartesian(1, (True, False, False))])
+    lines = text_of(atoms, "relax", **SILICON).splitlines()[-2:]
+    assert [line.split()[4:] for line in lines] == [["0", "0", "0"], ["0", "1", "1"]]
+    atoms.set_constraint(FixBondLength(0, 1))
+    with pytest.raises(StructureError, match="FixBondLengths cannot be kept"):
+        text_of(atoms, "relax", **SILICON)
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(StructureError, match="cannot be fixed in a cell that changes"):
+        text_of(atoms, "vc_relax", **SILICON)
+    atoms.set_constraint(FixAtoms([0, 1]))
+    with pytest.raises(InputError, match="nothing to move"):
+        text_of(atoms, "relax", **SILICON)
+
+
+def test_magnetic_moments_make_species() -> None:
+    atoms = bulk("Fe", cubic=True)
+    atoms.set_initial_magnetic_moments([2.0, -2.0])
+    text = text_of(atoms, **IRON, smearing="gaussian", degauss=0.01)
+    assert (value(text, "nspin"), value(text, "ntyp")) == ("2", "2")
+    # Eight valence electrons.
+    assert (value(text, "starting_magnetization(1)"), value(text, "starting_magnetization(2)")) == ("0.25", "-0.25")
+    assert [line.split()[0] for line in text.splitlines()[-2:]] == ["Fe", "Fe1"]
+    assert text.count("Fe.pz-nd-rrkjus.UPF") == 2
+    with pytest.raises(ParameterError, match=r"smearing=None.*tot_magnetization"):
+        text_of(atoms, **IRON)
+    assert "tot_magnetization = 0" in text_of(atoms, **IRON, input={"system": {"tot_magnetization": 0}})
+    del atoms.arrays["initial_magmoms"]
+    atoms.set_initial_magnetic_moments(np.ones((2, 3)))
+    with pytest.raises(StructureError, match="non-collinear"):
+        text_of(atoms, **IRON, smearing="gaussian")
+
+
+def test_keywords_of_the_users_own_are_added() -> None:
+    text = text_of(silicon(), **SILICON, input={"SYSTEM".lower(): {"nosym": True, "ecfixed": 1.5e-7}})
+    assert (value(text, "nosym"), value(text, "ecfixed")) == (".true.", "1.5d-07")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sistem": {}}, "unknown namelist of pw.x 'sistem'. Did you mean 'system'?"),
+        ({"system": {"nosim": True}}, "'nosim'. Did you mean 'nosym'?"),
+        ({"electrons": {"nosym": True}}, "is in namelist 'system', not in 'electrons'"),
+        ({"system": {"ecutwfc": 30}}, "the engine sets it: use ecutwfc"),
+        ({"control": {"outdir": "elsewhere"}}, "the engine sets it"),
+        ({"control": {"title": "it's\n/"}}, "printable"),
+        ({"system": {"assume_isolated": "a/b"}}, "printable"),
+    ],
+)
+def test_keywords_that_cannot_be_set_are_refused(given: Any, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        text_of(silicon(), **SILICON, input=given)
+    assert words in str(caught.value)
+
+
+def test_atoms_that_overlap_are_refused() -> None:
+    atoms = silicon()
+    atoms.positions[1] = atoms.positions[0] + atoms.cell[0] + [0.1, 0, 0]
+    with pytest.raises(StructureError, match=r"atoms 0 and 1 overlap: they are 0\.100 Å apart"):
+        text_of(atoms, **SILICON)
+
+
+def test_an_odd_electron_needs_a_smearing() -> None:
+    with pytest.raises(ParameterError, match=r"smearing=None.*7 electrons cannot all be in pairs"):
+        text_of(silicon(), **SILICON, charge=1)
+    assert value(text_of(silicon(), **SILICON, charge=1, smearing="fermi-dirac"), "degauss") == "0.02"
+    with pytest.raises(ParameterError, match=r"charge=8.*less than the 8 electrons"):
+        text_of(silicon(), **SILICON, charge=8)
+
+
+def test_choices_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ParameterError, match="kspacing"):
+        text_of(silicon(), **SILICON, kspacing=0.1)
+    with pytest.raises(ParameterError, match="degauss"):
+        text_of(silicon(), **SILICON, degauss=0.1)
+    with pytest.raises(ParameterError, match="cell_factor"):
+        text_of(silicon(), "relax", **SILICON, cell_factor=3)
+    with pytest.raises(UnknownNameError, match="Did you mean 'smearing'"):
+        text_of(silicon(), **SILICON, smearig="gaussian")
+    with pytest.raises(ParameterError, match=r"ecutwfc=None.*no table recommends one"):
+        text_of(silicon(), pseudos=SILICON["pseudos"])

@@ -1,0 +1,169 @@
+"""Pseudopotentials are found, unambiguous, of the right element and functional, and as their family means them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.engines.espresso import pseudos, upf
+from tests.engines.espresso.running import SILICON, request_of, silicon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engines.espresso.running import Runner
+
+
+def installed(name: str) -> Path:
+    """Return a file of pw.x's package."""
+    place = pseudos.directory(None)
+    assert place is not None
+    return place / name
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    """A directory with silicon and aluminium, and a table that says so."""
+    entries = {}
+    for symbol, name, wfc in (("Si", "Si.pz-vbc.UPF", 14.0), ("Al", "Al.pz-vbc.UPF", 16.0)):
+        shutil.copy(installed(name), tmp_path / name)
+        md5 = hashlib.md5((tmp_path / name).read_bytes()).hexdigest()
+        entries[symbol] = {"filename": name, "md5": md5, "cutoff_wfc": wfc, "cutoff_rho": 5 * wfc}
+    (tmp_path / "LDA.json").write_text(json.dumps(entries))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "element", "functional", "valence"),
+    [
+        ("Si.pz-vbc.UPF", "Si", "PZ", 4),
+        ("Al.pz-vbc.UPF", "Al", "PZ", 3),
+        ("Si.pbe-rrkj.UPF", "Si", "PBE", 4),
+        ("Si.pbe-nl-rrkjus_psl.1.0.0.UPF", "Si", "PBE", 4),
+        ("Cu.pbe-kjpaw.UPF", "Cu", "PBE", 11),
+        ("Fe.pz-nd-rrkjus.UPF", "Fe", "PZ", 8),
+        ("Co.pbesol-spn-rrkjus_psl.0.3.1.UPF", "Co", "PBESOL", 17),
+        ("H.blyp-vbc.UPF", "H", "BLYP", 1),
+    ],
+)
+def test_headers_of_both_versions_are_read(name: str, element: str, functional: str, valence: float) -> None:
+    header = upf.parse(installed(name).read_text(errors="replace"))
+    assert (header.element, header.functional, header.valence) == (element, functional, valence)
+
+
+def test_every_file_of_the_package_is_read_or_refused() -> None:
+    place = pseudos.directory(None)
+    assert place is not None
+    found = pseudos.candidates(place)
+    assert {"Si", "Al", "Fe", "Cu", "H", "O", "Ni"} <= set(found)
+    assert all(path.name.lower().startswith(symbol.lower()) for symbol in ("Si", "Al", "Fe") for path in found[symbol])
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "<PP_HEADER>", "<PP_HEADER element=3>", '<PP_HEADER element="Xx">'])
+def test_what_is_no_header_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        upf.parse(text)
+
+
+def test_a_family_brings_files_and_cutoffs(family: Path, pw: Runner) -> None:
+    request, files = request_of(silicon(), "static", pseudopotentials=family, kpts=(1, 1, 1))
+    assert {role: ref.name for role, ref in request.files.items()} == {
+        "pseudo_Si": "Si.pz-vbc.UPF",
+        "family": "LDA.json",
+    }
+    assert pseudos.cutoffs(files, ["Si", "Al"]) == pseudos.Cutoffs(wfc=16.0, rho=80.0)
+    run = pw(silicon(), "static", pseudopotentials=family, kpts=(1, 1, 1))
+    text = (run.context.workdir / "espresso.in").read_text()
+    assert "ecutwfc = 14.0" in text
+    assert "ecutrho = 70.0" in text
+
+
+def test_a_dual_stands_for_the_second_cutoff(family: Path) -> None:
+    table = json.loads((family / "LDA.json").read_text())
+    table["Si"] = {"filename": "Si.pz-vbc.UPF", "cutoff": 20, "dual": 8}
+    (family / "LDA.json").write_text(json.dumps(table))
+    assert pseudos.cutoffs({"family": family / "LDA.json"}, ["Si"]) == pseudos.Cutoffs(wfc=20, rho=160)
+
+
+def test_a_file_that_the_family_does_not_mean_is_refused(family: Path) -> None:
+    with (family / "Si.pz-vbc.UPF").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ParameterError, match="md5 differs"):
+        request_of(silicon(), "static", pseudopotentials=family)
+    (family / "Si.pz-vbc.UPF").unlink()
+    with pytest.raises(ParameterError, match="is not there"):
+        request_of(silicon(), "static", pseudopotentials=family)
+
+
+def test_an_element_without_pseudopotential_is_named(family: Path) -> None:
+    with pytest.raises(StructureError, match=r"LDA.json has no pseudopotential for Cu; it has Al, Si"):
+        request_of(bulk("Cu"), "static", pseudopotentials=family)
+    (family / "LDA.json").unlink()
+    with pytest.raises(StructureError, match=r"no pseudopotential for Cu .* files for: Al, Si"):
+        request_of(bulk("Cu"), "static", pseudopotentials=family)
+
+
+def test_one_of_several_files_is_never_picked_silently(family: Path) -> None:
+    how: dict[str, Any] = {"pseudopotentials": family, "ecutwfc": 12, "kpts": (1, 1, 1)}
+    (family / "LDA.json").unlink()
+    assert request_of(silicon(), "static", **how)[1]["pseudo_Si"].name == "Si.pz-vbc.UPF"
+    shutil.copy(installed("Si.pbe-rrkj.UPF"), family)
+    with pytest.raises(ParameterError, match=r"has Si\.pbe-rrkj\.UPF, Si\.pz-vbc\.UPF"):
+        request_of(silicon(), "static", **how)
+    assert request_of(silicon(), "static", **how, pseudos={"Si": "Si.pbe-rrkj.UPF"})
+
+
+def test_one_of_several_tables_is_never_picked_silently(family: Path) -> None:
+    shutil.copy(family / "LDA.json", family / "other.json")
+    with pytest.raises(ParameterError, match="'LDA', 'other'"):
+        request_of(silicon(), "static", pseudopotentials=family)
+    assert request_of(silicon(), "static", pseudopotentials=family, family="other")
+    with pytest.raises(UnknownNameError, match="Did you mean 'LDA'"):
+        request_of(silicon(), "static", pseudopotentials=family, family="lda1")
+
+
+def test_a_file_of_another_element_is_refused() -> None:
+    with pytest.raises(ParameterError, match="that file is for Al, not Si"):
+        request_of(silicon(), "static", ecutwfc=12, pseudos={"Si": "Al.pz-vbc.UPF"})
+
+
+def test_functionals_are_not_mixed() -> None:
+    atoms = bulk("SiC", "zincblende", a=4.36)
+    how = {"ecutwfc": 20, "pseudos": {"Si": "Si.pz-vbc.UPF", "C": "C.pbe-rrkjus.UPF"}}
+    with pytest.raises(ParameterError, match=r"Si\.pz-vbc\.UPF: PZ"):
+        request_of(atoms, "static", **how)
+    assert request_of(atoms, "static", **how, input={"system": {"input_dft": "PBE"}})
+
+
+def test_names_that_are_not_there_are_told_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'Si\.pz-vbc\.UPF'"):
+        request_of(silicon(), "static", ecutwfc=12, pseudos={"Si": "Si.pz-vcb.UPF"})
+    with pytest.raises(ParameterError, match="there is no file"):
+        request_of(silicon(), "static", ecutwfc=12, pseudos={"Si": "no/such.UPF"})
+    with pytest.raises(ParameterError, match="there is no directory"):
+        request_of(silicon(), "static", ecutwfc=12, pseudopotentials="no/such")
+    with pytest.raises(UnknownNameError, match="element in pseudos 'Sy'"):
+        request_of(silicon(), "static", ecutwfc=12, pseudos={**SILICON["pseudos"], "Sy": "Si.pz-vbc.UPF"})
+
+
+def test_the_directory_is_found_by_variables_or_beside_the_program(
+    family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESPRESSO_PSEUDO", str(family))
+    monkeypatch.delenv("NANOOS_PSEUDO_DIR", raising=False)
+    assert pseudos.directory(None) == family
+    monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(family.parent))
+    assert pseudos.directory(None) == family.parent
+    for name in pseudos.VARIABLES:
+        monkeypatch.delenv(name)
+    assert (installed("Si.pz-vbc.UPF")).is_file()
+    monkeypatch.setenv("PATH", "")
+    assert pseudos.directory(None) is None
+    with pytest.raises(ParameterError, match="NANOOS_PSEUDO_DIR"):
+        request_of(silicon(), "static", ecutwfc=12)
