@@ -158,8 +158,8 @@ FATAL: tuple[Signature, ...] = (
     ),
     Signature(
         name="symmetry",
-        pattern=r"PRICELV?\b|RHOSYG|rotation matrix was not found|group operation missing|SGRCON|"
-        r"non-integer element in rotation matrix|Inconsistent Bravais lattice",
+        pattern=r"internal error in subroutine PRICEL|PRICELV:|RHOSYG|rotation matrix was not found|SGRCON|"
+        r"group operation missing|non-integer element in rotation matrix|Inconsistent Bravais lattice",
         reason=Reason.ENGINE,
         meaning="VASP's symmetry search failed",
         remedy="Symmetrise the structure, or set SYMPREC or ISYM in incar={…}.",

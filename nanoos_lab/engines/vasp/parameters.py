@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -107,7 +108,8 @@ class VaspParameters(TaskParameters):
         found = {name.strip().upper(): each for name, each in value.items()}
         for name, each in found.items():
             if name not in TAGS:
-                raise UnknownNameError("INCAR tag", name, TAGS)
+                # All of them would fill the screen.
+                raise UnknownNameError("INCAR tag", name, get_close_matches(name, TAGS, n=8, cutoff=0.5) or TAGS)
             if any(isinstance(one, str) and set(one) & set(_FORBIDDEN) for one in items(each)):
                 raise ParameterError("incar", {name: each}, "a value of an INCAR is one line without ; # ! \\ { }")
         return found

@@ -5,6 +5,7 @@ Sign and order of the stress are ASE's: positive under tension; xx, yy, zz, yz, 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree
@@ -89,13 +90,12 @@ class Reader:
 
     def feed(self, data: bytes) -> list[Calculation]:
         """Read a piece; return the ionic steps that end in it."""
+        found: list[Calculation] = []
         if self._broken:
-            return []
-        try:
+            return found
+        # What came before the fault is good; a broken encoding is a LookupError.
+        with suppress(ElementTree.ParseError, LookupError):
             self._parser.feed(data)
-        except ElementTree.ParseError:
-            self._broken = True
-        found = []
         try:
             for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
                 if event == "start":
@@ -105,7 +105,8 @@ class Reader:
                 calculation = self._end(element)
                 if calculation is not None:
                     found.append(calculation)
-        except ElementTree.ParseError:
+        except (ElementTree.ParseError, ValueError, LookupError):
+            # No XML any more, or tables with holes.
             self._broken = True
         return found
 

@@ -42,10 +42,10 @@ class Signs:
         self._fatal = Scanner(failures.FATAL)
         self._hints = Scanner(failures.HINTS)
 
-    def feed(self, line: str) -> None:
-        """Look at a line of the output."""
-        self._fatal.feed(line)
+    def feed(self, line: str) -> bool:
+        """Look at a line of the output; return whether it says that the run is worthless."""
         self._hints.feed(line)
+        return self._fatal.feed(line) is not None
 
     def fatal(self, parameters: dict[str, Any]) -> EngineError | None:
         """Return the error for what makes a run worthless, if there was anything."""
@@ -61,6 +61,12 @@ class Signs:
         return None if sign is None else sign.error("VASP", parameters)
 
 
+def correctable(given: Given, facts: Facts) -> dict[str, Any]:
+    """Return the parameters from which corrections are made."""
+    parameters = given.model_dump(mode="json")
+    return parameters if facts.bands is None else {**parameters, corrections.BANDS: facts.bands}
+
+
 def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
     """Return what is wrong with a run that has ended by itself; None if nothing is.
 
@@ -73,9 +79,7 @@ def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
     signs
         What was found in the output.
     """
-    parameters = given.model_dump(mode="json")
-    if ending.facts.bands is not None:
-        parameters[corrections.BANDS] = ending.facts.bands
+    parameters = correctable(given, ending.facts)
     for line in ending.errors.splitlines():
         signs.feed(line)
     if (error := signs.fatal(parameters)) is not None:

@@ -16,7 +16,7 @@ from nanoos_lab.core.units import Column, thermo_columns
 from nanoos_lab.engines.vasp import console, corrections, outcar, poscar
 from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.tail import Tail
-from nanoos_lab.engines.vasp.verdict import Signs
+from nanoos_lab.engines.vasp.verdict import Signs, correctable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +159,8 @@ class Watch:
             self._sample()
 
     def _listen(self, line: str) -> None:
-        self.signs.feed(line)
+        if self.signs.feed(line):
+            self._end_early()
         self.version = self.version or console.version(line) or ""
         scf = console.scf(line)
         if scf is not None:
@@ -170,6 +171,16 @@ class Watch:
         if ranks is not None and self.ranks is None:
             self.ranks = ranks
             self._check_ranks(ranks)
+
+    def _end_early(self) -> None:
+        """Raise what VASP says is wrong, if it is; where another attempt can go on, it finds a checkpoint."""
+        self.look()
+        error = self.signs.fatal(correctable(self._given, self.facts))
+        if error is None:
+            return
+        if self._context.checkpoint_interval and not (error.correction and error.correction.from_start):
+            self.save()
+        raise error
 
     def _check_ranks(self, ranks: int) -> None:
         asked = self._context.resources.ranks

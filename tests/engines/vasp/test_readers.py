@@ -1,0 +1,245 @@
+"""What VASP writes is read as it grows, wherever it ends; on synthetic text, so that every clone can test it."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+from ase import units
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanoos_lab.engines.vasp import console, outcar, vasprun
+from nanoos_lab.engines.vasp.console import Scf
+from nanoos_lab.engines.vasp.numbers import numbers
+from nanoos_lab.engines.vasp.outcar import Step
+from nanoos_lab.engines.vasp.tail import Tail
+from tests.engines.vasp.synthetic import Run
+
+
+def steps_of(text: str) -> list[Step]:
+    return [each for each in outcar.read(text.splitlines(keepends=True)) if isinstance(each, Step)]
+
+
+def test_an_outcar_has_its_steps() -> None:
+    run = Run(species=["In", "As"], counts=[1, 2], spin=True)
+    reader = outcar.Reader()
+    found = list(outcar.read(run.outcar().splitlines(keepends=True), reader))
+    steps = [each for each in found if isinstance(each, Step)]
+    assert [step.number for step in steps] == [1, 2, 3]
+    assert [each.number for each in found if isinstance(each, Scf)] == [1, 2, 3, 4] * 3
+    for index, step in enumerate(steps):
+        assert step.free_energy == run.free_energy(index)
+        assert step.energy == pytest.approx(run.free_energy(index) + 0.001, abs=1e-12)
+        assert step.energy_without_entropy == pytest.approx(run.free_energy(index) + 0.002, abs=1e-12)
+        np.testing.assert_array_equal(step.positions, run.positions(index))
+        np.testing.assert_array_equal(step.forces, run.forces(index))
+        np.testing.assert_array_equal(step.cell, run.cell)
+        assert step.fermi_level == 1.5 + index
+        assert step.magnetization == (1.5,)
+        assert (step.scf_steps, step.scf_converged) == (4, True)
+    facts = reader.facts
+    assert facts.finished
+    assert not facts.accurate
+    assert (facts.elements, facts.counts, facts.atoms, facts.bands) == (["In", "As"], [1, 2], 3, 8)
+    assert facts.titles == ["PAW_PBE In 01Jan2000", "PAW_PBE As 01Jan2000"]
+    assert facts.version == "6.2.0"
+
+
+def test_the_stress_has_ases_sign_unit_and_order() -> None:
+    """VASP: kB, positive if the cell wants to grow; xx, yy, zz, xy, yz, zx."""
+    step = steps_of(Run().outcar())[0]
+    assert step.stress is not None
+    np.testing.assert_allclose(step.stress / (-0.1 * units.GPa), [10, 20, 30, 5, -6, 4], rtol=1e-12)
+
+
+def test_molecular_dynamics_has_temperature_and_kinetic_energy() -> None:
+    run = Run(md=True)
+    step = steps_of(run.outcar())[1]
+    assert (step.temperature, step.kinetic_energy) == (run.temperature(1), run.kinetic_energy(1))
+    assert step.kinetic_stress is not None
+    np.testing.assert_allclose(step.kinetic_stress[0] / (-0.1 * units.GPa), 12)
+
+
+def test_an_scf_cycle_that_ran_out_of_iterations_has_not_converged() -> None:
+    assert not steps_of(Run(iterations=4, nelm=4, change=1e-2).outcar())[0].scf_converged
+    # Unless its last one was good enough: older versions say then that EDIFF is reached.
+    text = Run(iterations=4, nelm=4, change=1e-8).outcar()
+    assert not steps_of(text)[0].scf_converged
+    assert steps_of(text.replace("EDIFF was not reached (unconverged)", "because EDIFF is reached"))[0].scf_converged
+
+
+def test_moments_of_the_atoms_are_those_of_the_last_table() -> None:
+    reader = outcar.Reader()
+    table = (
+        " magnetization (x)\n\n# of ion       s       p       d       tot\n----------\n"
+        "    1        0.1   0.2   0.3   {0}\n    2        0.1   0.2   0.3   -1.25\n----------\ntot   1 1 1 1\n"
+    )
+    text = Run(spin=True).outcar() + table.format(2.5) + table.format(2.75)
+    list(outcar.read(text.splitlines(keepends=True), reader))
+    np.testing.assert_array_equal(reader.facts.magmoms, [2.75, -1.25])
+
+
+def test_moments_without_a_common_axis_have_three_components() -> None:
+    reader = outcar.Reader()
+    tables = "".join(
+        f" magnetization ({axis})\n\n# of ion  s p d tot\n---\n 1 0.0 0.0 0.0 {value}\n 2 0.0 0.0 0.0 {-value}\n---\n"
+        for axis, value in (("x", 0.1), ("y", 0.2), ("z", 0.3))
+    )
+    list(outcar.read((Run().outcar() + tables).splitlines(keepends=True), reader))
+    np.testing.assert_array_equal(reader.facts.magmoms, [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
+
+
+def test_wherever_an_outcar_ends_its_steps_so_far_are_right() -> None:
+    text = Run(md=True, spin=True, iterations=2).outcar()
+    whole = steps_of(text)
+    for cut in range(0, len(text), 5):
+        found = steps_of(text[:cut])
+        assert len(found) <= len(whole)
+        for one, other in zip(found, whole, strict=False):
+            assert one.free_energy == other.free_energy
+            np.testing.assert_array_equal(one.forces, other.forces)
+            np.testing.assert_array_equal(one.positions, other.positions)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.integers(0, 4000))
+@settings(max_examples=60, deadline=None)
+def test_no_text_breaks_a_reader(noise: str, place: int) -> None:
+    text = Run(steps=1).outcar()
+    broken = text[:place] + noise + text[place:]
+    for step in steps_of(broken):
+        assert step.positions.shape == step.forces.shape
+    for line in broken.splitlines():
+        console.scf(line)
+        console.ionic(line)
+    reader = vasprun.Reader()
+    xml = Run(steps=1).xml()
+    reader.feed((xml[:place] + noise + xml[place:]).encode())
+
+
+def test_numbers_without_a_gap_and_without_room() -> None:
+    assert numbers(" -1068.17898-1068.17898   0.5E-03") == [-1068.17898, -1068.17898, 0.5e-3]
+    assert math.isnan(numbers("1.0 ****** 2.0")[1])
+
+
+def test_memory_does_not_grow_with_the_file() -> None:
+    """20 MB here; a gigabyte, measured by hand, took no more."""
+    run = Run(steps=1, iterations=8)
+    head, body = [f"{line}\n" for line in run.head()], run.outcar()
+    body = body[body.index("-" * 39 + " Iteration") : body.index(" General timing")]
+    lines = [*body.splitlines(keepends=True), *["      1      -6.5288      2.00000\n"] * 4000]
+
+    def endless(megabytes: int):
+        yield from head
+        size = sum(map(len, lines))
+        for step in range(1, megabytes * 1_000_000 // size + 1):
+            number = f"Iteration {step:6d}("
+            yield from (line.replace("Iteration      1(", number) for line in lines)
+
+    def most(megabytes: int) -> tuple[int, int]:
+        tracemalloc.start()
+        steps = sum(isinstance(each, Step) for each in outcar.read(endless(megabytes)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return steps, peak
+
+    few, small = most(2)
+    many, large = most(20)
+    assert many > 9 * few > 9
+    assert large < small + 100_000
+
+
+def test_a_vasprun_forgets_the_steps_that_it_has_given() -> None:
+    text = Run(steps=400).xml().encode()
+    tracemalloc.start()
+    reader = vasprun.Reader()
+    count = sum(len(reader.feed(text[at : at + 4096])) for at in range(0, len(text), 4096))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 400
+    assert peak < len(text)
+
+
+def test_a_vasprun_has_its_steps() -> None:
+    run = Run(species=["In", "As"], counts=[1, 2])
+    reader = vasprun.Reader()
+    found = reader.feed(run.xml().encode())
+    assert reader.contents.whole
+    assert reader.contents.symbols == ["In", "As", "As"]
+    for index, step in enumerate(found):
+        assert step.free_energy == run.free_energy(index)
+        assert step.energy == pytest.approx(run.free_energy(index) + 0.001, abs=1e-12)
+        np.testing.assert_allclose(step.scaled @ step.cell, run.positions(index), atol=1e-7)
+        assert step.forces is not None
+        np.testing.assert_array_equal(step.forces, run.forces(index))
+        assert step.stress is not None
+        np.testing.assert_allclose(step.stress / (-0.1 * units.GPa), [10 + index, 20, 30, 5, -6, 4], rtol=1e-12)
+
+
+def test_wherever_a_vasprun_ends_its_steps_so_far_are_right() -> None:
+    text = Run(steps=2).xml().encode()
+    ends = [at + len(b"</calculation>") for at in range(len(text)) if text.startswith(b"</calculation>", at)]
+    for cut in range(0, len(text) + 1, 7):
+        reader = vasprun.Reader()
+        assert len(reader.feed(text[:cut])) == sum(end <= cut for end in ends)
+        assert reader.contents.whole == (cut >= len(text.rstrip()))
+
+
+def test_a_growing_file_is_read_by_whole_lines(tmp_path) -> None:
+    path = tmp_path / "OUTCAR"
+    tail = Tail(path)
+    assert list(tail.lines()) == []
+    text = Run(steps=1).outcar()
+    seen = []
+    with path.open("w") as file:
+        for at in range(0, len(text), 37):
+            file.write(text[at : at + 37])
+            file.flush()
+            seen += tail.lines()
+    assert "".join(seen) == text
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "DAV:   1     0.642208910419E+01    0.64221E+01   -0.25532E+03  2056   0.521E+02",
+            Scf(algorithm="DAV", number=1, energy=6.42208910419, change=6.4221, band_change=-255.32),
+        ),
+        (
+            "RMM:  12    -0.650214658356E+01    0.70014E-06   -0.13346E-06  1484   0.755E-03",
+            Scf(algorithm="RMM", number=12, energy=-6.50214658356, change=7.0014e-7, band_change=-1.3346e-7),
+        ),
+        ("DAV:   1     0.6422", None),
+        ("       N       E                     dE             d eps       ncg     rms          rms(c)", None),
+        (" entering main loop", None),
+    ],
+)
+def test_a_line_about_an_iteration(line: str, expected: Scf | None) -> None:
+    assert console.scf(line) == expected
+
+
+def test_a_line_about_an_ionic_step() -> None:
+    found = console.ionic("   5 F= -.19747998E+01 E0= -.19725233E+01  d E =-.104409E-01  mag=     2.0000")
+    assert found is not None
+    assert (found.number, found.free_energy, found.energy) == (5, -1.9747998, -1.9725233)
+    assert found.magnetization == (2.0,)
+    md = "      7 T=  301. E= -.84E+02 F= -.8437E+02 E0= -.8436E+02  EK= 0.272E+00 SP= 0.00E+00 SK= 0.00E+00"
+    found = console.ionic(md)
+    assert found is not None
+    assert (found.temperature, found.kinetic_energy, found.free_energy) == (301, 0.272, -84.37)
+    assert console.ionic("   5 F= -.1974") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (" running on    4 total cores", 4),
+        (" running    8 mpi-ranks, with    1 threads/rank, on    1 nodes", 8),
+        (" distrk:  each k-point on    4 cores,    1 groups", None),
+    ],
+)
+def test_the_number_of_ranks_that_vasp_says(line: str, expected: int | None) -> None:
+    assert console.ranks(line) == expected

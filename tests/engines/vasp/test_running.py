@@ -1,0 +1,403 @@
+"""How runs of VASP begin, go on, end and fail; a replay stands in for VASP."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+from ase import units
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import registry
+from nanoos_lab.store.checkpoints import find
+from tests.engines.context import RecordingContext
+from tests.engines.vasp.recordings import recording
+from tests.engines.vasp.running import atoms_of, mixed, run
+from tests.engines.vasp.synthetic import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_diary(diary: Path) -> list[dict]:
+    return [json.loads(line) for line in diary.read_text().splitlines()]
+
+
+# -- runs that end well -----------------------------------------------------------------------------------------------
+
+
+def test_a_relaxation_of_atoms_that_are_not_sorted(context, replay, tmp_path) -> None:
+    made = Run(species=["In", "As"], counts=[2, 2], accurate=True, last_force=0.005)
+    diary = replay(made.write(tmp_path / "recording"))
+    atoms, order = mixed(made)
+    assert atoms.get_chemical_symbols() == ["In", "As", "In", "As"]
+    results = run(context, atoms, "relax", steps=10)
+    assert context.steps == [0, 1, 2]
+    assert not results.stopped
+    for step, sample in enumerate(context.samples):
+        np.testing.assert_allclose(sample.frame.positions, made.positions(step)[order], atol=1e-9)
+    np.testing.assert_array_equal(results.properties["forces"], made.forces(2)[order])
+    np.testing.assert_allclose(results.structure.atoms().positions, made.positions(2)[order], atol=1e-7)
+    assert results.structure.atoms().get_chemical_symbols() == atoms.get_chemical_symbols()
+    assert results.properties["free_energy"] == made.free_energy(2)
+    assert results.properties["steps"] == 2
+    np.testing.assert_allclose(results.properties["stress"] / (-0.1 * units.GPa), [12, 20, 30, 5, -6, 4])
+    assert context.series("pressure")[0] == pytest.approx(2.0)
+    assert context.series("fmax")[2] == results.properties["fmax"] == pytest.approx(0.005, rel=0.2)
+    entry = read_diary(diary)[0]
+    assert entry["POSCAR"].splitlines()[5:7] == ["In As", "2 2"]
+    assert "POTCAR" in entry["there"]
+    assert "STOPCAR" not in entry["there"]
+
+
+def test_what_made_the_results_is_recorded_and_no_potcar_stays(context, replay, tmp_path) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    results = run(context, atoms_of(made), "static", incar={"ALGO": "Fast"})
+    assert "POTCAR" not in os.listdir(context.workdir)
+    assert "WAVECAR" not in os.listdir(context.workdir)
+    provenance = results.provenance
+    assert provenance["potentials"][0]["title"] == "PAW_PBE Si 01Jan2000"
+    assert len(provenance["potentials"][0]["sha256"]) == 64
+    assert provenance["version"] == "6.2.0"
+    assert provenance["incar"]["ALGO"] == "Fast"
+    assert len(provenance["program_sha256"]) == 64
+    assert "DAV:   1" in "\n".join(context.logged)
+    json.dumps(provenance)
+
+
+def test_wave_functions_stay_if_they_are_asked_for(context, replay, tmp_path) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    run(context, atoms_of(made), "static", incar={"LWAVE": True})
+    assert (context.workdir / "WAVECAR").is_file()
+
+
+def test_molecular_dynamics_has_time_temperature_and_energies(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=5)
+    replay(made.write(tmp_path / "recording"))
+    run(context, atoms_of(made), "md", steps=4, timestep=2.0, every=2, ensemble="nvt", temperature=300)
+    assert context.steps == [0, 2, 4]
+    assert context.head.total == 4
+    assert context.series("time").tolist() == [0, 4, 8]
+    assert context.series("temperature").tolist() == [made.temperature(step) for step in (0, 2, 4)]
+    assert context.series("kinetic_energy").tolist() == [made.kinetic_energy(step) for step in (0, 2, 4)]
+    assert context.series("pressure")[0] == pytest.approx(2.1)
+    assert context.progress_steps == [0, 1, 2, 3, 4]
+
+
+def test_atoms_that_leave_the_cell_are_followed(context, replay, tmp_path) -> None:
+    """VASP puts them back on the other side."""
+    made = Run(steps=2, accurate=True)
+    positions = made.positions(0)
+    text = made.outcar()
+    replay(made.write(tmp_path / "recording"))
+    atoms = atoms_of(made)
+    atoms.positions[1] += made.cell[0] - 2 * made.cell[2]
+    assert "POSITION" in text
+    results = run(context, atoms, "relax")
+    np.testing.assert_allclose(
+        context.samples[0].frame.positions[1], positions[1] + made.cell[0] - 2 * made.cell[2], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        results.structure.atoms().positions, made.positions(1) + atoms.positions - positions, atol=1e-6
+    )
+
+
+def test_those_who_watch_see_every_scf_iteration(context, replay, tmp_path) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    context.watched = True
+    run(context, atoms_of(made), "static")
+    place = context.columns.index("scf_change")
+    assert [sample.row[place] for sample in context.live_samples] == [1e-1, 1e-2, 1e-3, 1e-9]
+
+
+def test_gamma_alone_has_a_program_of_its_own(context, replay, tmp_path, monkeypatch) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    other = tmp_path / "vasp_gam"
+    other.write_text((tmp_path / "vasp_std").read_text())
+    other.chmod(0o755)
+    monkeypatch.setenv("NANOOS_VASP_GAM", str(other))
+    results = run(context, atoms_of(made), "static", kpts=[1, 1, 1])
+    assert results.provenance["program"] == str(other)
+    again = RecordingContext(workdir=context.workdir)
+    assert run(again, atoms_of(made), "static", kpts=[2, 1, 1]).provenance["program"] == str(tmp_path / "vasp_std")
+
+
+def test_spin_orbit_coupling_needs_its_own_program(context, replay, tmp_path, monkeypatch) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    monkeypatch.setenv("NANOOS_VASP_NCL", str(tmp_path / "nowhere"))
+    with pytest.raises(EngineError, match="vasp_ncl is not on the search path") as caught:
+        run(context, atoms_of(made), "static", soc=True)
+    assert caught.value.reason is Reason.RESOURCE
+
+
+# -- recordings of VASP -----------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_relaxation_is_run_to_its_end(context, replay) -> None:
+    from ase.io import read
+
+    place = recording("ionic-relax-magmom-carry-on/calc-001")
+    replay(place / "out")
+    atoms = read(place / "inp/POSCAR", format="vasp")
+    atoms.set_initial_magnetic_moments([0.646])
+    results = run(context, atoms, "relax", cell="free", steps=4, incar={"NUPDOWN": 2})
+    known = read(place / "out/vasprun.xml", format="vasp-xml")
+    assert context.steps == [0, 1, 2, 3]
+    assert results.properties["energy"] == known.get_potential_energy()
+    assert results.properties["free_energy"] == known.calc.results["free_energy"]
+    np.testing.assert_array_equal(results.properties["forces"], known.get_forces())
+    np.testing.assert_allclose(results.properties["stress"], known.get_stress(), atol=1e-12)
+    assert results.properties["magmom"] == 2.0
+    np.testing.assert_array_equal(results.properties["magmoms"], [0.634])
+    assert results.properties["fermi_level"] == 0.54850507
+    assert results.properties["eigenvalues"].shape == (2, 29, 6)
+    assert results.properties["dos"].shape == (2, 301)
+    np.testing.assert_allclose(results.structure.atoms().cell.array, known.cell.array, atol=1e-12)
+    assert results.provenance["version"] == "6.2.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "reason", "message"),
+    [
+        ("converged", "static", None, ""),
+        ("converged-with-error", "static", Reason.ENGINE, "VASP says: BRMIX: very serious problems"),
+        ("elec-unconverged", "static", Reason.CONVERGENCE, "the SCF cycle did not converge in 8 iterations"),
+        ("ionic-unconverged", "relax", Reason.CONVERGENCE, "the relaxation did not converge"),
+        ("unfinished", "static", Reason.ENGINE, "before its first ionic step was done, without its closing words"),
+    ],
+)
+def test_verdicts_on_recordings(context, replay, name: str, task: str, reason: Reason | None, message: str) -> None:
+    from ase.io import read
+
+    place = recording(f"exit_codes/{name}/out")
+    replay(place)
+    context.resources = Resources(ranks=1)
+    atoms = read(place / "POSCAR", format="vasp")
+    # They were made with four ranks.
+    spoken = (place / "vasp_output").read_text().replace("running on    4 total", "running on    1 total")
+    copy = context.workdir.parent / "recording"
+    copy.mkdir()
+    for path in place.iterdir():
+        (copy / path.name).symlink_to(path)
+    (copy / "vasp_output").unlink()
+    (copy / "vasp_output").write_text(spoken)
+    replay(copy)
+    steps = {"steps": 4} if task == "relax" else {}
+    if reason is None:
+        results = run(context, atoms, task)
+        assert results.properties["free_energy"] == -6.50214658
+        assert results.properties["energy"] == -6.50161629
+        return
+    with pytest.raises(EngineError, match=message) as caught:
+        run(context, atoms, task, **steps)
+    assert caught.value.reason is reason
+    corrections = {
+        "converged-with-error": {"incar": {"IMIX": 1}},
+        "elec-unconverged": {"incar": {"ALGO": "All", "ISEARCH": 1}},
+        "ionic-unconverged": {"steps": 8},
+        "unfinished": None,
+    }
+    correction = caught.value.correction
+    assert (correction.changes if correction else None) == corrections[name]
+
+
+# -- stopping ---------------------------------------------------------------------------------------------------------
+
+
+def long_run(tmp_path: Path, **values) -> Path:
+    return Run(steps=400, seconds=0.05, **values).write(tmp_path / "recording")
+
+
+def alive(directory: Path) -> list[psutil.Process]:
+    others = [process for process in psutil.process_iter(["cwd"]) if process.pid != os.getpid()]
+    return [process for process in others if process.info["cwd"] == str(directory)]
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["obeys STOPCAR", "has to be killed"])
+def test_a_cancel_takes_less_than_two_seconds(context, replay, tmp_path, deaf) -> None:
+    replay(long_run(tmp_path), speed=1, deaf=deaf)
+    asked: list[float] = []
+
+    def cancel() -> None:
+        context.begun.wait(60)
+        asked.append(time.monotonic())
+        context.ask_to_stop()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    results = run(context, atoms_of(Run()), "relax")
+    ended = time.monotonic()
+    thread.join()
+    assert results.stopped
+    assert ended - asked[0] < 2
+    assert not alive(context.workdir)
+    assert not {"POTCAR", "STOPCAR", "WAVECAR"} & set(os.listdir(context.workdir))
+    assert context.checkpoint_made == []
+
+
+def test_a_soft_stop_finishes_the_step_and_the_next_attempt_goes_on(context, replay, tmp_path) -> None:
+    recorded = long_run(tmp_path)
+    diary = replay(recorded, speed=20)
+    context.checkpoint_interval = 60.0
+    context.stop_reason, context.stop_at_step = "time_limit", 3
+    results = run(context, atoms_of(Run()), "relax", steps=50)
+    assert results.stopped
+    last = context.steps[-1]
+    assert last >= 3
+    made = Run()
+    # VASP has left the structure of the next step.
+    assert context.checkpoint_made == [last + 1]
+    checkpoints = find([context.place]).checkpoints
+    assert sorted(path.name for path in checkpoints[0].directory.iterdir()) == [
+        "CONTCAR",
+        "WAVECAR",
+        "checkpoint.json",
+    ]
+    work = tmp_path / "second"
+    work.mkdir()
+    second = RecordingContext(workdir=work, checkpoint_interval=60.0, checkpoints=checkpoints)
+    replay(Run(steps=2, accurate=True).write(tmp_path / "other"))
+    run(second, atoms_of(made), "relax", steps=50)
+    entry = read_diary(diary)[1]
+    assert "WAVECAR" in entry["there"]
+    assert f"NSW = {50 - last}" in entry["INCAR"]
+    assert second.head.first == last + 1
+    assert second.steps == [last + 1, last + 2]
+    placed = np.array([[float(word) for word in line.split()] for line in entry["POSCAR"].splitlines()[8:10]])
+    np.testing.assert_allclose(placed @ made.cell, made.positions(last + 1), atol=1e-9)
+
+
+def test_checkpoints_fall_on_the_steps_that_were_asked_for(context, replay, tmp_path) -> None:
+    replay(Run(steps=9, md=True).write(tmp_path / "recording"), speed=10)
+    context.checkpoint_interval, context.checkpoint_steps = 60.0, 4
+    run(context, atoms_of(Run()), "md", steps=8)
+    # Each holds the structure after the step, or of it if the next was not there yet; none is left out.
+    assert len(context.checkpoint_made) == 2
+    assert context.checkpoint_made[0] in (4, 5)
+    assert context.checkpoint_made[1] in (8, 9)
+
+
+def test_a_stale_stop_file_stops_nothing(context, replay, tmp_path) -> None:
+    (context.workdir / "STOPCAR").write_text("LABORT = .TRUE.\n")
+    made = Run(steps=2, accurate=True)
+    replay(made.write(tmp_path / "recording"))
+    results = run(context, atoms_of(made), "relax")
+    assert not results.stopped
+    assert context.steps == [0, 1]
+
+
+def test_a_static_run_stops_within_its_scf_cycle(context, replay, tmp_path) -> None:
+    replay(Run(steps=1, iterations=400).write(tmp_path / "recording"), speed=1)
+    context.stop_reason = "shutdown"
+    context.watched, context.stop_after_live = True, 3
+    results = run(context, atoms_of(Run()), "static")
+    assert results.stopped
+    assert results.structure is None
+    assert len(context.live_samples) < 20
+
+
+# -- failing ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_vasp_it_says_how_to_get_it(context, potentials, monkeypatch) -> None:
+    monkeypatch.setenv("NANOOS_VASP_STD", str(context.workdir / "vasp_std"))
+    info = registry.get("vasp").probe()
+    assert not info.found
+    assert "VASP is licensed software" in info.missing
+    with pytest.raises(EngineError, match="vasp_std is not on the search path") as caught:
+        run(context, atoms_of(Run()), "static")
+    assert caught.value.reason is Reason.RESOURCE
+    assert not (context.workdir / "POTCAR").exists()
+
+
+def test_where_vasp_is_there_it_says_where(replay, tmp_path) -> None:
+    info = registry.get("vasp").probe()
+    assert info.found
+    assert info.where == str(tmp_path / "vasp_std")
+    assert info.tasks == ("static", "relax", "md")
+
+
+def test_an_exit_code_with_all_the_marks_of_success_is_a_failure(context, replay, tmp_path) -> None:
+    replay(Run(steps=1).write(tmp_path / "recording"), code=3)
+    with pytest.raises(EngineError, match="exit code 3") as caught:
+        run(context, atoms_of(Run()), "static")
+    assert caught.value.reason is Reason.ENGINE
+
+
+def test_an_output_without_its_end_is_a_failure_in_spite_of_exit_code_0(context, replay, tmp_path) -> None:
+    replay(Run(steps=1, closing=False).write(tmp_path / "recording"))
+    with pytest.raises(EngineError, match="after step 0, without its closing words"):
+        run(context, atoms_of(Run()), "static")
+
+
+def test_serial_copies_instead_of_ranks_are_noticed(context, replay, tmp_path) -> None:
+    replay(Run(steps=1, ranks=4).write(tmp_path / "recording"))
+    with pytest.raises(EngineError, match="runs with 4 MPI ranks instead of 1") as caught:
+        run(context, atoms_of(Run()), "static")
+    assert caught.value.reason is Reason.RESOURCE
+    assert not alive(context.workdir)
+
+
+def test_molecular_dynamics_that_blows_up_is_stopped(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=50, seconds=0.05)
+    text = made.outcar().replace(f"{made.free_energy(2):18.8f} eV", f"{1e4:18.8f} eV")
+    place = made.write(tmp_path / "recording")
+    (place / "OUTCAR").write_text(text)
+    replay(place, speed=5)
+    with pytest.raises(EngineError, match=r"has risen by .* in one step, at step 2") as caught:
+        run(context, atoms_of(Run()), "md", steps=49)
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"timestep": 0.5}
+    assert context.steps[-1] < 10
+    assert not alive(context.workdir)
+
+
+def test_an_energy_that_is_no_number_ends_the_run(context, replay, tmp_path) -> None:
+    made = Run(steps=3)
+    text = made.outcar().replace(f"{made.free_energy(1):18.8f} eV", "****************** eV")
+    place = made.write(tmp_path / "recording")
+    (place / "OUTCAR").write_text(text)
+    replay(place)
+    with pytest.raises(EngineError, match="no longer a finite number at step 1"):
+        run(context, atoms_of(Run()), "relax")
+
+
+def test_a_relaxation_out_of_steps_leaves_a_checkpoint_to_go_on_from(context, replay, tmp_path) -> None:
+    replay(Run(steps=3).write(tmp_path / "recording"))
+    context.checkpoint_interval = 60.0
+    with pytest.raises(EngineError, match=r"fmax is 0\.5 eV/Å after 2 steps") as caught:
+        run(context, atoms_of(Run()), "relax", steps=2)
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"steps": 4}
+    assert context.checkpoint_made == [2]
+
+
+def test_the_replay_refuses_what_is_not_there(context, replay, tmp_path) -> None:
+    """It says so itself, and is believed."""
+    replay(Run(steps=1, species=["Fe"]).write(tmp_path / "recording"))
+    program = tmp_path / "vasp_std"
+    program.write_text("#!/bin/sh\nrm -f POTCAR\n" + program.read_text().partition("\n")[2])
+    assert program.stat().st_mode & stat.S_IXUSR
+    with pytest.raises(EngineError, match="exit code 1 before its first ionic step"):
+        run(context, atoms_of(Run()), "static")
+    assert "there is no POTCAR" in "\n".join(context.logged)
+
+
+def test_preloading_starts_no_program(replay, tmp_path) -> None:
+    registry.get("vasp").preload()
+    assert not (tmp_path / "diary.jsonl").exists()
+    assert not alive(tmp_path)
