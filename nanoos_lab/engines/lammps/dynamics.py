@@ -71,7 +71,7 @@ class Dynamics(Simulation):
 
     def start(self) -> None:
         """Begin at step 0."""
-        self._set_up(None)
+        self._set_up(None, 0)
 
     def advance(self, steps: int) -> int:
         """Advance; bit for bit the same as one long run, in whatever chunks. Return how many steps were made."""
@@ -93,7 +93,7 @@ class Dynamics(Simulation):
         # By this both are the same: to write a checkpoint and go on, and to begin with it in another process.
         os.symlink(directory / STATE, _HERE)
         try:
-            self._set_up(_HERE)
+            self._set_up(_HERE, step)
         finally:
             Path(_HERE).unlink()
         if self._program.step != step or self._program.atoms != len(self.system.atoms):
@@ -101,16 +101,17 @@ class Dynamics(Simulation):
                 f"the restart file has {self._program.atoms} atoms at step {self._program.step}", reason=Reason.BUG
             )
 
-    def _set_up(self, restart: str | None) -> None:
+    def _set_up(self, restart: str | None, step: int) -> None:
         system = self._session.system
         lines = [
             *inputs.setup(system, self._session.force_field, restart),
-            *inputs.dynamics(system, self._wanted, resumed=restart is not None),
+            *inputs.dynamics(system, self._wanted, step),
         ]
         self._program.clear()
         for line in lines:
             self._program.command(line)
-        self.prepare()
+        # A box that is strained is led from step 0 to the last; what else is led has its beginning now.
+        self.prepare(f"start 0 stop {self._wanted.steps}" if self._wanted.strain_rate else "")
         if not self._noted:
             self._session.note(lines)
             self._noted = True

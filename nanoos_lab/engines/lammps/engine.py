@@ -6,10 +6,10 @@ import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import InputError, ParameterError, StructureError
+from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.lammps import catalogue, executable, forces, library, tasks
+from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, library, tasks
 from nanoos_lab.engines.lammps.batch import tasks as batch
 from nanoos_lab.engines.lammps.dynamics import md
 from nanoos_lab.engines.lammps.parameters import (
@@ -21,7 +21,6 @@ from nanoos_lab.engines.lammps.parameters import (
 )
 from nanoos_lab.engines.lammps.relax import relax
 from nanoos_lab.engines.lammps.script import task as script
-from nanoos_lab.engines.lammps.system import fixed_atoms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -85,8 +84,7 @@ class LammpsEngine:
             raise _choose(structure)
         found = forces.files(parameters)
         forces.check(parameters, forces.read(parameters, found), structure.elements)
-        if task != "static":
-            _check_motion(structure, parameters)
+        checks.check(structure.atoms(), task, parameters)
         return found
 
     def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
@@ -113,16 +111,3 @@ def _choose(structure: Structure) -> ParameterError:
         f"a choice is needed; for {', '.join(symbols)} there is {those}, a path to a file of yours, or 'lj'; "
         f"nanoos_lab.potentials({symbols}, engine='lammps') says where they are from",
     )
-
-
-def _check_motion(structure: Structure, parameters: TaskParameters) -> None:
-    """Raise unless the constraints can be kept and the cell can change if it is to."""
-    atoms = structure.atoms()
-    fixed = fixed_atoms(atoms)
-    changing = getattr(parameters, "cell", "") == "free" or getattr(parameters, "ensemble", "") == "npt"
-    if not changing:
-        return
-    if not atoms.pbc.all():
-        raise StructureError(f"a cell can change only if it is periodic in all directions; pbc is {atoms.pbc.tolist()}")
-    if len(fixed):
-        raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")

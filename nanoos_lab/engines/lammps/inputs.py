@@ -27,6 +27,8 @@ VIRIAL = "compute virial all pressure NULL virial"
 _AXES = {"a": "x", "b": "y", "c": "z"}
 #: Criterion (in eV/Å) and steps of the minimisation before the first step of dynamics.
 _CALM_FORCE, _CALM_STEPS = 0.5, 200
+#: Number of seeds.
+_SEEDS = 900_000_000
 
 
 def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> str:
@@ -102,11 +104,18 @@ def hold_fixed(system: System) -> list[str]:
     ]
 
 
-def dynamics(system: System, parameters: LammpsMDParameters, *, resumed: bool = False) -> list[str]:
-    """Return the commands of molecular dynamics, up to the run; velocities are there already if it is resumed.
+def dynamics(system: System, parameters: LammpsMDParameters, first: int = 0) -> list[str]:
+    """Return the commands of molecular dynamics, up to the run.
 
-    The fixes find their state in the restart file by their names and styles.
+    Parameters
+    ----------
+    system, parameters
+        What is simulated, and how.
+    first
+        The step at which it begins. After 0 it goes on from a restart file, where velocities are, and in which the
+        fixes find their state by their names and styles.
     """
+    resumed = first > 0
     lines = [*hold_fixed(system), *_calm(system, parameters, resumed=resumed)]
     lines.append(f"timestep {parameters.timestep / system.units.time!r}")
     if system.velocities is None and parameters.temperature and not resumed:
@@ -114,7 +123,7 @@ def dynamics(system: System, parameters: LammpsMDParameters, *, resumed: bool = 
             f"velocity mobile create {parameters.temperature!r} {parameters.seed} "
             f"mom {'no' if len(system.fixed) else 'yes'} rot no dist gaussian loop all"
         )
-    lines += _integrator(system, parameters)
+    lines += _integrator(system, parameters, first)
     if len(system.fixed) and parameters.ensemble != "nve":
         name = "bath" if parameters.thermostat == "langevin" else "integrate"
         lines.append(f"fix_modify {name} temp mobile_temp")
@@ -179,14 +188,16 @@ def minimise(system: System, parameters: LammpsRelaxParameters, steps: int) -> s
     return f"minimize 0.0 {parameters.fmax / _force(system)!r} {steps} {50 * steps + 50}"
 
 
-def _integrator(system: System, parameters: LammpsMDParameters) -> list[str]:
+def _integrator(system: System, parameters: LammpsMDParameters, begin: int) -> list[str]:
     time = system.units.time
     first = parameters.temperature
     last = first if parameters.temperature_end is None else parameters.temperature_end
     bath = f"{first!r} {last!r} {parameters.tdamp / time!r}"
     lines = []
     if parameters.thermostat == "langevin":
-        lines = ["fix integrate mobile nve", f"fix bath mobile langevin {bath} {parameters.seed}"]
+        # The state of its random numbers is in no restart file: another seed, lest they come again from the start.
+        seed = (parameters.seed + begin) % _SEEDS + 1 if begin else parameters.seed
+        lines = ["fix integrate mobile nve", f"fix bath mobile langevin {bath} {seed}"]
     else:
         line = f"fix integrate mobile {parameters.ensemble}"
         if parameters.ensemble != "nve":

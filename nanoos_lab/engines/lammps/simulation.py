@@ -164,11 +164,11 @@ class Simulation(View):
         super().__init__(system, program.parameters)
         self._program = program
 
-    def prepare(self) -> None:
-        """Compute the forces of the structure as it is."""
+    def prepare(self, course: str = "") -> None:
+        """Compute the forces of the structure as it is; `course` is ``start N stop N`` where that must be known now."""
         # Without start and stop, so that a fix takes the masses of its thermostat and barostat from the temperature at
         # the start of a ramp, at a checkpoint on the way as at step 0.
-        self._program.command("run 0 post no")
+        self._program.command(f"run 0 {course} post no")
 
     def watch(self, step: int) -> None:
         """Raise if the run has blown up; between samples too."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import bulk
 
 from nanoos_lab.core.errors import EngineError, InputError, ParameterError, StructureError, UnknownNameError
@@ -22,6 +21,8 @@ from tests.engines.lammps.outside import Options, submitted
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from ase import Atoms
 
     from tests.engines.lammps.outside import Outcome
 
@@ -166,12 +167,6 @@ def test_too_large_a_timestep_fails_with_lammps_words_and_a_remedy(lammps: Lammp
     assert caught.value.reason == Reason.ENGINE
     assert "timestep" in caught.value.remedy
     assert "no longer finite" in caught.value.message or "LAMMPS says" in caught.value.message
-
-
-def test_atoms_on_top_of_each_other_are_told(lammps: Lammps) -> None:
-    clash = Atoms("Ar2", positions=[(0, 0, 0), (0, 0, 0)], cell=[20, 20, 20], pbc=True)
-    with pytest.raises(EngineError, match="no longer finite"):
-        lammps(clash, "static", potential="lj", epsilon=0.01, sigma=3.4)
 
 
 def test_a_relaxation_without_enough_steps_says_how_far_it_came(lammps: Lammps) -> None:

@@ -213,7 +213,7 @@ class Run:
     def tidy(self) -> None:
         """Keep the restart file if it is whole, and no frames twice."""
         directory = self._context.workdir
-        for name in (text.FRAMES, text.FINAL):
+        for name in (text.FRAMES, text.FINAL, text.BEGIN):
             (directory / name).unlink(missing_ok=True)
         for path in directory.glob(f"{text.ON_THE_WAY}.*"):
             path.unlink()

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 #: CPU seconds that an atom and a step take, about: only to choose how far restart files are apart.
 _PACE = 2e-6
-#: The restart file from which a run goes on, in the working directory.
-_BEGIN = "checkpoint.restart"
 
 
 def static(request: JobRequest, parameters: LammpsStaticParameters, context: RunContext) -> Results:
@@ -68,17 +66,11 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         origin = resume(context, _take_up)
         first = origin.step if origin else 0
         grid = _grid(parameters, context, len(place.system.atoms), origin)
-        lines = text.dynamics(
-            place.system, place.force_field, parameters, restart=_BEGIN if origin else None, grid=grid
-        )
+        lines = text.dynamics(place.system, place.force_field, parameters, first=first, grid=grid)
         run = Run(place, request, context)
         motion = _Motion(run, parameters, context, first, grid)
         context.begin(replace(run.view.head(total=parameters.steps), first=first))
-        run.execute(
-            [line.format(left=parameters.steps - first) if line.startswith("run ") else line for line in lines],
-            motion.follow,
-            motion.show,
-        )
+        run.execute(lines, motion.follow, motion.show)
         if run.stopped:
             motion.leave()
         facts = {"seed": parameters.seed, **({"checkpoint_steps": grid} if motion.saved else {})}
@@ -91,7 +83,7 @@ def _take_up(checkpoint: Checkpoint) -> None:
     """Put a checkpoint where the input looks for it."""
     if not (checkpoint.directory / STATE).stat().st_size:
         raise ValueError("its restart file is empty")
-    shutil.copyfile(checkpoint.directory / STATE, _BEGIN)
+    shutil.copyfile(checkpoint.directory / STATE, text.BEGIN)
 
 
 def _grid(parameters: LammpsMDParameters, context: RunContext, atoms: int, origin: Checkpoint | None) -> int | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 STOP = "nanoos.stop"
 #: The frames, and the last one with its forces.
 FRAMES, FINAL = "frames.dump", "final.dump"
+#: The restart file from which a run goes on.
+BEGIN = "checkpoint.restart"
 #: Beginning of the names of restart files on the way; the step follows.
 ON_THE_WAY = "onward.restart"
 #: The restart file at the end, while it is not known to be whole.
@@ -38,7 +40,7 @@ def static(system: System, force_field: Sequence[str]) -> list[str]:
 
 
 def dynamics(
-    system: System, force_field: Sequence[str], parameters: LammpsMDParameters, *, restart: str | None, grid: int | None
+    system: System, force_field: Sequence[str], parameters: LammpsMDParameters, *, first: int, grid: int | None
 ) -> list[str]:
     """Return the commands of molecular dynamics.
 
@@ -46,20 +48,20 @@ def dynamics(
     ----------
     system, force_field, parameters
         What is simulated, and how.
-    restart
-        The restart file from which it goes on, if any.
+    first
+        The step at which it begins: after 0 it goes on from the restart file `BEGIN`.
     grid
         Steps between restart files on the way; None for none.
     """
     return [
-        *inputs.setup(system, force_field, restart),
-        *inputs.dynamics(system, parameters, resumed=restart is not None),
+        *inputs.setup(system, force_field, BEGIN if first else None),
+        *inputs.dynamics(system, parameters, first),
         *_columns(parameters.columns, held=bool(len(system.fixed))),
         *_halt(_LOOK),
         *_frames(parameters.every),
         *([f"restart {min(grid, _LARGEST)} {ON_THE_WAY}.*"] if grid else []),
         f"thermo {pulse(parameters.every)}",
-        f"run {{left}} start 0 stop {parameters.steps}",
+        f"run {parameters.steps - first} start 0 stop {parameters.steps}",
         *_end(system),
     ]
 

@@ -1,0 +1,178 @@
+"""What the parameters ask of a structure, checked before anything is queued."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoos_lab.core.errors import InputError, StructureError, UnknownNameError
+from nanoos_lab.engines.lammps.box import Box
+from nanoos_lab.engines.lammps.parameters import LammpsMDParameters
+from nanoos_lab.engines.lammps.script import rules
+from nanoos_lab.engines.lammps.script.text import lines_of, words_of
+from nanoos_lab.engines.lammps.system import fixed_atoms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+    from nanoos_lab.core.parameters import TaskParameters
+
+    Array = np.ndarray[Any, Any]
+
+#: Distance in Å below which two atoms are taken for a mistake: no bond is half as short.
+TOO_CLOSE = 0.3
+#: Commands of their own that users may have before a run.
+_OWN = frozenset(("compute", "compute_modify", "fix", "fix_modify", "group", "region", "variable"))
+#: Keywords of ``thermo_style custom`` (manual, page ``thermo_style``).
+_THERMO = (
+    "elapsed elaplong dt time cpu tpcpu spcpu cpuremain part timeremain atoms temp press pe ke etotal evdwl ecoul "
+    "epair ebond eangle edihed eimp emol elong etail enthalpy ecouple econserve vol density xlo xhi ylo yhi zlo zhi "
+    "xy xz yz avecx avecy avecz bvecx bvecy bvecz cvecx cvecy cvecz lx ly lz xlat ylat zlat cella cellb cellc "
+    "cellalpha cellbeta cellgamma pxx pyy pzz pxy pxz pyz bonds angles dihedrals impropers fmax fnorm nbuild "
+    "ndanger"
+)
+_KEYWORDS = frozenset(_THERMO.split())
+#: What LAMMPS and this engine define by themselves.
+_DEFINED = {"c": {"thermo_temp", "thermo_press", "thermo_pe", "virial"}, "f": {"integrate"}, "v": set[str]()}
+_LETTER = {"compute": "c", "fix": "f", "variable": "v"}
+_REFERENCE = re.compile(r"([cfv])_(\w+)((?:\[\d+\]){0,2})")
+
+
+def check_distances(atoms: Atoms) -> None:
+    """Raise if two atoms are on top of each other.
+
+    Raises
+    ------
+    StructureError
+        Names the closest two.
+    """
+    first, second, distance = closest(atoms)
+    if distance < TOO_CLOSE:
+        raise StructureError(
+            f"atoms {first} and {second} overlap: they are {distance:.2g} Å apart, and forces there mean nothing"
+        )
+
+
+def closest(atoms: Atoms, limit: float = TOO_CLOSE) -> tuple[int, int, float]:
+    """Return the two atoms that are closest to each other and their distance in Å, infinity if that is ≥ `limit`.
+
+    Every atom is put into a bin as wide as the limit, so that only those in neighbouring bins are compared: most bins
+    are empty.
+    """
+    box = Box.around(atoms)
+    inverse = np.linalg.inv(box.cell)
+    places = (box.inwards(atoms.positions) - box.origin) @ inverse
+    pbc = np.array(box.pbc)
+    places[:, pbc] %= 1.0
+    heights = 1.0 / np.linalg.norm(inverse, axis=0)
+    count = np.maximum(heights // limit, 1).astype(np.int64)
+    bins = np.minimum((places * count).astype(np.int64), count - 1)
+    keys = np.ravel_multi_index(tuple(bins.T), tuple(count))
+    order = np.argsort(keys, kind="stable")
+    found = (0, 0, float("inf"))
+    for offset in product((0, 1, -1), repeat=3):
+        one, other = _neighbours(bins + offset, count, keys[order])
+        if len(one):
+            found = min(found, _nearest(places, box.cell, pbc, one, order[other]), key=lambda pair: pair[2])
+    return found if found[2] < limit else (0, 0, float("inf"))
+
+
+def _neighbours(bins: Array, count: Array, keys: Array) -> tuple[Array, Array]:
+    """Return the atoms that have others in a bin beside theirs, and the places of those in the sorted keys."""
+    wanted = np.ravel_multi_index(tuple(bins.T), tuple(count), mode="wrap")
+    low, high = np.searchsorted(keys, wanted, "left"), np.searchsorted(keys, wanted, "right")
+    number = high - low
+    one = np.repeat(np.arange(len(bins)), number)
+    starts = np.repeat(low - np.concatenate([[0], np.cumsum(number)[:-1]]), number)
+    return one, starts + np.arange(len(one))
+
+
+def _nearest(places: Array, cell: Array, pbc: Array, one: Array, other: Array) -> tuple[int, int, float]:
+    apart = places[one] - places[other]
+    apart[:, pbc] -= np.round(apart[:, pbc])
+    distances = np.linalg.norm(apart @ cell, axis=1)
+    distances[one == other] = np.inf
+    index = int(np.argmin(distances))
+    first, second = sorted((int(one[index]), int(other[index])))
+    return first, second, float(distances[index])
+
+
+def check_motion(atoms: Atoms, parameters: TaskParameters) -> None:
+    """Raise unless the constraints can be kept and the cell can change if it is to.
+
+    Raises
+    ------
+    StructureError
+        Says what is in the way.
+    """
+    fixed = fixed_atoms(atoms)
+    strained = getattr(parameters, "strain_rate", None)
+    free, ensemble = getattr(parameters, "cell", ""), getattr(parameters, "ensemble", "")
+    if free != "free" and ensemble != "npt" and not strained:
+        return
+    if not atoms.pbc.all():
+        raise StructureError(f"a cell can change only if it is periodic in all directions; pbc is {atoms.pbc.tolist()}")
+    if len(fixed):
+        raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")
+    if strained and np.any(tilt := np.tril(Box.around(atoms).cell, -1)):
+        raise StructureError(f"strain_rate needs an orthogonal cell; this one is skewed by {np.abs(tilt).max():.3g} Å")
+
+
+def check_own(parameters: LammpsMDParameters) -> None:
+    """Raise if the user's own commands or columns cannot be.
+
+    Raises
+    ------
+    InputError
+        Names the command or column, and why.
+    """
+    defined = {letter: set(names) for letter, names in _DEFINED.items()}
+    for number, command in enumerate(parameters.commands, start=1):
+        try:
+            words = [word.text for word in _checked(command)]
+        except InputError as error:
+            raise InputError(f"commands, number {number}: {error}") from None
+        if words[0] in _LETTER and len(words) > 1:
+            defined[_LETTER[words[0]]].add(words[1])
+    for column in parameters.columns:
+        _check_column(column, defined)
+
+
+def _checked(command: str) -> Sequence[Any]:
+    lines = lines_of(command)
+    if len(lines) != 1 or "\n" in command:
+        raise InputError(f"{command!r} must be one command")
+    if "$" in command:
+        raise InputError(f"'$' is refused in {command!r}: nobody could check what it stands for; v_name works")
+    words = words_of(lines[0].text)
+    name = words[0].text
+    if name not in _OWN:
+        raise UnknownNameError("command before a run", name, _OWN)
+    rules.check_command(words)
+    return words
+
+
+def _check_column(column: str, defined: dict[str, set[str]]) -> None:
+    found = _REFERENCE.fullmatch(column)
+    if found is None:
+        if column not in _KEYWORDS:
+            raise UnknownNameError("column", column, _KEYWORDS)
+        return
+    letter, name = found.group(1), found.group(2)
+    if name not in defined[letter]:
+        known = [f"{letter}_{other}" for other in defined[letter]]
+        raise UnknownNameError("column", f"{letter}_{name}", known)
+
+
+def check(atoms: Atoms, task: str, parameters: TaskParameters) -> None:
+    """Raise an InputError if a structure does not suit a task or its parameters."""
+    check_distances(atoms)
+    if task != "static":
+        check_motion(atoms, parameters)
+    if isinstance(parameters, LammpsMDParameters):
+        check_own(parameters)

@@ -1,0 +1,147 @@
+"""What is refused in the user's cell, before a worker is used."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.engines.lammps.checks import closest
+from tests.engines.lammps.outside import submitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.engines.lammps.outside import Outcome
+
+    Lammps = Callable[..., Outcome]
+
+COPPER = {"potential": "Cu_u3.eam", "temperature": 600.0, "steps": 10}
+
+
+def copper(n: int = 2) -> Atoms:
+    return bulk("Cu", cubic=True) * (n, n, n)
+
+
+@pytest.mark.parametrize("pbc", [True, False, (True, False, True)])
+def test_overlapping_atoms_are_named(pbc: object) -> None:
+    structure = copper()
+    structure.positions[5] = structure.positions[17] + [0.05, 0.02, 0]
+    structure.pbc = pbc
+    with pytest.raises(StructureError, match=r"atoms 5 and 17 overlap: they are 0\.054 Å apart"):
+        submitted(structure, "static", potential="Cu_u3.eam")
+    submitted(copper(), "static", potential="Cu_u3.eam")
+
+
+def test_atoms_overlap_across_the_boundary_too() -> None:
+    structure = Atoms("Ar2", positions=[(0.05, 3, 3), (9.9, 3, 3)], cell=[10, 10, 10], pbc=True)
+    with pytest.raises(StructureError, match="overlap"):
+        submitted(structure, "static", potential="lj", epsilon=0.01, sigma=3.4)
+    structure.pbc = False
+    submitted(structure, "static", potential="lj", epsilon=0.01, sigma=3.4)
+
+
+@given(st.integers(0, 10_000), st.tuples(st.booleans(), st.booleans(), st.booleans()), st.floats(0.3, 2.5))
+def test_the_closest_two_are_those_of_ase(seed: int, pbc: tuple[bool, bool, bool], limit: float) -> None:
+    random = np.random.default_rng(seed)
+    cell = np.eye(3) * 6 + random.normal(scale=0.8, size=(3, 3))
+    structure = Atoms("H8", positions=random.uniform(-4, 10, size=(8, 3)), cell=cell, pbc=pbc)
+    i, j, d = neighbor_list("ijd", structure, limit)
+    between = i != j
+    found = closest(structure, limit)
+    if not between.any():
+        assert found[2] == float("inf")
+        return
+    assert found[2] == pytest.approx(d[between].min())
+    assert set(found[:2]) in [{a, b} for a, b in zip(i, j, strict=True)]
+
+
+def test_a_large_structure_is_checked_quickly() -> None:
+    structure = copper(40)
+    begin = time.process_time()
+    assert closest(structure)[2] == float("inf")
+    assert time.process_time() - begin < 5
+
+
+def test_a_thin_cell_is_no_harm_to_lammps(lammps: Lammps) -> None:
+    """Its cut-off of 5 Å reaches over several images of a cell 2.5 Å wide; the energy is that of a large cell."""
+    thin, large = bulk("Cu", a=3.615), bulk("Cu", a=3.615, cubic=True) * (4, 4, 4)
+    one, many = (lammps(structure, "static", potential="Cu_u3.eam") for structure in (thin, large))
+    assert one["energy"] == pytest.approx(many["energy"] / len(large), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"thermostat": "langevin"}, "thermostat"),
+        ({"barostat": "tri"}, "barostat"),
+        ({"ensemble": "npt", "pressure": 0.0, "barostat": "tri", "strain_rate": 0.1}, "barostat"),
+    ],
+)
+def test_what_the_ensemble_does_not_have_is_refused(parameters: dict[str, object], field: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        submitted(copper(), "md", **COPPER, **parameters)
+    assert caught.value.field == field
+
+
+def test_a_free_cell_is_for_minimisers_that_can_move_it() -> None:
+    with pytest.raises(ParameterError, match="'cg' or 'sd'"):
+        submitted(copper(), "relax", potential="Cu_u3.eam", cell="free", optimizer="fire")
+
+
+def test_a_strain_needs_an_orthogonal_cell() -> None:
+    with pytest.raises(StructureError, match="orthogonal"):
+        submitted(bulk("Cu"), "md", **COPPER, strain_rate=0.1)
+    turned = copper()
+    turned.rotate(30, (1, 2, 3), rotate_cell=True)
+    submitted(turned, "md", **COPPER, strain_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("commands", "columns", "why"),
+    [
+        (["compte msd all msd"], [], r"number 1: unknown command before a run 'compte'. Did you mean 'compute'"),
+        (["shell ls"], [], "unknown command"),
+        (["run 5"], [], "unknown command"),
+        (["compute a all msd\nshell ls"], [], "one command"),
+        (["variable a equal $(step)"], [], "refused"),
+        (["fix 1 all python/invoke 1 end_of_step f"], [], "Python"),
+        (["fix 1 all ave/time 1 1 1 c_thermo_temp file /tmp/x"], [], "outside of the working directory"),
+        (["variable a getenv HOME"], [], "refused"),
+        ([], ["presure"], "Did you mean 'press'"),
+        (["compute msd all msd"], ["c_mds[4]"], "Did you mean 'c_msd'"),
+        ([], ["v_x"], "unknown column 'v_x'"),
+        ([], ["pe run 5"], "unknown column"),
+    ],
+)
+def test_own_commands_and_columns_are_checked(commands: list[str], columns: list[str], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        submitted(copper(), "md", **COPPER, commands=commands, columns=columns)
+
+
+def test_an_unknown_style_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        submitted(copper(), "static", potential="Cu_u3.eam", pair_style="ean")
+    assert caught.value.nearest == "eam"
+    with pytest.raises(UnknownNameError) as caught:
+        submitted(copper(), "static", potential="Cu_u3.eam", epsilom=3)
+    assert caught.value.nearest == "epsilon"
+
+
+def test_a_reaxff_file_is_one_in_real_units(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from nanoos_lab.engines.lammps import library
+
+    folder = library.potentials_folder()
+    assert folder
+    wrong = tmp_path / "ffield.reax.mine"
+    wrong.write_text((folder / "ffield.reax.cho").read_text().replace("UNITS: real", "UNITS: metal"))
+    with pytest.raises(ParameterError, match="units 'metal', not 'real'"):
+        submitted(Atoms("H2", positions=[(0, 0, 0), (0, 0, 0.74)]), "static", potential=str(wrong))
