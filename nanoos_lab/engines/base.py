@@ -115,6 +115,22 @@ class ListsPotentials(Protocol):
 
 
 @runtime_checkable
+class HasBinary(Protocol):
+    """An engine whose program is one file, and whose results tell its version."""
+
+    def binary(self) -> Path | None:
+        """Return the executable or library that a run here would use, found without starting it."""
+
+
+@runtime_checkable
+class Cites(Protocol):
+    """An engine that knows where what it computes with was published."""
+
+    def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
+        """Return publications: those of input files by their role, others by what they are for."""
+
+
+@runtime_checkable
 class GivesRecipes(Protocol):
     """An engine, or a task that another package adds, that can say how to get its numbers without nanoos_lab."""
 

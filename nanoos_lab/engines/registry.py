@@ -57,7 +57,7 @@ class Calculation:
     @property
     def version(self) -> str:
         """Version of the engine's program as it is found here, and of the package that adds the task."""
-        own = version(self.engine.name)
+        own = found(self.engine.name).version
         return own if self.added is None else f"{own}, {package(TASKS, self.task)}"
 
     def check(
@@ -134,12 +134,12 @@ def get(name: str) -> Engine:
 
 
 @cache
-def version(name: str) -> str:
-    """Return the version of an engine's program as it is found here; empty if it is not."""
+def found(name: str) -> EngineInfo:
+    """Return what an engine's own probe says, asked once in a process; never raises."""
     try:
-        return get(name).probe().version
-    except Exception:
-        return ""
+        return get(name).probe()
+    except Exception as error:
+        return EngineInfo(name=name, found=False, missing=_broken(ENGINES, name, error))
 
 
 def probe_all() -> list[EngineInfo]:
@@ -247,7 +247,7 @@ def package(group: str, name: str) -> str:
 
 def forget() -> None:
     """Forget what was loaded, as after an installation into the running process."""
-    for cached in (get, version, added_task, _model, package):
+    for cached in (get, found, added_task, _model, package):
         cached.cache_clear()
 
 

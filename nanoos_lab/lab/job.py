@@ -244,8 +244,7 @@ class Job:
         JobError
             If the job has ended without results, or has not ended.
         """
-        results = self._results()
-        return ResultsView(results.properties, results.units)
+        return ResultsView(self.outcome.properties, self.outcome.units)
 
     @property
     def structure(self) -> Atoms:
@@ -256,7 +255,7 @@ class Job:
         JobError
             If the job has not succeeded.
         """
-        structure = self._results().structure
+        structure = self.outcome.structure
         if structure is None:
             raise JobError(f"job {self.id} has no final structure", job_id=self.id)
         return structure.atoms()
@@ -281,6 +280,43 @@ class Job:
         """The files that the last attempt's engine left, by name."""
         holder = self._holder()
         return self.lab.services.artifacts.files(holder.id, holder.attempt)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What made the results: engine, version, program by digest, inputs, seed, packages, host and resources.
+
+        Raises
+        ------
+        JobError
+            If it has ended without results, or has not ended.
+        """
+        return self.outcome.provenance
+
+    def reproduce(self, directory: str | Path) -> Path:
+        """Write a directory with inputs and a line of shell that gives the same numbers without nanoos_lab.
+
+        ``run.sh`` is that line; what came out of the job is in ``expected``, what made it in ``provenance.json``.
+
+        Parameters
+        ----------
+        directory
+            A new one, or one that is empty.
+
+        Returns
+        -------
+        pathlib.Path
+            The directory.
+
+        Raises
+        ------
+        InputError
+            If the directory is not empty, or the engine has no recipe for such a job.
+        JobError
+            If the job has no results.
+        """
+        from nanoos_lab.lab.reproduce import reproduce
+
+        return reproduce(self, directory)
 
     @property
     def events(self) -> list[Event]:
@@ -320,7 +356,15 @@ class Job:
         places = artifacts.attempt_dirs(holder.id, last=holder.attempt)
         return [SegmentPlace(directory=place, last_step=last.get(int(place.name))) for place in places]
 
-    def _results(self) -> Results:
+    @property
+    def outcome(self) -> Results:
+        """All that it has resulted in: properties, final structure, and what made them.
+
+        Raises
+        ------
+        JobError
+            If it has ended without results, or has not ended.
+        """
         record = self.record
         if record.status is not Status.SUCCEEDED:
             error = self.exception(0) if record.status.finished else None

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +22,7 @@ from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.store.checkpoints import find
-from nanoos_lab.worker import pipe
+from nanoos_lab.worker import pipe, provenance
 from nanoos_lab.worker.context import Past, PipeContext
 from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
 from nanoos_lab.worker.strays import MARK
@@ -115,7 +116,9 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     calculation = registry.calculation(request.engine, request.task)
     if message.fields.get("late"):
         _check_late(calculation, request, context)
-    return calculation.run(request, context)
+    made_by = provenance.collect(request, calculation, context.files)
+    results = calculation.run(request, context)
+    return replace(results, provenance=provenance.joined(made_by, results.provenance))
 
 
 def _check_late(calculation: Calculation, request: JobRequest, context: PipeContext) -> None:

@@ -26,6 +26,7 @@ from nanoos_lab.broker.messages import Message, PlainSerializer
 from nanoos_lab.broker.queue import PriorityQueue
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.engines import registry
+from nanoos_lab.worker import provenance
 from nanoos_lab.worker.keeper import WorkerKeeper
 from nanoos_lab.worker.processes import adopt_orphans, end_children
 from nanoos_lab.worker.reins import Reins
@@ -73,6 +74,7 @@ def preload() -> None:
         _prepare(f"engine {name}", partial(_preload_engine, name))
     for name in registry.added_names():
         _prepare(f"task {name}", partial(registry.added_task, name))
+    _prepare("digests of programs", provenance.prepare)
     # What is loaded now stays for good: the collector of a fork need not touch, and so copy, its pages.
     gc.collect()
     gc.freeze()

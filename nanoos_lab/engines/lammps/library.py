@@ -45,6 +45,13 @@ def potentials_folder() -> Path | None:
     return found if found and found.is_dir() else None
 
 
+def binary() -> Path | None:
+    """Return the library inside the wheel."""
+    package = folder()
+    found = sorted(package.glob("liblammps.*")) if package else []
+    return found[0] if found else None
+
+
 def mpi_library() -> Path | None:
     """Return the MPI library that the wheel's extra ``mpi`` installs, if it is there."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):

