@@ -157,6 +157,8 @@ class Execution:
             found = {}
         found.pop("scf_converged", None)
         converged = not failures.unconverged(self.reader, self.parameters.conv_thr)
+        if not converged:
+            self._context.log(f"warning: the SCF cycle has not converged: {last.accuracy:g} Ry, whatever pw.x says")
         return {**printed, **found, "converged": converged, "scf_iterations": last.iterations}
 
     def final_atoms(self) -> Atoms:

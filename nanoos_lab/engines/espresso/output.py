@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _RY_PER_BOHR = units.Ry / units.Bohr
-_NUMBER = r"([-+]?[\d.]+(?:[EeDd][-+]?\d+)?|[*]+|[+-]?nan|[+-]?inf(?:inity)?)"
+_NUMBER = r"([-+]?[\d.]+(?:[EeDd][-+]?\d+)?|[*]+|[-+]?(?i:nan|inf(?:inity)?))"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,321 @@
+"""Every way to fail that we know is recognised: on failing runs of pw.x, or on its own line where none can be made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso import failures, pseudos
+from nanoos_lab.engines.espresso.output import Reader
+from nanoos_lab.engines.signatures import Scanner
+from nanoos_lab.store.checkpoints import find
+from tests.engines.espresso.running import SILICON, silicon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nanoos_lab.core.record import Correction
+    from nanoos_lab.engines.signatures import Sign
+    from tests.engines.espresso.running import Runner
+
+FAST: dict[str, Any] = {**SILICON, "kpts": (1, 1, 1)}
+#: A cell much too large: it shrinks beyond the plane waves for which there is room.
+SHRINKING = (silicon(strain=0.18, shift=0.1), {**SILICON, "ecutwfc": 16})
+
+
+@dataclass
+class Ended:
+    """How pw.x has ended."""
+
+    code: int
+    done: bool
+    sign: Sign | None
+    error: EngineError | None
+
+
+class ByHand:
+    """Runs pw.x on inputs that the engine would never write.
+
+    Parameters
+    ----------
+    place
+        The directory.
+    texts
+        Inputs by the name of the task, as the engine writes them.
+    """
+
+    def __init__(self, place: Path, texts: dict[str, str]) -> None:
+        self.place = place
+        self._texts = texts
+        (place / "pseudo").mkdir(parents=True)
+        package = pseudos.directory(None)
+        assert package is not None
+        for name in ("Si.pz-vbc.UPF", "Si.pbe-rrkj.UPF"):
+            shutil.copy(package / name, place / "pseudo")
+
+    def __call__(self, *changes: tuple[str, str], task: str = "static", launch: tuple[str, ...] = ()) -> Ended:
+        text = self._texts[task]
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (self.place / "pw.in").write_text(text)
+        where = program.find("pw.x")
+        assert where is not None
+        words = (*launch[:-2], str(where), *launch[-2:], "-in", "pw.in") if launch else (str(where), "-in", "pw.in")
+        root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        environment = {**os.environ, **root, "OMP_NUM_THREADS": "1"}
+        said = subprocess.run(
+            words, cwd=self.place, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        reader, scanner = Reader(natoms=2), Scanner(failures.TABLE)
+        for line in said.stdout.splitlines():
+            reader.feed(line)
+            scanner.feed(line)
+        sign = scanner.scan(said.stderr.splitlines())
+        words_ = said.stdout.splitlines()[-5:]
+        error = failures.verdict(reader, sign, said.returncode, {}, words=words_)
+        return Ended(said.returncode, reader.done, sign, error)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Inputs that work."""
+    from nanoos_lab.core.parameters import validate
+    from nanoos_lab.engines.espresso import EspressoEngine, inputs
+    from tests.engines.espresso.running import request_of
+
+    found = {}
+    for task, atoms, how in (
+        ("static", silicon(), FAST),
+        ("relax", silicon(shift=0.2), FAST),
+        ("vc_relax", *SHRINKING),
+    ):
+        request, files = request_of(atoms, task, **how)
+        given = validate(EspressoEngine().tasks[task], request.parameters, where="here")
+        found[task] = inputs.write_inputs(atoms, given, pseudos.read_all(files), None)
+    return found
+
+
+@pytest.fixture
+def hand(tmp_path: Path, texts: dict[str, str]) -> ByHand:
+    return ByHand(tmp_path / "by hand", texts)
+
+
+FILE = "Si.pz-vbc.UPF"
+SECOND = "Si 1.35000000000000 1.35000000000000 1.35000000000000"
+TWO_SPECIES = [(FILE, f"{FILE}\nX 28 Si.pbe-rrkj.UPF"), (SECOND, f"X{SECOND[2:]}")]
+#: Name of the signature; changes of the input; the task; exit code and whether pw.x says JOB DONE.
+RUNS = [
+    ("no pseudopotential", [(FILE, "Sx.UPF")], "static", 1, False),
+    ("namelist", [("ecutwfc", "ecutwfk")], "static", 1, False),
+    ("functionals", [("ntyp = 1", "ntyp = 2"), *TWO_SPECIES], "static", 1, False),
+    ("overlap", [(SECOND, "Si 0 0 0")], "static", 1, False),
+    ("charge is wrong", [("nat = 2", "nat = 2\n tot_charge = 1")], "static", 1, False),
+    ("too few bands", [("nat = 2", "nat = 2\n nbnd = 2")], "static", 1, False),
+    ("cut-offs", [("nat = 2", "nat = 2\n ecutrho = 5")], "static", 1, False),
+    ("not implemented", [("'david'", "'davit'")], "static", 1, False),
+    ("directory", [("outdir = 'out'", "outdir = 'pw.in/out'")], "static", 1, False),
+    ("cell factor", [("&cell", "&cell\n cell_factor = 1.0")], "vc_relax", 1, False),
+    ("SCF not converged", [("electron_maxstep = 100", "electron_maxstep = 3")], "static", 2, True),
+    ("SCF not converged", [("electron_maxstep = 100", "electron_maxstep = 3")], "relax", 2, True),
+    ("steps", [("nstep = 101", "nstep = 2")], "relax", 3, True),
+    ("time", [("nstep = 101", "nstep = 101\n max_seconds = 1"), ("1 1 1 0 0 0", "12 12 12 0 0 0")], "relax", 2, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes", "task", "code", "done"), RUNS, ids=[f"{run[0]} {run[2]}" for run in RUNS])
+def test_a_failing_run_of_pwx_is_recognised(
+    hand: ByHand, name: str, changes: list[tuple[str, str]], task: str, code: int, *, done: bool
+) -> None:
+    ended = hand(*changes, task=task)
+    assert (ended.code, ended.done) == (code, done)
+    assert ended.sign is not None
+    assert ended.sign.signature.name == name
+    assert ended.error is not None
+    assert ended.error.reason is ended.sign.signature.reason
+    assert ended.sign.line in str(ended.error)
+    assert ended.error.remedy
+
+
+def test_a_run_that_works_has_no_sign(hand: ByHand) -> None:
+    ended = hand()
+    assert (ended.code, ended.done, ended.sign, ended.error) == (0, True, None, None)
+
+
+def test_a_pseudopotential_that_pwx_cannot_read_is_recognised(hand: ByHand) -> None:
+    (hand.place / "pseudo" / FILE).write_text("nonsense\n")
+    ended = hand()
+    assert ended.sign is not None
+    assert ended.sign.signature.name == "no pseudopotential"
+
+
+def test_half_a_pseudopotential_is_told_by_the_error_stream_alone(hand: ByHand) -> None:
+    path = hand.place / "pseudo" / FILE
+    path.write_text(path.read_text()[:3000])
+    ended = hand()
+    assert ended.code != 0
+    assert ended.error is not None
+    assert f"ended with exit code {ended.code}" in str(ended.error)
+    assert ended.error.reason is Reason.ENGINE
+
+
+def test_a_stop_file_from_elsewhere_is_recognised_though_pwx_is_done(hand: ByHand) -> None:
+    (hand.place / "pwscf.EXIT").touch()
+    ended = hand()
+    assert (ended.code, ended.done) == (255, True)
+    assert ended.sign is not None
+    assert ended.sign.signature.name == "stopped"
+
+
+def test_more_pools_than_kpoints_are_no_failure_by_themselves(hand: ByHand) -> None:
+    launcher = shutil.which("mpirun")
+    assert launcher is not None
+    ended = hand(launch=(launcher, "-n", "2", "--oversubscribe", "-nk", "2"))
+    assert (ended.code, ended.done) == (0, True)
+    assert ended.sign is not None
+    assert ended.sign.signature.name == "no k-points"
+    assert ended.error is None
+
+
+#: Lines of pw.x's sources and of users' failing runs, which cannot be made to order.
+LINES = [
+    ("disk", "Fortran runtime error: No space left on device", Reason.RESOURCE),
+    ("memory", "slurmstepd: error: Detected 1 oom-kill event(s) in step 5.0 cgroup", Reason.MEMORY),
+    ("symmetry", "     not orthogonal operation", Reason.ENGINE),
+    ("symmetry", "G_par is NOT a reciprocal lattice vector", Reason.ENGINE),
+    ("cholesky", "     problems computing cholesky", Reason.ENGINE),
+    ("cholesky", "     S matrix not positive definite", Reason.ENGINE),
+    ("cholesky", "     zhegvd failed", Reason.ENGINE),
+    ("bands not converged", "     too many bands are not converged", Reason.ENGINE),
+    ("eigenvectors", "     [Q, R] = qr(X, 0) failed", Reason.ENGINE),
+    ("eigenvectors", "     eigenvectors failed to converge", Reason.ENGINE),
+    ("broyden", "     Error in routine broyden (1):", Reason.ENGINE),
+    ("exchange", "     dexx is negative!  Check that exxdiv_treatment is appropriate", Reason.ENGINE),
+    ("BFGS history", "     bfgs history already reset at previous step: stopping", Reason.CONVERGENCE),
+]
+
+
+@pytest.mark.parametrize(("name", "line", "reason"), LINES)
+def test_a_line_that_is_known_is_recognised(name: str, line: str, reason: Reason) -> None:
+    sign = Scanner(failures.TABLE).scan(["all is well", line])
+    assert sign is not None
+    assert (sign.signature.name, sign.signature.reason) == (name, reason)
+
+
+def test_each_row_of_the_table_is_shown_by_a_test() -> None:
+    shown = {run[0] for run in RUNS} | {line[0] for line in LINES} | {"stopped", "no k-points"}
+    assert shown == {signature.name for signature in failures.TABLE}
+
+
+def test_what_is_corrected_and_where_that_ends() -> None:
+    bands = Scanner(failures.TABLE).scan(["too many bands are not converged"])
+    assert bands is not None
+    tried = [bands.error("pw.x", {"diagonalization": name}).correction for name in ("david", "paro", "cg")]
+    assert [each.changes["diagonalization"] if each else None for each in tried] == ["paro", "cg", None]
+    assert failures.mix_less({"mixing_beta": 0.5, "scf_steps": 100}).changes == {"mixing_beta": 0.35, "scf_steps": 150}
+    assert failures.mix_less({"mixing_beta": 0.06}) is None
+    assert failures.larger_cell({}).changes == {"cell_factor": 4.0}
+    assert failures.larger_cell({"cell_factor": 8.0}) is None
+    history = failures.smaller_trust({"input": {"ions": {"upscale": 10}}})
+    assert history.changes == {"input": {"ions": {"upscale": 10, "trust_radius_min": pytest.approx(1e-4)}}}
+    assert failures.smaller_trust({"input": {"ions": {"trust_radius_min": 1e-7}}}) is None
+
+
+# -- by the engine -----------------------------------------------------------------------------------------------------
+
+
+def test_an_scf_cycle_that_does_not_converge_does_after_corrections(pw: Runner) -> None:
+    given = {**FAST, "scf_steps": 3}
+    with pytest.raises(EngineError, match="convergence NOT achieved after") as caught:
+        pw(silicon(shift=0.1), "static", **given)
+    assert caught.value.reason is Reason.CONVERGENCE
+    corrections = [caught.value.correction]
+    assert corrections[0].changes == {"mixing_beta": 0.49, "scf_steps": 6}
+    while (correction := corrections[-1]) is not None:
+        given |= correction.changes
+        corrections.append(_correction_after(pw, given))
+    assert 2 <= len(corrections) <= 6
+    assert pw(silicon(shift=0.1), "static", **given)["converged"] is True
+
+
+def _correction_after(pw: Runner, given: dict[str, Any]) -> Correction | None:
+    try:
+        pw(silicon(shift=0.1), "static", **given)
+    except EngineError as error:
+        return error.correction
+    return None
+
+
+def test_a_relaxation_out_of_steps_goes_on_from_its_last_structure(pw: Runner) -> None:
+    start = silicon(shift=0.2)
+    how = {**FAST, "fmax": 0.005}
+    first = pw.context(checkpoint_interval=3600.0)
+    with pytest.raises(EngineError, match="maximum number of steps") as caught:
+        pw(start, "relax", first, **how, steps=1)
+    correction = caught.value.correction
+    assert (caught.value.reason, correction.changes, correction.from_start) == (Reason.CONVERGENCE, {"steps": 2}, False)
+    assert (first.steps, first.checkpoint_made) == ([0, 1], [1])
+    second = pw.context(checkpoints=find([first.place]).checkpoints)
+    rest = pw(start, "relax", second, **how, steps=20)
+    assert second.steps[0] == 1
+    assert second.series("fmax")[1] < first.series("fmax")[0]
+    assert rest["fmax"] <= 0.005
+
+
+def test_pwx_says_converged_where_nothing_has_and_the_results_say_so(pw: Runner) -> None:
+    loose = {"electrons": {"scf_must_converge": False}}
+    run = pw(silicon(shift=0.1), "static", **FAST, scf_steps=2, input=loose)
+    said = (run.context.workdir / "espresso.out").read_text()
+    assert "convergence has been achieved" in said
+    assert run["converged"] is False
+    assert any("has not converged" in line for line in run.context.logged)
+
+
+def test_a_cell_that_shrinks_too_far_gets_more_plane_waves(pw: Runner) -> None:
+    with pytest.raises(EngineError, match="larger cell_factor") as caught:
+        pw(SHRINKING[0], "vc_relax", **SHRINKING[1], cell_factor=1.0)
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"cell_factor": 2.0}
+
+
+def test_a_killed_pwx_is_taken_for_one_without_memory(pw: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = pw.context()
+
+    def kill(step: int) -> None:
+        os.kill(int((context.workdir / "espresso.pid").read_text()), signal.SIGKILL)
+
+    monkeypatch.setattr(context, "progress", kill)
+    with pytest.raises(EngineError, match="memory ran out") as caught:
+        pw(silicon(shift=0.1), "relax", context, **{**SILICON, "kpts": (4, 4, 4)})
+    assert caught.value.reason is Reason.MEMORY
+
+
+def test_a_cycle_that_gets_nowhere_is_found() -> None:
+    falling = [10.0**-k for k in range(5)]
+    assert not failures.stuck([*falling, *[1.0] * 39], 40)
+    assert failures.stuck([*falling, *[1.0] * 40], 40)
+    assert not failures.stuck([*falling, *[1.0] * 39, 1e-5], 40)
+    assert not failures.stuck([1e-7, *[1e-6] * 40], 40)
+    error = failures.is_stuck(45, {"mixing_beta": 0.7})
+    assert (error.reason, error.correction.changes["mixing_beta"]) == (Reason.CONVERGENCE, 0.49)
+
+
+def test_a_run_whose_energy_is_no_number_is_stopped(pw: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = pw.place / "pw.x"
+    line = "     total energy              =     ************** Ry"
+    says = f"printf '%s\\n' '{line}' '     estimated scf accuracy    <       NaN Ry'"
+    fake.write_text(f"#!/bin/sh\n{says}\nexec sleep 600\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(pseudos.directory(None)))
+    monkeypatch.setenv("NANOOS_PW_X", str(fake))
+    with pytest.raises(EngineError, match="no longer finite"):
+        pw(silicon(), "static", **FAST)
