@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.core.parameters import TaskParameters, validate
@@ -19,16 +19,24 @@ from nanoos_lab.engines.vasp.parameters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.base import Parallel, PotentialInfo, Recipe, RunContext
 
 _TASKS: Mapping[str, type[TaskParameters]] = MappingProxyType(
     {"static": VaspStaticParameters, "relax": VaspRelaxParameters, "md": VaspMDParameters}
+)
+
+#: What to cite, by what it is for.
+CITATIONS = MappingProxyType(
+    {
+        "VASP": "G. Kresse, J. Furthmüller, Phys. Rev. B 54, 11169 (1996)",
+        "PAW": "P. E. Blöchl, Phys. Rev. B 50, 17953 (1994); G. Kresse, D. Joubert, Phys. Rev. B 59, 1758 (1999)",
+    }
 )
 
 
@@ -38,6 +46,8 @@ class VaspEngine:
     name = "vasp"
     tasks = _TASKS
     resumable = frozenset({"relax", "md"})
+    steerable: frozenset[str] = frozenset()
+    parallel: frozenset[Parallel] = frozenset({"threads", "ranks", "gpus"})
 
     def probe(self) -> EngineInfo:
         """Look for the program; it tells its version only when it runs."""
@@ -51,6 +61,26 @@ class VaspEngine:
             missing="" if found else program.missing("vasp_std", INSTALL),
             tasks=tuple(self.tasks),
         )
+
+    def binary(self) -> Path | None:
+        """Return where the program is that runs most jobs."""
+        return program.find("vasp_std")
+
+    def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
+        """Return the folders of POTCARs that have all of these elements."""
+        from nanoos_lab.engines.vasp.potcar import families
+
+        return families(elements)
+
+    def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
+        """Return what VASP asks to be cited."""
+        return dict(CITATIONS)
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return how to get the numbers of a job with VASP alone."""
+        from nanoos_lab.engines.vasp.recipe import recipe
+
+        return recipe(request, self._given(request), provenance)
 
     def preload(self) -> None:
         """Import what a run needs."""
@@ -78,6 +108,8 @@ class VaspEngine:
         """Run the task to its end, in an engine process of its own."""
         from nanoos_lab.engines.vasp.running import run
 
-        model = self.tasks[request.task]
-        given = validate(model, request.parameters, where=f"engine {self.name!r}, task {request.task!r}")
-        return run(request, cast("Given", given), context)
+        return run(request, self._given(request), context)
+
+    def _given(self, request: JobRequest) -> Given:
+        where = f"engine {self.name!r}, task {request.task!r}"
+        return cast("Given", validate(self.tasks[request.task], request.parameters, where=where))

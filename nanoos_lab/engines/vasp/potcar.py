@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.engines.base import PotentialInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from nanoos_lab.engines.vasp.parameters import VaspParameters
 
@@ -45,8 +46,8 @@ class Potential:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What is kept of it."""
-        return {"title": self.title, "sha256": self.sha256}
+        """What is kept of it; its folder is that under VASP_PP_PATH."""
+        return {"title": self.title, "sha256": self.sha256, "folder": "/".join(self.path.parts[-3:-1])}
 
 
 def find(given: VaspParameters, species: Sequence[str]) -> list[Potential]:
@@ -60,6 +61,18 @@ def find(given: VaspParameters, species: Sequence[str]) -> list[Potential]:
     folder = _folder(given)
     suffixes = _suffixes(given.setups, species)
     return [_read(folder, symbol, suffixes.get(symbol, ""), given) for symbol in species]
+
+
+def families(elements: Collection[str]) -> list[PotentialInfo]:
+    """Return the folders under VASP_PP_PATH that have POTCARs for all of these elements."""
+    root = os.environ.get(VARIABLE, "")
+    found = []
+    for folder in sorted(Path(root).glob("potpaw*")) if root else ():
+        names = [path.parent.name for path in folder.glob(f"*/{FILE}")]
+        there = {match[0] for name in names if (match := re.match(r"[A-Z][a-z]?(?![a-z])", name))}
+        if there and set(elements) <= there:
+            found.append(PotentialInfo(name=folder.name, kind="POTCARs", elements=tuple(sorted(there))))
+    return found
 
 
 def _folder(given: VaspParameters) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from nanoos_lab.engines.vasp.verdict import Ending, judge
 from nanoos_lab.engines.vasp.watch import Watch, copy_if_fit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ase import Atoms
 
     from nanoos_lab.core.frames import Checkpoint
@@ -31,6 +34,24 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
+#: Units of results that are VASP's alone.
+UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "energy_without_entropy": "eV",
+        "fermi_level": "eV",
+        "magmom": "μB",
+        "magmoms": "μB",
+        "eigenvalues": "eV",
+        "occupations": "1",
+        "kpoints": "1",
+        "kpoint_weights": "1",
+        "dos_energies": "eV",
+        "dos": "1/eV",
+        "dos_integrated": "1",
+        "steps": "1",
+        "scf_steps": "1",
+    }
+)
 OUTPUT = "vasp.out"
 STOP_FILE = "STOPCAR"
 #: Large files that are of no use once a run is over, unless they were asked for: name, and the tag that asks.
@@ -121,9 +142,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     finally:
         attempt.tidy()
     provenance = _provenance(command, inputs, potentials, attempt.watch, given)
-    return Results(
-        properties=results.properties, structure=results.structure, provenance=provenance, stopped=results.stopped
-    )
+    return replace(results, provenance=provenance, units=UNITS)
 
 
 def command_for(given: Given, inputs: Inputs, context: RunContext) -> Command:
@@ -317,8 +336,6 @@ def _provenance(
         "incar": dict(inputs.tags),
         "kpoints": list(inputs.mesh),
         "potentials": [each.provenance for each in potentials],
-        "citation": "G. Kresse, J. Furthmüller, Phys. Rev. B 54, 11169 (1996); G. Kresse, D. Joubert, Phys. Rev. B 59, "
-        "1758 (1999)",
     }
     if isinstance(given, VaspMDParameters):
         found["seed"] = given.seed

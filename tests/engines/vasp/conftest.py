@@ -51,7 +51,7 @@ def context(workdir: Path) -> RecordingContext:
 
 @pytest.fixture
 def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, potentials: Path) -> Callable[..., Path]:
-    """Have the replay stand in for vasp_std; called with the directory of a recording, returns the replay's diary."""
+    """Have the replay stand in for vasp_std; called with recordings, one for each start; returns its diary."""
     monkeypatch.delenv("NANOOS_VASP_GAM", raising=False)
     program = tmp_path / "vasp_std"
     program.write_text(f"#!/bin/sh\nexec {sys.executable} -I {REPLAY}\n")
@@ -59,8 +59,8 @@ def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, potentials: Path) ->
     monkeypatch.setenv("NANOOS_VASP_STD", str(program))
     diary = tmp_path / "diary.jsonl"
 
-    def play(recording: Path, *, speed: float = 1000.0, code: int = 0, deaf: bool = False) -> Path:
-        monkeypatch.setenv("VASP_REPLAY", str(recording))
+    def play(*recordings: Path, speed: float = 1000.0, code: int = 0, deaf: bool = False) -> Path:
+        monkeypatch.setenv("VASP_REPLAY", ":".join(map(str, recordings)))
         monkeypatch.setenv("VASP_REPLAY_SPEED", str(speed))
         monkeypatch.setenv("VASP_REPLAY_EXIT", str(code))
         monkeypatch.setenv("VASP_REPLAY_DIARY", str(diary))

@@ -185,6 +185,16 @@ def test_potentials_are_found_by_functional_and_setup(potentials) -> None:
     assert len(found[0].sha256) == 64
 
 
+def test_folders_of_potentials_are_listed_by_elements(potentials, monkeypatch) -> None:
+    engine = registry.get("vasp")
+    (potentials / "potpaw_PBE.54" / "As" / "POTCAR").unlink()
+    assert [each.name for each in engine.potentials(["In", "As"])] == ["potpaw_PBE"]
+    assert [each.name for each in engine.potentials([])] == ["potpaw_PBE", "potpaw_PBE.54"]
+    assert engine.potentials(["In"])[1].elements == ("Fe", "In", "Si")
+    monkeypatch.delenv("VASP_PP_PATH")
+    assert engine.potentials(["In"]) == []
+
+
 def test_a_potcar_is_there_only_while_it_is_lent(potentials, workdir) -> None:
     found = potcar.find(parameters("static"), ["In", "As"])
     with potcar.lent(workdir, found) as path:

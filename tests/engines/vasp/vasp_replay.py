@@ -7,7 +7,8 @@ together or to the recording; it obeys STOPCAR, as VASP does, between SCF iterat
 Environment
 -----------
 VASP_REPLAY
-    Directory of the recording: OUTCAR and vasp_output, perhaps vasprun.xml and CONTCAR.
+    Directory of the recording: OUTCAR and vasp_output, perhaps vasprun.xml and CONTCAR. Several, with colons between
+    them, are played one at each start, by the diary; the last one ever after.
 VASP_REPLAY_SPEED
     How many times faster than recorded; 1 by default.
 VASP_REPLAY_EXIT
@@ -40,7 +41,7 @@ CLOSING = """\
 
 
 def main() -> int:
-    recording = Path(os.environ["VASP_REPLAY"])
+    recording = which()
     for name in INPUTS:
         if not Path(name).is_file() or not Path(name).stat().st_size:
             print(f" vasp_replay: there is no {name}", flush=True)
@@ -57,6 +58,14 @@ def main() -> int:
         Path("CONTCAR").write_bytes((recording / "CONTCAR").read_bytes())
     Path("WAVECAR").write_bytes(b"not wave functions")
     return int(os.environ.get("VASP_REPLAY_EXIT", "0"))
+
+
+def which() -> Path:
+    """Return the recording for this start."""
+    choice = os.environ["VASP_REPLAY"].split(os.pathsep)
+    diary = Path(os.environ.get("VASP_REPLAY_DIARY", os.devnull))
+    before = len(diary.read_text().splitlines()) if diary.is_file() else 0
+    return Path(choice[min(before, len(choice) - 1)])
 
 
 def unsuitable(outcar: str) -> str | None:
