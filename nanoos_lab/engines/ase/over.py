@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Make = Callable[[], BaseCalculator]
 
 Own = TypeVar("Own", bound=Calculated)
+CITATION = "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017)"
 
 
 class CalculatorEngine(ABC, Generic[Own]):
@@ -93,6 +94,15 @@ class CalculatorEngine(ABC, Generic[Own]):
     def provenance(self, given: Own) -> Mapping[str, Any]:
         """Return what made the results, besides the engine and its version."""
         return {}
+
+    def cited(self, given: Own) -> Mapping[str, str]:
+        """Return where the calculator was published, by what it is for."""
+        return {}
+
+    def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
+        """Return where ASE and the calculator were published."""
+        given = cast("Own", self.tasks[request.task](**request.parameters))
+        return {"ase": CITATION, **self.cited(given)}
 
     @cached_property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:
@@ -155,11 +165,11 @@ class CalculatorEngine(ABC, Generic[Own]):
         given = cast("Own", self.tasks[request.task](**request.parameters))
         make: Make = partial(self._made, given, context)
         atoms = request.structure.atoms()
-        atoms.calc = make()
-        warning = self.caveat(request.structure, atoms.calc)
-        if warning:
-            context.log(f"warning: {warning}")
         try:
+            atoms.calc = make()
+            warning = self.caveat(request.structure, atoms.calc)
+            if warning:
+                context.log(f"warning: {warning}")
             results = _run(atoms, given, context, make)
         except EngineError as error:
             raise self._recognised(error, request.parameters) from error.__cause__
@@ -167,11 +177,16 @@ class CalculatorEngine(ABC, Generic[Own]):
         return replace(results, provenance={**made_by, **self.provenance(given), **results.provenance})
 
     def _made(self, given: Own, context: RunContext) -> BaseCalculator:
+        from nanoos_lab.engines.ase.calculators import calculating
+
         try:
-            return self.make(given, context)
-        except ImportError as error:
+            with calculating(given.label):
+                return self.make(given, context)
+        except EngineError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
             raise EngineError(
-                f"engine {self.name!r} cannot be loaded on this host: {error}",
+                f"engine {self.name!r} cannot be loaded on this host: {error.__cause__}",
                 reason=Reason.RESOURCE,
                 remedy=self.missing,
             ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 @cache
 def model(name: str, device: str) -> CHGNet:
     """Load the weights, once in a process."""
-    return CHGNet.load(model_name=name, use_device=device, verbose=False)
+    with redirect_stdout(io.StringIO()):
+        return CHGNet.load(model_name=name, use_device=device, verbose=False)
 
 
 def make(name: str, resources: Resources) -> CHGNetCalculator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.engines.ase.over import CalculatorEngine
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import EnginePolicy, RunContext
 
+#: Variable with the names of engines whose models workers load before they fork, separated by commas.
+PRELOAD = "NANOOS_PRELOAD"
 CITATION = "B. Deng, P. Zhong, K. Jun, J. Riebesell, K. Han, C. J. Bartel, G. Ceder, Nat. Mach. Intell. 5, 1031 (2023)"
 
 
@@ -23,6 +26,10 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     """CHGNet, a graph neural network for all elements up to plutonium; its weights come inside its wheel.
 
     On the processor, or on a graphics processor with ``resources={"gpus": 1}``.
+
+    To import torch and CHGNet takes seconds, and half a gigabyte of memory. Where workers are started with
+    ``NANOOS_PRELOAD=chgnet`` they do so once, before they fork, and all jobs share the model; elsewhere each job does
+    it for itself.
     """
 
     name = "chgnet"
@@ -31,6 +38,14 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     own = ChgnetParameters
     parallel = frozenset({"threads", "gpus"})
     failures = FAILURES
+
+    def preload(self) -> None:
+        """Import ASE's part; if it is wished, load the model too, which starts no thread and touches no device."""
+        super().preload()
+        if self.name in os.environ.get(PRELOAD, "").split(",") and self.probe().found:
+            from nanoos_lab.engines.chgnet.calculator import model
+
+            model(ChgnetParameters.model_fields["model"].default, "cpu")
 
     def check_calculator(self, structure: Structure, given: ChgnetParameters, policy: EnginePolicy) -> bool:
         """Check periodicity and elements."""
@@ -45,5 +60,9 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
         return calculator
 
     def provenance(self, given: ChgnetParameters) -> Mapping[str, Any]:
-        """Return the weights and what to cite."""
-        return {"model": given.model, "citation": CITATION}
+        """Return the weights."""
+        return {"model": given.model}
+
+    def cited(self, given: ChgnetParameters) -> Mapping[str, str]:
+        """Return where the model was published."""
+        return {"CHGNet": CITATION}

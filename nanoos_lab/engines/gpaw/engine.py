@@ -47,5 +47,9 @@ class GpawEngine(CalculatorEngine[GpawParameters]):
         return calculator
 
     def provenance(self, given: GpawParameters) -> Mapping[str, Any]:
-        """Return the functional and what to cite."""
-        return {"xc": given.xc, "citation": CITATION}
+        """Return the functional."""
+        return {"xc": given.xc}
+
+    def cited(self, given: GpawParameters) -> Mapping[str, str]:
+        """Return where GPAW was published."""
+        return {"GPAW": CITATION}

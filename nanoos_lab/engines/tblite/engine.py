@@ -67,5 +67,9 @@ class TbliteEngine(CalculatorEngine[XtbParameters]):
         )
 
     def provenance(self, given: XtbParameters) -> Mapping[str, Any]:
-        """Return what to cite."""
-        return {"method": given.method, "citation": CITATIONS[given.method]}
+        """Return the method."""
+        return {"method": given.method}
+
+    def cited(self, given: XtbParameters) -> Mapping[str, str]:
+        """Return where the method was published."""
+        return {given.method: CITATIONS[given.method]}

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import registry
@@ -35,6 +36,13 @@ def test_it_says_which_tblite_it_found():
     assert info.found
     assert info.version == version("tblite")
     assert info.tasks == ("static", "relax", "md", "neb")
+
+
+def test_it_says_what_to_cite():
+    request = JobRequest(structure=None, engine="tblite", task="static", parameters={"method": "GFN1-xTB"})
+    found = registry.get("tblite").citations(request, {})
+    assert "Shushkov" in found["GFN1-xTB"]
+    assert "Larsen" in found["ase"]
 
 
 def test_where_it_is_missing_it_says_how_to_get_it(monkeypatch):
