@@ -33,7 +33,7 @@ from nanoos_lab.store.schema import attempts, clock, dependencies, events, jobs,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Insert, Select, Update
+    from sqlalchemy import ColumnElement, CompoundSelect, Insert, Select, Table, Update
 
 #: Names the locks of those who add jobs.
 _KEYS = 0x6E616E
@@ -427,22 +427,9 @@ def add_structure(dialect: str) -> Insert:
     return statement
 
 
-def add_job() -> Insert:
-    """Write: a new job."""
-    later = {"started", "lease_until", "cancel_requested", "worker", "paused", "failures", "lost", "ran", "corrected"}
-    names = [column.name for column in jobs.c if column.name not in later]
-    return insert(jobs).values({name: bindparam(name) for name in names})
-
-
-def add_dependency() -> Insert:
-    """Write: that one job waits for another."""
-    return insert(dependencies).values({column.name: bindparam(column.name) for column in dependencies.c})
-
-
-def add_first_event() -> Insert:
-    """Write: the first line of a new job's history."""
-    names = [column.name for column in events.c if column.name != "number"]
-    return insert(events).values({name: bindparam(name) for name in names})
+def add(table: Table, *columns: str) -> Insert:
+    """Write: a new row of a table."""
+    return insert(table).values({name: bindparam(name) for name in columns})
 
 
 def note() -> Insert:

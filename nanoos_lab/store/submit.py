@@ -12,6 +12,7 @@ from nanoos_lab.store import sql
 from nanoos_lab.store.changes import because_of, told
 from nanoos_lab.store.ids import new_ids
 from nanoos_lab.store.records import failure_values, job_record, moment, storable, stored, to_json
+from nanoos_lab.store.schema import dependencies, events, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,17 +74,17 @@ def insert_jobs(work: Work, submissions: Sequence[Submission]) -> list[JobRecord
 
 
 def _insert(work: Work, news: Sequence[_New], clock: Any) -> None:
-    work.run_many(sql.add_job, [_row(new, clock) for new in news])
+    work.insert(jobs, [_row(new, clock) for new in news])
     lines = [{"job_id": new.record.id, "text": told(new.record)} for new in news]
     history = {"attempt": 1, "time": clock, "kind": "status"}
-    work.run_many(sql.add_first_event, [{**history, **line} for line in lines])
+    work.insert(events, [{**history, **line} for line in lines])
     bonds = [
         {"job_id": new.record.id, "parent_id": parent, "after_failure": kind}
         for new in news
         for parent, kind in new.parents.items()
     ]
     if bonds:
-        work.run_many(sql.add_dependency, bonds)
+        work.insert(dependencies, bonds)
 
 
 # -- on whom it depends -----------------------------------------------------------------------------------------------

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nanoos_lab.store import sql
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Dialect, Executable
+    from sqlalchemy import Dialect, Executable, Table
 
 #: A row as the driver returns it.
 Row = tuple[Any, ...]
@@ -83,6 +85,25 @@ class Work:
             self._execute(prepared, rows[0])
             return
         self._cursor.executemany(prepared.text, [prepared.bind(row) for row in rows])
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, each with values for the same columns."""
+        columns = tuple(rows[0])
+        prepared = self._statements.get(sql.add, table, *columns)
+        if len(rows) == 1:
+            self._execute(prepared, rows[0])
+        elif self.dialect == "sqlite":
+            self._cursor.executemany(prepared.text, [prepared.bind(row) for row in rows])
+        else:
+            self._copy(table, columns, rows)
+
+    def _copy(self, table: Table, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows as PostgreSQL likes many of them best: in one stream, without a plan and an answer for each."""
+        quote = self._statements.dialect.identifier_preparer.quote
+        names = ", ".join(quote(name) for name in columns)
+        with self._cursor.copy(f"COPY {quote(table.name)} ({names}) FROM STDIN") as stream:
+            for row in rows:
+                stream.write_row([row[name] for name in columns])
 
     def query(self, statement: Executable) -> list[Row]:
         """Run a statement that is seldom the same; return its rows."""
