@@ -93,6 +93,8 @@ class Step:
     #: SCF iterations; whether they converged.
     scf_steps: int
     scf_converged: bool
+    #: Change of the free energy in the last of them, in eV; not a number if it was not printed.
+    scf_change: float
     #: Seconds that it took.
     seconds: float | None
 
@@ -362,6 +364,7 @@ class Reader:
             temperature=parts.get("temperature"),
             scf_steps=self._scf,
             scf_converged=self.facts.scf_converged,
+            scf_change=self._last_scf.change if self._last_scf else np.nan,
             seconds=seconds,
         )
 

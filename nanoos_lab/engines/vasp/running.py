@@ -56,6 +56,8 @@ OUTPUT = "vasp.out"
 STOP_FILE = "STOPCAR"
 #: Large files that are of no use once a run is over, unless they were asked for: name, and the tag that asks.
 _LARGE = {"WAVECAR": "LWAVE", "CHGCAR": "LCHARG", "CHG": "LCHARG", "TMPCAR": ""}
+#: Has Fortran's run-time library of GNU say each line at once, though it writes to a pipe.
+_UNBUFFERED = {"GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
 INSTALL = "VASP is licensed software that its users build themselves; load the site's module for it"
 
 
@@ -165,7 +167,8 @@ def command_for(given: Given, inputs: Inputs, context: RunContext) -> Command:
             reason=Reason.RESOURCE,
             remedy="Install it on the worker's host, or send the job to a queue of workers that have it.",
         )
-    return Command.of(found, resources=context.resources)
+    command = Command.of(found, resources=context.resources)
+    return replace(command, environment={**command.environment, **_UNBUFFERED})
 
 
 def _origin(context: RunContext, order: Order) -> tuple[Checkpoint | None, str | None]:

@@ -252,7 +252,7 @@ class Watch:
             step.free_energy,
             float(np.linalg.norm(step.magnetization)) if len(step.magnetization) == 3 else sum(step.magnetization),
             float(step.scf_steps),
-            math.nan,
+            step.scf_change,
         )
 
     def _show(self, scf: console.Scf) -> None:

@@ -42,6 +42,8 @@ def test_a_relaxation_of_atoms_that_are_not_sorted(context, replay, tmp_path) ->
     assert atoms.get_chemical_symbols() == ["In", "As", "In", "As"]
     results = run(context, atoms, "relax", steps=10)
     assert context.steps == [0, 1, 2]
+    assert context.series("scf_change").tolist() == [1e-9] * 3
+    assert context.series("scf_steps").tolist() == [4] * 3
     assert not results.stopped
     for step, sample in enumerate(context.samples):
         np.testing.assert_allclose(sample.frame.positions, made.positions(step)[order], atol=1e-9)
@@ -350,6 +352,14 @@ def test_serial_copies_instead_of_ranks_are_noticed(context, replay, tmp_path) -
         run(context, atoms_of(Run()), "static")
     assert caught.value.reason is Reason.RESOURCE
     assert not alive(context.workdir)
+
+
+def test_a_run_that_says_nothing_for_too_long_is_stopped(context, replay, tmp_path) -> None:
+    replay(Run(steps=1, seconds=60).write(tmp_path / "recording"), speed=1)
+    with pytest.raises(EngineError, match=r"has said nothing for 0\.3 s"):
+        run(context, atoms_of(Run()), "static", silence=0.3)
+    assert not alive(context.workdir)
+    assert not (context.workdir / "POTCAR").exists()
 
 
 def test_molecular_dynamics_that_blows_up_is_stopped(context, replay, tmp_path) -> None:
