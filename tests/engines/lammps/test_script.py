@@ -277,3 +277,60 @@ def test_what_variables_and_files_hide_is_refused_when_it_shows(lammps: Lammps, 
 def test_settings_may_allow_the_shell(lammps: Lammps) -> None:
     run = lammps(None, "script", Options(allow_shell=True), script=MELT + "shell touch made.txt")
     assert (run.workdir / "made.txt").exists()
+
+
+#: Argon in the units of LAMMPS; the same numbers in ours.
+ARGON = """\
+units {units}
+read_data structure.data
+pair_style lj/cut {cutoff}
+pair_coeff * * {epsilon} {sigma}
+thermo_style custom step temp pe ke etotal press vol lx xy
+thermo_modify norm {norm}
+run 0
+"""
+_JOULE, _KCAL = 1.602176634e-19, 1 / 23.0605478
+
+
+@pytest.mark.parametrize("norm", ["no", "yes"])
+def test_thermo_of_any_unit_system_can_be_had_in_ours(lammps: Lammps, norm: str) -> None:
+    structure = bulk("Ar", "fcc", a=5.2, cubic=True) * (4, 4, 4)
+    structure.rattle(0.1, seed=2)
+    given = {"cutoff": 8.5, "epsilon": 0.0104, "sigma": 3.4, "norm": norm}
+    metal = lammps(structure, "script", script=ARGON.format(units="metal", **given), convert=True)
+    real = lammps(
+        structure,
+        "script",
+        script=ARGON.format(units="real", **{**given, "epsilon": 0.0104 / _KCAL}),
+        convert=True,
+    )
+    bare = lammps(structure, "script", script=ARGON.format(units="metal", **given))
+    expected = lammps(structure, "static", potential="lj", epsilon=0.0104, sigma=3.4, cutoff=8.5)
+    for run in (metal, real):
+        names = {column.name: column.unit for column in run.head.columns}
+        assert [names[name] for name in ("Temp", "PotEng", "Press", "Volume", "Lx")] == ["K", "eV", "GPa", "Å³", "Å"]
+        np.testing.assert_allclose(run.rows, metal.rows, rtol=1e-5, atol=1e-9)
+        # Per structure, however the script has its columns.
+        assert run["energy"] == pytest.approx(bare["energy"], rel=1e-6)
+        np.testing.assert_allclose(run["forces"], bare["forces"], atol=1e-6)
+    assert metal.series("Press")[0] == pytest.approx(bare.series("Press")[0] * 1e-4)
+    assert metal.series("Press")[0] == pytest.approx(expected.series("pressure")[0], rel=0.05)
+    assert bare["energy"] == pytest.approx(expected["energy"], rel=0.1)
+
+
+def test_si_units_are_converted_as_others(lammps: Lammps) -> None:
+    """Two argon atoms 4 Å apart, in metres and joules."""
+    script = (
+        "units si\nboundary f f f\nregion b block 0 4e-9 0 4e-9 0 4e-9\ncreate_box 1 b\n"
+        "create_atoms 1 single 1e-9 1e-9 1e-9\ncreate_atoms 1 single 1.4e-9 1e-9 1e-9\nmass 1 6.6335e-26\n"
+        f"neighbor 1e-10 bin\npair_style lj/cut 1e-9\npair_coeff 1 1 {0.0104 * _JOULE!r} 3.4e-10\n"
+        "thermo_style custom step pe lx time\nthermo_modify norm no\nrun 0"
+    )
+    run = lammps(None, "script", script=script, convert=True)
+    energy = 4 * 0.0104 * ((3.4 / 4) ** 12 - (3.4 / 4) ** 6)
+    assert run.series("PotEng")[0] == pytest.approx(energy, rel=1e-6)
+    assert run["energy"] == pytest.approx(energy, rel=1e-6)
+    assert run.series("Lx")[0] == pytest.approx(40)
+    np.testing.assert_allclose(run.samples[0].frame.positions[:, 0], [10, 14], atol=1e-9)
+    assert set(run.head.numbers) == {18}
+    assert run["forces"][0, 0] == pytest.approx(24 * 0.0104 * ((3.4 / 4) ** 6 - 2 * (3.4 / 4) ** 12) / 4, rel=1e-6)

@@ -13,7 +13,7 @@ from nanoos_lab.core.units import Column
 from nanoos_lab.engines.lammps import failures, units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.box import Box
@@ -42,6 +42,8 @@ class Recorder:
         Frame of the structure that the script was given, if any: positions are turned back into the user's.
     plan
         What the text of the script says of its runs.
+    convert
+        Whether columns of thermo are to have our units, not the script's.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Recorder:
         elements: Sequence[str],
         box: Box | None,
         plan: Plan,
+        convert: bool = False,
     ) -> None:
         self._program = program
         self._context = context
@@ -59,6 +62,7 @@ class Recorder:
         self._box = box
         self._total = plan.total
         self._announced = plan.headings
+        self._convert = convert
         self._columns: tuple[str, ...] = ()
         self._atoms = 0
         self._offset = 0
@@ -81,6 +85,11 @@ class Recorder:
         self._begin()
         self.hand_over(self.sample())
 
+    def keep_row(self, row: Mapping[str, float]) -> None:
+        """Hand over a row that LAMMPS has printed, by its headings, unless that of its step is there already."""
+        self._begin()
+        self.hand_over(Sample(step=self.step_of(int(row["Step"])), row=self._row(row), frame=None))
+
     def hand_over(self, sample: Sample) -> None:
         """Hand over a sample, unless that of its step is there already."""
         if sample.step > self._last:
@@ -93,8 +102,14 @@ class Recorder:
         thermo = self._program.last_thermo() or {}
         if not all(math.isfinite(thermo.get(name, 0.0)) for name in _ALWAYS_FINITE):
             raise failures.not_finite(step)
-        row = tuple(float(thermo.get(name, math.nan)) for name in self._columns)
-        return Sample(step=step, row=row, frame=self.frame())
+        return Sample(step=step, row=self._row(thermo), frame=self.frame())
+
+    def _row(self, thermo: Mapping[str, float]) -> tuple[float, ...]:
+        values = (float(thermo.get(name, math.nan)) for name in self._columns)
+        if not self._convert:
+            return tuple(values)
+        factors = (units.ours(name, self._program.units)[0] for name in self._columns)
+        return tuple(value * factor for value, factor in zip(values, factors, strict=True))
 
     def frame(self) -> Frame | None:
         """Return the present frame; None while there are more or fewer atoms than at the start."""
@@ -126,12 +141,15 @@ class Recorder:
         self._context.begin(
             RunHead(
                 total=self._total,
-                columns=tuple(Column(name=name, unit=units.unit_of(name, system)) for name in self._columns),
+                columns=tuple(Column(name=name, unit=self._unit(name, system)) for name in self._columns),
                 numbers=self.numbers(),
                 pbc=self._program.pbc,
                 masses=self._masses(),
             )
         )
+
+    def _unit(self, heading: str, system: str) -> str:
+        return units.ours(heading, system)[1] if self._convert else units.unit_of(heading, system)
 
     def numbers(self) -> Array:
         """Return the atomic number of each atom, 0 where nobody knows, shape (atoms,)."""

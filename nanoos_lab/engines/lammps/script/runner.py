@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.lammps import units
+from nanoos_lab.engines.lammps.batch.output import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +83,15 @@ class Runner:
         self._context = context
         #: Argument of the script's last ``thermo``; 0 for first and last step only.
         self.every = 0
+        #: Whether energies of thermo are those of an atom.
+        self.normalised = False
         self._style: tuple[str, ...] = ()
         self._derived = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._context.stop is not None
 
     def notice(self, words: Sequence[str]) -> None:
         """Take note of what a command that LAMMPS has executed means for the runs to come."""
@@ -91,11 +99,13 @@ class Runner:
             case ["thermo", every]:
                 self.every = int(every) if every.isdigit() else 0
             case ["thermo_style", *style]:
-                self._style = tuple(style)
+                self._style, self.normalised = tuple(style), False
+            case ["thermo_modify", *options] if "norm" in options[:-1]:
+                self.normalised = options[options.index("norm") + 1] == "yes"
             case ["compute", *arguments]:
                 self._derived |= any(word.startswith(("f_", "v_")) for word in arguments)
             case ["clear"]:
-                self.every, self._style, self._derived = 0, (), False
+                self.every, self._style, self._derived, self.normalised = 0, (), False, False
 
     @property
     def _may_halt_anywhere(self) -> bool:
@@ -119,9 +129,19 @@ class Runner:
             if not command.nested:
                 self._in_chunks(command)
                 return
+        place = self._program.logged()
         self._program.command(text)
         if self._context.stop is None:
+            self._keep_printed(place)
             self._keep_present()
+
+    def _keep_printed(self, place: int) -> None:
+        """Keep the rows that a command has printed on its way, which nobody could see then; they have no frames."""
+        table = Table()
+        rows = [row for line in self._program.logged_since(place) if (row := table.feed(line)) is not None]
+        for row in rows:
+            if row["Step"] != self._program.step:
+                self._recorder.keep_row(row)
 
     def _in_chunks(self, command: RunCommand) -> None:
         """Execute a ``run`` command; rows and frames of it are those of one native run."""

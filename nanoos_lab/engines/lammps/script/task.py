@@ -76,8 +76,9 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
         with Program(context.workdir, context.resources, plain=True) as program:
             context.on_stop(program.interrupt)
             recorder = _recorder(program, parameters, context, system)
-            Interpreter(program, Runner(program, recorder, context), context).execute(parameters.script)
-            return _results(request, parameters, program, recorder, context)
+            runner = Runner(program, recorder, context)
+            Interpreter(program, runner, context).execute(parameters.script)
+            return _results(request, parameters, program, recorder, runner)
 
 
 def _recorder(
@@ -90,6 +91,7 @@ def _recorder(
         elements=parameters.elements or (system.symbols if system else ()),
         box=system.box if system else None,
         plan=Plan.of(commands),
+        convert=parameters.convert,
     )
 
 
@@ -98,18 +100,18 @@ def _results(
     parameters: LammpsScriptParameters,
     program: Program,
     recorder: Recorder,
-    context: RunContext,
+    runner: Runner,
 ) -> Results:
-    stopped = context.stop is not None
+    stopped = runner.stopped
     return Results(
-        properties={} if stopped else _properties(program, recorder),
+        properties={} if stopped else _properties(program, recorder, normalised=runner.normalised),
         structure=_structure(program, recorder),
         provenance={**provenance(request, program.version, program.suffix), "commands": parameters.script},
         stopped=stopped,
     )
 
 
-def _properties(program: Program, recorder: Recorder) -> dict[str, Any]:
+def _properties(program: Program, recorder: Recorder, *, normalised: bool) -> dict[str, Any]:
     """Return the energy (eV) and forces (eV/Å) of the last step, where the units are not reduced."""
     if not recorder.has_begun:
         return {}
@@ -119,7 +121,7 @@ def _properties(program: Program, recorder: Recorder) -> dict[str, Any]:
         return found
     with suppress(EngineError):
         # Not every script has LAMMPS tally it.
-        energy = program.thermo("pe") * system.energy
+        energy = program.thermo("pe") * system.energy * (program.atoms if normalised else 1)
         if math.isfinite(energy):
             found["energy"] = energy
             found["forces"] = recorder.turned(program.per_atom("f")) * (system.energy / system.length)
