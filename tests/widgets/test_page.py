@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -206,3 +207,21 @@ def test_nothing_moves_for_those_who_asked_for_that(card: BareCard) -> None:
     card.show(a_running_record(total=None))
     style = "getComputedStyle(document.querySelector('.nanoos-bar > div'))"
     assert card.page.evaluate(f"[{style}.animationName, {style}.transitionProperty]") == ["none", "none"]
+
+
+def test_a_static_calculation_shows_how_its_cycle_converges(card: BareCard) -> None:
+    """By powers of ten, over the step, since no time passes."""
+    columns = [{"name": "time", "unit": "fs"}, {"name": "potential_energy", "unit": "eV"}]
+    columns += [{"name": "scf_accuracy", "unit": "Ry"}]
+    card.show(a_running_record(task="static", engine="espresso"))
+    rows = [[step, 0.0, -215.0 - 0.1 / step, 10.0 ** (1 - 2 * step)] for step in range(1, 6)]
+    card.page.evaluate(PLOT, {"columns": columns, "rows": rows})
+    assert card.page.locator(".nanoos-choice").input_value() == "scf_accuracy"
+    *_, abscissa = card.page.locator(".nanoos-tick").all_text_contents()
+    assert abscissa.lower() == "step"
+    # On a scale by powers of ten this fall is a straight line.
+    line = card.page.locator(".nanoos-curve").get_attribute("d") or ""
+    heights = [float(point.split()[1]) for point in line[1:].split("L")]
+    falls = [lower - upper for upper, lower in pairwise(heights)]
+    assert falls == pytest.approx([falls[0]] * 4, abs=0.2)
+    assert falls[0] > 5

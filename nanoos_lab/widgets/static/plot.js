@@ -26,6 +26,9 @@ export function ticks(low, high, count) {
   return found;
 }
 
+/** Columns that fall by powers of ten as a calculation converges. */
+const FALLING = new Set(["fmax", "scf_accuracy"]);
+
 /** @param {number} low @param {number} high logarithms @returns {number[]} at most five powers of ten between them */
 function powers(low, high) {
   const stride = Math.ceil((Math.floor(high) - Math.ceil(low) + 1) / 5);
@@ -95,7 +98,8 @@ export class Plot {
   /** @returns {string} the user's choice, or what tells most about the task */
   get column() {
     const names = this.plottable.map((column) => column.name);
-    const wanted = [this.chosen, this.task === "md" ? "temperature" : "fmax", "potential_energy", "energy", names[0]];
+    const telling = { md: "temperature", static: "scf_accuracy" }[this.task] ?? "fmax";
+    const wanted = [this.chosen, telling, "potential_energy", "energy", names[0]];
     return wanted.find((name) => name && names.includes(name)) ?? "";
   }
 
@@ -112,7 +116,8 @@ export class Plot {
     const y = this.place(this.column);
     const rows = this.series.rows.filter((row) => Number.isFinite(row[y]));
     const time = this.place("time");
-    const x = time && rows.every((row) => Number.isFinite(row[time])) ? time : 0;
+    // Where nothing moves there is no time.
+    const x = time && rows.every((row) => Number.isFinite(row[time])) && rows.some((row) => row[time] > rows[0][time]) ? time : 0;
     this.frame = this.scale(rows, x, y);
     this.canvas.setAttribute("viewBox", `0 0 ${this.width} ${this.frame.height}`);
     this.canvas.setAttribute("height", String(this.frame.height));
@@ -138,7 +143,7 @@ export class Plot {
     const ys = rows.map((row) => row[y]);
     const [left, right] = [Math.min(...xs), Math.max(...xs)];
     const lowest = Math.min(...ys);
-    const decades = column.name === "fmax" && lowest > 0 && Math.max(...ys) > 30 * lowest;
+    const decades = FALLING.has(column.name) && lowest > 0 && Math.max(...ys) > 30 * lowest;
     const lift = decades ? Math.log10 : (/** @type {number} */ value) => value;
     let [low, high] = [lift(lowest), lift(Math.max(...ys))];
     const room = high > low ? 0.06 * (high - low) : Math.max(Math.abs(high) * 0.01, 1e-6);
