@@ -136,7 +136,8 @@ FATAL: tuple[Signature, ...] = (
     Signature(
         name="k-lattice",
         pattern=r"Reciprocal lattice and k-lattice belong to different class|Fatal error detecting k-mesh|"
-        r"unable to match k-point|not all point group operations|Could not get correct shifts|HNFORM: k-point",
+        r"unable to match k-point|not all point group operations|Could not get correct shifts|HNFORM: k-point|"
+        r"internal error in GENERATE_KPOINTS_TRANS",
         reason=Reason.ENGINE,
         meaning="the mesh of k-points does not have the symmetry of the lattice",
         remedy=_MESH,
@@ -214,6 +215,14 @@ FATAL: tuple[Signature, ...] = (
         remedy="Leave NPAR out of incar={…} and set NCORE = 1.",
         correct=fix.with_tags("linear response needs one core to a band", NCORE=1),
     ),
+    Signature(
+        name="commutator",
+        pattern=r"LRF_COMMUTATOR internal error",
+        reason=Reason.ENGINE,
+        meaning="the derivatives of the orbitals with respect to k are not exact enough for linear response",
+        remedy="Set incar={'LPEAD': True}.",
+        correct=fix.with_tags("derivatives with respect to k are made in another way", LPEAD=True),
+    ),
 )
 
 #: What VASP also says in runs that end well: it counts only if one has failed.
@@ -262,6 +271,24 @@ HINTS: tuple[Signature, ...] = (
         meaning="the steps of the relaxation are too short",
         remedy="Raise POTIM in incar={…}.",
         correct=fix.longer_steps,
+    ),
+    Signature(
+        name="noisy symmetry",
+        pattern=r"determination of the symmetry of your systems shows a strong",
+        reason=Reason.ENGINE,
+        meaning="the symmetry of the structure depends on how exactly VASP looks",
+        remedy="Symmetrise the structure, or set SYMPREC or ISYM in incar={…}.",
+        correct=fix.SYMMETRY,
+    ),
+    Signature(
+        name="all and tetrahedra",
+        pattern=r"ALGO=A and IALGO=5X tend to fail",
+        reason=Reason.ENGINE,
+        meaning="ALGO = All does not go with the tetrahedron method",
+        remedy="Take smearing='gaussian', or another ALGO.",
+        correct=fix.with_parameters(
+            "ALGO = All does not go with the tetrahedron method, so states are smeared", smearing="gaussian", sigma=0.05
+        ),
     ),
 )
 

@@ -51,6 +51,18 @@ CASES: list[tuple[str, str, str, dict[str, Any] | None]] = [
     ("cholesky", "relax", " LAPACK: Routine ZPOTRF failed!", {"POTIM": 0.25}),
     ("gradient", "static", " EDWAV: internal error, the gradient is not orthogonal   1  1  0.1", {"ALGO": "Normal"}),
     ("k-lattice", "static", "Reciprocal lattice and k-lattice belong to different class of lattices.", {"ISYM": 0}),
+    (
+        "k-lattice",
+        "static",
+        "internal error in GENERATE_KPOINTS_TRANS: number of G-vector changed in star",
+        {"ISYM": 0},
+    ),
+    (
+        "commutator",
+        "static",
+        " LRF_COMMUTATOR internal error: the vector: -2.1 -2.1 0.0 of the 1. star",
+        {"LPEAD": True},
+    ),
     ("positions", "relax", "POSMAP internal error: symmetry equivalent atom not found,", {"SYMPREC": 1e-6}),
     ("symmetry", "relax", " PRICELV: current lattice and primitive lattice are incommensurate", {"SYMPREC": 1e-8}),
     ("symmetry", "relax", " RHOSYG internal error: stars are not distinct, try to increase SYMPREC", {"SYMPREC": 1e-8}),
@@ -73,6 +85,20 @@ CASES: list[tuple[str, str, str, dict[str, Any] | None]] = [
         {"POTIM": 0.6},
     ),
 ]
+CASES += [
+    (
+        "noisy symmetry",
+        "relax",
+        "|     determination of the symmetry of your systems shows a strong dependence  |",
+        {"SYMPREC": 1e-8},
+    ),
+    (
+        "all and tetrahedra",
+        "static",
+        "|   ALGO=A and IALGO=5X tend to fail with the tetrahedron method   |",
+        {"sigma": 0.05},
+    ),
+]
 TABLE = (*failures.FATAL, *failures.HINTS)
 
 
@@ -92,7 +118,7 @@ def failed(task: str, lines: list[str], *, bands: int = 20, **values: Any) -> En
 
 @pytest.mark.parametrize(("name", "task", "line", "changes"), CASES)
 def test_a_failure_is_recognised_and_answered(name: str, task: str, line: str, changes: dict[str, Any] | None) -> None:
-    values = {"smearing": "tetrahedron"} if name in ("tetrahedra", "fermi level") else {}
+    values = {"smearing": "tetrahedron"} if name in ("tetrahedra", "fermi level", "all and tetrahedra") else {}
     values |= {"incar": {"ALGO": {"residuals": "Fast", "gradient": "All"}.get(name, "Normal")}}
     sign = Scanner(TABLE).feed(line)
     assert sign is not None
