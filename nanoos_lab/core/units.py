@@ -35,6 +35,15 @@ UNITS: dict[str, str] = {
     "reaction_energy": "eV",
     "image_energies": "eV",
     "image_positions": "Å",
+    "scf_iterations": "1",
+    "scf_accuracy": "Ry",
+    "smearing_energy": "eV",
+    "fermi_level": "eV",
+    "highest_occupied": "eV",
+    "lowest_unoccupied": "eV",
+    "eigenvalues": "eV",
+    "magmom": "µB",
+    "absolute_magnetization": "µB",
 }
 
 

@@ -20,15 +20,16 @@ from nanoos_lab.engines.espresso.parameters import (
     EspressoStaticParameters,
     EspressoVcRelaxParameters,
 )
+from nanoos_lab.engines.espresso.recipe import recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import Parallel, RunContext
+    from nanoos_lab.engines.base import Parallel, PotentialInfo, Recipe, RunContext
 
     _Run = Callable[[JobRequest, Any, RunContext], Results]
 
@@ -39,6 +40,13 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
         "vc_relax": (EspressoVcRelaxParameters, tasks.relax),
         "md": (EspressoMDParameters, tasks.md),
     }
+)
+
+
+#: What users of Quantum ESPRESSO are asked to cite.
+CITATION = (
+    "P. Giannozzi et al., J. Phys.: Condens. Matter 21, 395502 (2009); "
+    "P. Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)"
 )
 
 
@@ -67,6 +75,19 @@ class EspressoEngine:
         """Return where pw.x is."""
         return program.find("pw.x")
 
+    def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
+        """Return the families that have all of these elements, then the files for each of them: a file has but one."""
+        place = pseudos.directory(None)
+        return [] if place is None else pseudos.listed(place, elements)
+
+    def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
+        """Return what Quantum ESPRESSO asks to be cited."""
+        return {"pw.x": CITATION}
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return how to get the numbers of a job with pw.x alone."""
+        return recipe(request, self._given(request), files)
+
     def preload(self) -> None:
         """Import what a run needs."""
         for name in ("ase.constraints", "ase.neighborlist"):
@@ -94,9 +115,11 @@ class EspressoEngine:
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
-        model, function = _TASKS[request.task]
+        return _TASKS[request.task][1](request, self._given(request), context)
+
+    def _given(self, request: JobRequest) -> Any:
         where = f"engine {self.name!r}, task {request.task!r}"
-        return function(request, validate(model, request.parameters, where=where), context)
+        return validate(self.tasks[request.task], request.parameters, where=where)
 
 
 def _version(where: Path) -> str:

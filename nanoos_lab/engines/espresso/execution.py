@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -174,12 +173,9 @@ class Execution:
 
     def provenance(self) -> dict[str, Any]:
         """Return what made the results."""
-        where = self._program
         return {
             "engine": "espresso",
             "version": self.reader.version,
-            "program": str(where or ""),
-            "sha256": _digest(where) if where else "",
             "ranks": self.reader.ranks,
             "pseudopotentials": {
                 symbol: {"file": one.name, "functional": one.header.functional} for symbol, one in self._pseudos.items()
@@ -222,11 +218,6 @@ def _telling(output: Iterable[str], errors: Iterable[str]) -> list[str]:
         return lines[boxed : boxed + 3]
     own = [line.strip() for line in errors if line.strip() and not any(word in line for word in _NOISE)]
     return own[:3]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_state(source: Path, target: Path, *, limit: int) -> bool:

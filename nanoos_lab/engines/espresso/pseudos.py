@@ -19,6 +19,7 @@ from ase.data import atomic_numbers
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines import program
+from nanoos_lab.engines.base import PotentialInfo
 from nanoos_lab.engines.espresso import upf
 
 if TYPE_CHECKING:
@@ -290,6 +291,23 @@ def candidates(place: Path) -> dict[str, list[Path]]:
             except InputError:
                 continue
             found.setdefault(header.element, []).append(path)
+    return found
+
+
+def listed(place: Path, elements: Collection[str]) -> list[PotentialInfo]:
+    """Return the families in a directory that have all of these elements, then the files for each of them."""
+    tables = [path for path in sorted(place.glob("*.json")) if _looks_like_table(path)]
+    families = {path.stem: tuple(sorted(read_table(path))) for path in tables}
+    found = [
+        PotentialInfo(name=name, kind="family", elements=known)
+        for name, known in families.items()
+        if set(elements) <= set(known)
+    ]
+    by_element = candidates(place)
+    for symbol in sorted(set(elements) & by_element.keys()):
+        for path in by_element[symbol]:
+            kind = f"UPF {_header(path).functional}"
+            found.append(PotentialInfo(name=path.name, kind=kind, elements=(symbol,)))
     return found
 
 

@@ -1,0 +1,106 @@
+"""pw.x through the whole house: submitted, watched, cancelled, corrected."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from ase import units
+
+from nanoos_lab.core.errors import InputError
+from nanoos_lab.engines.espresso.output import read
+from nanoos_lab.lab.potentials import potentials
+from tests.engines.espresso.running import SILICON, silicon
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nanoos_lab.lab.lab import Lab
+
+
+def test_a_static_calculation_has_its_results_and_its_iterations(lab: Lab) -> None:
+    job = lab.submit(silicon(shift=0.1), engine="espresso", task="static", **SILICON).wait(60)
+    assert job.status == "succeeded"
+    thermo = job.thermo
+    assert thermo.index.tolist() == list(range(1, len(thermo) + 1))
+    assert thermo["scf_accuracy"].iloc[-1] < 1e-8 < thermo["scf_accuracy"].iloc[0]
+    assert thermo.attrs["units"]["scf_accuracy"] == "Ry"
+    results = job.results
+    assert results["energy"] == pytest.approx(thermo["potential_energy"].iloc[-1], abs=1e-6)
+    assert results["forces"].shape == (2, 3)
+    assert results["stress"][:3].mean() / -units.GPa == pytest.approx(thermo["pressure"].iloc[-1], rel=1e-3)
+    assert results["eigenvalues"].shape[0] == 1
+    assert len(job.trajectory) == 1
+    assert lab.jobs().loc[job.id, "engine"] == "espresso"
+
+
+def test_a_relaxation_has_a_frame_for_each_step(lab: Lab) -> None:
+    job = lab.submit(silicon(shift=0.2), engine="espresso", task="relax", fmax=0.02, **SILICON).wait(60)
+    assert job.status == "succeeded"
+    assert len(job.trajectory) == len(job.thermo) == job.results["steps"] + 1
+    assert job.results["fmax"] <= 0.02
+    assert job.thermo["fmax"].iloc[-1] == pytest.approx(job.results["fmax"])
+    assert job.structure.positions == pytest.approx(job.trajectory[-1].positions, abs=1e-6)
+
+
+def test_a_cancel_ends_pwx_within_two_seconds(lab: Lab) -> None:
+    large = silicon(shift=0.2) * (3, 3, 3)
+    job = lab.submit(large, engine="espresso", task="relax", **{**SILICON, "ecutwfc": 30})
+    until(lambda: _programs(job.id), what="pw.x runs", seconds=60)
+    begin = time.monotonic()
+    job.cancel()
+    until(lambda: not _programs(job.id), what="pw.x has ended")
+    assert time.monotonic() - begin < 2
+    assert job.wait(30).status == "cancelled"
+
+
+def _programs(job_id: str) -> list[psutil.Process]:
+    """Return the processes of pw.x that run for a job."""
+    running = psutil.process_iter(["name", "cwd"])
+    return [each for each in running if each.info["name"] == "pw.x" and job_id in (each.info["cwd"] or "")]
+
+
+def test_a_cycle_that_does_not_converge_is_tried_again_in_another_way(lab: Lab) -> None:
+    job = lab.submit(silicon(shift=0.1), engine="espresso", task="static", scf_steps=4, **SILICON).wait(60)
+    assert job.status == "succeeded"
+    assert job.results["converged"]
+    first, *others = job.attempts
+    assert (first.outcome, len(others)) == ("corrected", 1)
+    assert first.correction.changes == {"mixing_beta": 0.49, "scf_steps": 8}
+    assert job.results["scf_iterations"] <= 8
+    left = lab.submit(
+        silicon(shift=0.1), engine="espresso", task="static", scf_steps=4, cache=False, corrections=False, **SILICON
+    ).wait(60)
+    assert (left.status, str(left.record.reason), len(left.attempts)) == ("failed", "convergence", 1)
+
+
+def test_what_cannot_run_is_refused_before_it_is_queued(lab: Lab) -> None:
+    before = len(lab.jobs())
+    with pytest.raises(InputError, match="that file is for Al, not Si"):
+        lab.submit(silicon(), engine="espresso", task="static", ecutwfc=12, pseudos={"Si": "Al.pz-vbc.UPF"})
+    assert len(lab.jobs()) == before
+
+
+def test_pwx_alone_gives_the_same_numbers(lab: Lab, tmp_path: Path) -> None:
+    job = lab.submit(silicon(shift=0.2), engine="espresso", task="relax", fmax=0.02, **SILICON).wait(60)
+    place = job.reproduce(tmp_path / "again")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NANOOS")}
+    subprocess.run([place / "run.sh"], env=environment, check=True, timeout=60)
+    with (place / "espresso.out").open() as lines:
+        _, cycles = read(lines, 2)
+    assert [cycle.energy for cycle in cycles] == job.thermo["potential_energy"].tolist()
+    assert cycles[-1].forces == pytest.approx(job.results["forces"], abs=1e-6)
+    made_by = job.provenance
+    assert made_by["inputs"]["pseudo_Si"]["name"] == "Si.pz-vbc.UPF"
+
+
+def test_pseudopotentials_are_listed_for_each_element() -> None:
+    found = potentials(["Si", "Al"], "espresso")
+    assert found.loc["Si.pz-vbc.UPF", "kind"] == "UPF PZ"
+    assert found.loc["Al.pz-vbc.UPF", "elements"] == ("Al",)
+    assert set(found["elements"]) == {("Si",), ("Al",)}
