@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import mmap
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,13 +52,14 @@ class VaspEngine:
     parallel: frozenset[Parallel] = frozenset({"threads", "ranks", "gpus"})
 
     def probe(self) -> EngineInfo:
-        """Look for the program; it tells its version only when it runs."""
+        """Look for the program, and for its version in it: it does not tell without a calculation."""
         from nanoos_lab.engines.vasp.running import INSTALL
 
         found = program.find("vasp_std")
         return EngineInfo(
             name=self.name,
             found=found is not None,
+            version=_version(found) if found else "",
             where=str(found or ""),
             missing="" if found else program.missing("vasp_std", INSTALL),
             tasks=tuple(self.tasks),
@@ -90,7 +93,7 @@ class VaspEngine:
     def check(
         self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
     ) -> Mapping[str, Path]:
-        """Check structure, mesh and potentials; no file goes with the job, since POTCARs are never stored."""
+        """Check structure, mesh and potentials; what goes with the job says which POTCARs it has, and is none."""
         from nanoos_lab.engines.vasp import potcar
         from nanoos_lab.engines.vasp.checks import check_structure
         from nanoos_lab.engines.vasp.poscar import Order
@@ -101,8 +104,8 @@ class VaspEngine:
             raise InputError(f"engine 'vasp', task {task!r} needs a structure")
         atoms = structure.atoms()
         check_structure(atoms, cast("Given", parameters))
-        potcar.find(parameters, Order.of(atoms.get_chemical_symbols()).species)
-        return {}
+        species = Order.of(atoms.get_chemical_symbols()).species
+        return {potcar.ROLE: potcar.note(species, potcar.find(parameters, species))}
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
@@ -113,3 +116,13 @@ class VaspEngine:
     def _given(self, request: JobRequest) -> Given:
         where = f"engine {self.name!r}, task {request.task!r}"
         return cast("Given", validate(self.tasks[request.task], request.parameters, where=where))
+
+
+def _version(path: Path) -> str:
+    """Return the version that an executable says when it runs; empty if it is in another file."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = re.search(rb"vasp\.(\d+\.\d+\.\d+)", data)
+            return found[1].decode() if found else ""
+    except (OSError, ValueError):
+        return ""

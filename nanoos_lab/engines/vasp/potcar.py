@@ -7,14 +7,19 @@ its start to its end; no job keeps them. What remains is which they were: title 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+import platformdirs
+
+from nanoos_lab.core.errors import EngineError, InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.base import PotentialInfo
 
 if TYPE_CHECKING:
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 VARIABLE = "VASP_PP_PATH"
 #: Name of the file in the working directory.
 FILE = "POTCAR"
+#: Role, among a job's input files, of the file that says which potentials it has.
+ROLE = "potentials"
 _TITLE = re.compile(r"TITEL\s*=\s*(.+)")
 _ENMAX = re.compile(r"ENMAX\s*=\s*([\d.]+)")
 #: Lines at the beginning of a POTCAR among which its title is.
@@ -148,6 +155,49 @@ def describe(path: Path, symbol: str) -> Potential:
     if element is None or element[1] != symbol:
         raise InputError(f"{path} is for another element than {symbol}: its title is {name!r}")
     return Potential(path=path, title=name, enmax=float(enmax[1]), sha256=hashlib.sha256(data).hexdigest())
+
+
+def note(species: Sequence[str], potentials: Sequence[Potential]) -> Path:
+    """Return a file that says which potentials these are: it goes with the job instead of them.
+
+    So a job is equal to another one only if its potentials are, and a worker finds out whether its own are the same.
+    """
+    told = {
+        symbol: {"title": each.title, "sha256": each.sha256} for symbol, each in zip(species, potentials, strict=True)
+    }
+    data = json.dumps(told, indent=1, sort_keys=True).encode()
+    name = f"potentials-{hashlib.sha256(data).hexdigest()[:32]}.json"
+    try:
+        place = platformdirs.user_cache_path("nanoos_lab") / "vasp"
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        place = Path(tempfile.mkdtemp(prefix="nanoos_lab-"))
+    path = place / name
+    if not path.is_file() or path.read_bytes() != data:
+        half = path.with_suffix(f".{os.getpid()}")
+        half.write_bytes(data)
+        half.replace(path)
+    return path
+
+
+def compare(species: Sequence[str], potentials: Sequence[Potential], noted: Path) -> None:
+    """Check that potentials are those that were noted.
+
+    Raises
+    ------
+    EngineError
+        If one of them is another.
+    """
+    told = json.loads(noted.read_bytes())
+    for symbol, each in zip(species, potentials, strict=True):
+        wanted = told.get(symbol)
+        if wanted is not None and wanted["sha256"] != each.sha256:
+            raise EngineError(
+                f"the POTCAR for {symbol} is another one here than where the job was submitted: {each.title!r} in "
+                f"{each.path}, not {wanted['title']!r}",
+                reason=Reason.RESOURCE,
+                remedy=f"Let {VARIABLE} name the same potentials on the worker's host.",
+            )
 
 
 @contextmanager

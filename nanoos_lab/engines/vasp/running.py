@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
@@ -127,7 +127,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
         raise EngineError("engine 'vasp' needs a structure", reason=Reason.INPUT)
     atoms = request.structure.atoms()
     order = poscar.Order.of(atoms.get_chemical_symbols())
-    potentials = potcar.find(given, order.species)
+    potentials = _potentials(given, order, context)
     origin, contcar = _origin(context, order)
     inputs = write_inputs(
         atoms,
@@ -145,6 +145,22 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
         attempt.tidy()
     provenance = _provenance(command, inputs, potentials, attempt.watch, given)
     return replace(results, provenance=provenance, units=UNITS)
+
+
+def _potentials(given: Given, order: Order, context: RunContext) -> list[Potential]:
+    """Find the potentials on this host; they are those of the user's."""
+    try:
+        found = potcar.find(given, order.species)
+    except InputError as error:
+        # The user's host has them, or the job would not have been queued.
+        raise EngineError(
+            f"this worker's host lacks a potential: {error}",
+            reason=Reason.RESOURCE,
+            remedy=f"Set {potcar.VARIABLE} for the worker, or send the job to a queue of workers that have them.",
+        ) from None
+    if (noted := context.files.get(potcar.ROLE)) is not None:
+        potcar.compare(order.species, found, noted)
+    return found
 
 
 def command_for(given: Given, inputs: Inputs, context: RunContext) -> Command:

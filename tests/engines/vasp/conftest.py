@@ -33,6 +33,7 @@ def potentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             place.mkdir(parents=True)
             (place / "POTCAR").write_text(potcar(symbol, suffix=sign + rest, enmax=enmax))
     monkeypatch.setenv("VASP_PP_PATH", str(root))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return root
 
 

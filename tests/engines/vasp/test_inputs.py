@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
@@ -24,6 +25,9 @@ from nanoos_lab.engines.vasp.poscar import Order
 from nanoos_lab.engines.vasp.running import write_inputs
 from tests.engines.vasp.synthetic import potcar as stand_in
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def parameters(task: str, **values: Any) -> Any:
     return validate(registry.get("vasp").tasks[task], values, where="test")
@@ -36,7 +40,9 @@ def tags(atoms: Atoms, task: str, **values: Any) -> dict[str, Any]:
 
 def check(atoms: Atoms, task: str = "static", **values: Any) -> None:
     engine = registry.get("vasp")
-    assert engine.check(Structure.encode(atoms), task, parameters(task, **values), EnginePolicy()) == {}
+    assert engine.check(Structure.encode(atoms), task, parameters(task, **values), EnginePolicy()).keys() == {
+        "potentials"
+    }
 
 
 def compound() -> Atoms:
@@ -183,6 +189,23 @@ def test_potentials_are_found_by_functional_and_setup(potentials) -> None:
     found = potcar.find(parameters("static", setups={"In": ""}, potentials="potpaw_PBE.54"), ["In"])
     assert found[0].path == potentials / "potpaw_PBE.54" / "In" / "POTCAR"
     assert len(found[0].sha256) == 64
+
+
+def test_what_goes_with_a_job_says_which_potentials_it_has(potentials, tmp_path) -> None:
+    def checked() -> Path:
+        structure = Structure.encode(bulk("Si"))
+        found: Path = registry.get("vasp").check(structure, "static", parameters("static"), EnginePolicy())[
+            "potentials"
+        ]
+        return found
+
+    first = checked()
+    assert first.is_relative_to(tmp_path / "cache")
+    assert json.loads(first.read_text())["Si"]["title"] == "PAW_PBE Si 01Jan2000"
+    assert "End of Dataset" not in first.read_text()
+    assert checked() == first
+    (potentials / "potpaw_PBE" / "Si" / "POTCAR").write_text(stand_in("Si", enmax=300.0))
+    assert checked().read_text() != first.read_text()
 
 
 def test_folders_of_potentials_are_listed_by_elements(potentials, monkeypatch) -> None:

@@ -15,9 +15,11 @@ import pytest
 from ase import units
 
 from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import registry
+from nanoos_lab.engines.vasp import potcar
 from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 from tests.engines.vasp.recordings import recording
@@ -331,6 +333,31 @@ def test_where_vasp_is_there_it_says_where(replay, tmp_path) -> None:
     assert info.found
     assert info.where == str(tmp_path / "vasp_std")
     assert info.tasks == ("static", "relax", "md")
+
+
+def test_the_version_is_found_in_the_program(tmp_path, monkeypatch) -> None:
+    program = tmp_path / "vasp_std"
+    program.write_bytes(b"\x7fELF\0\0vasp.6.4.2 20Jul23\0complex\0")
+    program.chmod(0o755)
+    monkeypatch.setenv("NANOOS_VASP_STD", str(program))
+    assert registry.get("vasp").probe().version == "6.4.2"
+    assert registry.get("vasp").binary() == program
+
+
+def test_a_worker_with_other_potentials_says_so(context, replay, potentials, tmp_path) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    species = ["Si"]
+    given = validate(registry.get("vasp").tasks["static"], {}, where="test")
+    context.files = {"potentials": potcar.note(species, potcar.find(given, species))}
+    run(context, atoms_of(made), "static")
+    place = potentials / "potpaw_PBE" / "Si" / "POTCAR"
+    place.write_text(place.read_text() + " changed\n")
+    again = RecordingContext(workdir=context.workdir, files=context.files)
+    with pytest.raises(EngineError, match="the POTCAR for Si is another one here") as caught:
+        run(again, atoms_of(made), "static")
+    assert caught.value.reason is Reason.RESOURCE
+    assert again.head is None
 
 
 def test_an_exit_code_with_all_the_marks_of_success_is_a_failure(context, replay, tmp_path) -> None:
