@@ -1,0 +1,74 @@
+"""GPAW itself; not part of the suite, for it is compiled. By hand: ``pytest tests/engines/gpaw/by_hand.py``.
+
+Silicon in PBE: 5.47 Å and 89 GPa (P. Haas, F. Tran, P. Blaha, Phys. Rev. B 79, 085104, 2009). The bond of H₂ in PBE:
+0.75 Å.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.eos import EquationOfState
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import registry
+from tests.engines.ase.running import run as run_any
+from tests.engines.context import RecordingContext
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+CHEAP = {"ecut": 300, "kpoints": (4, 4, 4)}
+
+
+def run(directory: Path, atoms: Atoms, task: str = "static", **parameters):
+    return run_any(RecordingContext(workdir=directory), atoms, task, engine="gpaw", **parameters)
+
+
+def test_it_is_found():
+    assert registry.get("gpaw").probe().found
+
+
+def test_silicon(tmp_path):
+    volumes, energies = [], []
+    for length in np.linspace(5.35, 5.6, 5):
+        atoms = bulk("Si", a=length)
+        volumes.append(atoms.get_volume())
+        energies.append(run(tmp_path, atoms, **CHEAP).properties["energy"])
+    volume, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
+    assert (4 * volume) ** (1 / 3) == pytest.approx(5.47, abs=0.01)
+    assert modulus / units.GPa == pytest.approx(89, abs=3)
+
+
+def test_stress_is_the_slope_of_the_energy(tmp_path):
+    """Within what a basis of 500 eV leaves of the pressure of plane waves."""
+    atoms, step, strict = bulk("Si", a=5.3), 2e-3, {"ecut": 500, "kpoints": (3, 3, 3)}
+    found = run(tmp_path, atoms, **strict).properties["stress"][:3].sum()
+    energies = []
+    for sign in (-1, 1):
+        other = atoms.copy()
+        other.set_cell(atoms.cell * (1 + sign * step), scale_atoms=True)
+        energies.append(run(tmp_path, other, **strict).properties["energy"])
+    assert found == pytest.approx((energies[1] - energies[0]) / (2 * step) / atoms.get_volume(), rel=0.05)
+
+
+def test_hydrogen_relaxes(tmp_path):
+    atoms = molecule("H2")
+    atoms.center(vacuum=2.5)
+    results = run(tmp_path, atoms, "relax", ecut=400, fmax=0.03, smearing=0)
+    assert results.structure.atoms().get_distance(0, 1) == pytest.approx(0.75, abs=0.01)
+    assert (tmp_path / "gpaw-0.txt").read_text().count("Total") >= 1
+
+
+def test_electrons_that_do_not_become_self_consistent_are_mixed_less(tmp_path):
+    with pytest.raises(EngineError, match="did not become self-consistent") as caught:
+        run(tmp_path, bulk("Al"), iterations=2, **CHEAP)
+    assert caught.value.reason is Reason.CONVERGENCE
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"mixing": 0.05}
