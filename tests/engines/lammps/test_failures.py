@@ -81,27 +81,50 @@ def test_each_is_recognised_on_a_real_run(doomed_lammps: Lammps, name: str) -> N
     assert error.correction is None
 
 
-def test_too_little_memory_is_told(tmp_path: Path) -> None:
-    """The program itself, with less memory than its atoms need."""
+def output_of(directory: Path, script: str, memory: int | None = None) -> list[str]:
+    """Run the program itself, with so many bytes of memory at most; return what it says."""
     package, mpi = library.folder(), library.mpi_library()
     assert package
     assert mpi
-    script = "units lj\nlattice fcc 0.8\nregion b block 0 60 0 60 0 60\ncreate_box 1 b\ncreate_atoms 1 box\n"
-    (tmp_path / "in").write_text(script + "replicate 4 4 4")
+    (directory / "in").write_text(script)
     done = subprocess.run(
         [str(package / "lmp"), "-in", "in", "-nocite"],
-        cwd=tmp_path,
+        cwd=directory,
         env={**os.environ, "LD_LIBRARY_PATH": str(mpi.parent), "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)) if memory else None,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert done.returncode != 0
-    sign = Scanner(failures.TABLE).scan((done.stdout + done.stderr).splitlines())
+    return (done.stdout + done.stderr).splitlines()
+
+
+def test_too_little_memory_is_told(tmp_path: Path) -> None:
+    script = "units lj\nlattice fcc 0.8\nregion b block 0 60 0 60 0 60\ncreate_box 1 b\ncreate_atoms 1 box\n"
+    sign = Scanner(failures.TABLE).scan(output_of(tmp_path, script + "replicate 4 4 4", memory=1 << 30))
     assert sign is not None
     assert (sign.signature.name, sign.signature.reason) == ("no memory", Reason.MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("minimize 0 1e-9 3 1000", "out of steps"),
+        ("minimize 0 1e-9 1000 5", "out of steps"),
+        ("minimize 0 1e-30 100000 1000000", "no way down"),
+    ],
+)
+def test_a_minimiser_that_does_not_converge_says_so_with_exit_code_0(tmp_path: Path, command: str, name: str) -> None:
+    lines = output_of(tmp_path, BOX + LJ + command)
+    assert lines[-1].startswith("Total wall time")
+    sign = Scanner(failures.TABLE).scan(lines)
+    assert sign is not None
+    assert sign.signature.name == name
+    error = sign.error("LAMMPS", {"fmax": 0.01, "steps": 3, "optimizer": "cg"})
+    assert error.reason == Reason.CONVERGENCE
+    assert error.correction is not None
+    assert "Stopping criterion" in error.message
 
 
 def test_every_signature_is_tried_here() -> None:
