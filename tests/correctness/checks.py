@@ -1,0 +1,309 @@
+"""What is computed, and what it is compared with. Each check submits its jobs first and collects their numbers later.
+
+[F] S. M. Foiles, M. I. Baskes, M. S. Daw, Phys. Rev. B 33, 7983 (1986).
+[M] Y. Mishin et al., Phys. Rev. B 63, 224106 (2001).
+[S] F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985); elastic constants: E. R. Cowley, Phys. Rev. Lett. 60,
+    2379 (1988).
+[J] K. W. Jacobsen, P. Stoltze, J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE has it.
+[B] C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019), as tblite has it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+
+from nanoos_lab.lab.workflows.elastic import elastic_constants
+from nanoos_lab.lab.workflows.eos import equation_of_state, fit
+from tests.correctness.table import Quantity
+from tests.fixtures.programs import program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nanoos_lab.lab.lab import Lab
+    from nanoos_lab.lab.workflows.eos import EquationOfStateFit
+
+    Collect = Callable[[], list[Quantity]]
+
+LONG = 600.0
+#: Experiment: CRC Handbook of Chemistry and Physics.
+SILICON_EDGE = 5.431
+PSEUDO = "Si.pz-vbc.UPF"
+PSEUDO_PLACE = "/usr/share/espresso/pseudo"
+PW_INPUT = """&control
+ calculation='scf', prefix='hand', outdir='out', pseudo_dir='{place}', tprnfor=.true., tstress=.true.
+/
+&system
+ ibrav=0, nat=2, ntyp=1, ecutwfc=20.0
+/
+&electrons
+ conv_thr=1e-10
+/
+ATOMIC_SPECIES
+Si 28.085 {pseudo}
+CELL_PARAMETERS angstrom
+0.0 2.7 2.7
+2.7 0.0 2.7
+2.7 2.7 0.0
+ATOMIC_POSITIONS angstrom
+Si 0.0 0.0 0.0
+Si 1.40 1.35 1.35
+K_POINTS automatic
+4 4 4 0 0 0
+"""
+
+
+def emt(lab: Lab, symbol: str) -> Collect:
+    """Equation of state of a metal with effective medium theory, against a loop over ASE's calculator."""
+    group = equation_of_state(bulk(symbol, cubic=True), engine="ase", calculator="emt", points=7, lab=lab)
+
+    def collect() -> list[Quantity]:
+        ours = group.wait(LONG).fit()
+        volumes = group.columns["volume"]
+        plain = fit(volumes, [_emt_energy(symbol, volume) for volume in volumes], reference=group.reference)
+        own = partial(Quantity, engine="ase", source="ASE's EMT without nanoos_lab")
+        found = [
+            own(name=f"{symbol} EMT lattice constant", **_edges(ours, plain), tolerance=1e-6, unit="Å"),
+            own(name=f"{symbol} EMT bulk modulus", **_moduli(ours, plain), tolerance=1e-4, unit="GPa"),
+        ]
+        if symbol == "Cu":
+            edge = _edges(ours)["value"]
+            told = partial(Quantity, engine="ase", source="[J]")
+            found += [
+                told(name="Cu EMT lattice constant", value=edge, reference=3.590, tolerance=0.002, unit="Å"),
+                told(name="Cu EMT bulk modulus", value=ours.bulk_modulus, reference=134, tolerance=2, unit="GPa"),
+            ]
+        return found
+
+    return collect
+
+
+def _emt_energy(symbol: str, volume: float) -> float:
+    atoms = bulk(symbol, cubic=True, a=volume ** (1 / 3))
+    atoms.calc = EMT()
+    return float(atoms.get_potential_energy())
+
+
+def _edges(ours: EquationOfStateFit, plain: EquationOfStateFit | None = None) -> dict[str, float]:
+    values = {"value": float(ours.lattice_constant or np.nan)}
+    return values if plain is None else {**values, "reference": float(plain.lattice_constant or np.nan)}
+
+
+def _moduli(ours: EquationOfStateFit, plain: EquationOfStateFit) -> dict[str, float]:
+    return {"value": ours.bulk_modulus, "reference": plain.bulk_modulus}
+
+
+def crystal(
+    lab: Lab,
+    structure: Atoms,
+    potential: str,
+    source: str,
+    *,
+    edge: float,
+    energy: float,
+    constants: tuple[float, float, float],
+    within: float,
+    task: str = "static",
+) -> Collect:
+    """Lattice constant, energy an atom and elastic constants of a potential of LAMMPS, against its publication."""
+    given: dict[str, Any] = {"engine": "lammps", "potential": potential, "lab": lab}
+    # A small span: the curve of a tabulated potential is no Birch-Murnaghan far from its minimum.
+    states = equation_of_state(structure, span=0.02, **given)
+    strained = elastic_constants(structure, task=task, **(given if task == "static" else {**given, "fmax": 1e-6}))
+
+    def collect() -> list[Quantity]:
+        at_rest, elastic = states.wait(LONG).fit(), strained.wait(LONG).fit()
+        one = partial(Quantity, engine="lammps", source=source)
+        each = at_rest.energy / len(structure)
+        found = [
+            one(name=f"{potential} lattice constant", **_edges(at_rest), reference=edge, tolerance=2e-3, unit="Å"),
+            one(name=f"{potential} energy an atom", value=each, reference=energy, tolerance=5e-3, unit="eV"),
+        ]
+        for name, value, reference in zip(
+            ("C11", "C12", "C44"), (elastic.c11, elastic.c12, elastic.c44), constants, strict=True
+        ):
+            found.append(
+                one(name=f"{potential} {name}", value=value, reference=reference, tolerance=within, unit="GPa")
+            )
+        modulus = (constants[0] + 2 * constants[1]) / 3
+        found.append(
+            one(
+                name=f"{potential} bulk modulus",
+                value=at_rest.bulk_modulus,
+                reference=modulus,
+                tolerance=within,
+                unit="GPa",
+            )
+        )
+        return found
+
+    return collect
+
+
+def argon(lab: Lab) -> Collect:
+    """Energy, pressure and force of a Lennard-Jones crystal out of order in LAMMPS, against ASE's calculator."""
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * (4, 4, 4)
+    atoms.rattle(0.05, seed=2)
+    job = lab.submit(
+        atoms, engine="lammps", task="static", potential="lj", epsilon=0.0104, sigma=3.4, cutoff=8.5, cache=False
+    )
+
+    def collect() -> list[Quantity]:
+        results = job.result(LONG)
+        atoms.calc = LennardJones(epsilon=0.0104, sigma=3.4, rc=8.5, smooth=False)
+        one = partial(Quantity, engine="lammps", source="ASE's LennardJones")
+        pressure = [-float(np.mean(stress[:3])) / units.GPa for stress in (results["stress"], atoms.get_stress())]
+        force = [float(np.abs(forces).max()) for forces in (results["forces"], atoms.get_forces())]
+        energy = float(results["energy"]), float(atoms.get_potential_energy())
+        return [
+            one(name="Ar LJ energy", value=energy[0], reference=energy[1], tolerance=1e-8, unit="eV"),
+            one(name="Ar LJ pressure", value=pressure[0], reference=pressure[1], tolerance=1e-8, unit="GPa"),
+            one(name="Ar LJ largest force component", value=force[0], reference=force[1], tolerance=1e-8, unit="eV/Å"),
+        ]
+
+    return collect
+
+
+def silicon(lab: Lab) -> Collect:
+    """Silicon by pw.x: one structure against pw.x run by hand, and the lattice constant against experiment."""
+    shifted = Atoms(
+        "Si2", positions=[[0, 0, 0], [1.40, 1.35, 1.35]], cell=2.7 * (np.ones((3, 3)) - np.eye(3)), pbc=True
+    )
+    given: dict[str, Any] = {"engine": "espresso", "pseudos": {"Si": PSEUDO}, "ecutwfc": 20.0, "kpts": (4, 4, 4)}
+    job = lab.submit(shifted, task="static", conv_thr=1e-10, **given)
+    states = equation_of_state(bulk("Si", a=5.4), points=5, lab=lab, **given)
+
+    def collect() -> list[Quantity]:
+        results, by_hand = job.result(LONG), _pw_by_hand()
+        one = partial(Quantity, engine="espresso", source="pw.x run by hand")
+        pressure = -float(np.mean(results["stress"][:3])) / units.GPa
+        force = float(results["forces"][1][0])
+        edge = _edges(states.wait(LONG).fit())["value"]
+        return [
+            one(name="Si energy", value=float(results["energy"]), tolerance=2e-7, unit="eV", **by_hand["energy"]),
+            one(name="Si force on an atom", value=force, tolerance=3e-7, unit="eV/Å", **by_hand["force"]),
+            one(name="Si pressure", value=pressure, tolerance=1e-3, unit="GPa", **by_hand["pressure"]),
+            Quantity(
+                engine="espresso",
+                name="Si LDA lattice constant",
+                value=edge,
+                reference=SILICON_EDGE,
+                tolerance=0.01 * SILICON_EDGE,
+                unit="Å",
+                source="experiment; LDA is within 1 %",
+            ),
+        ]
+
+    return collect
+
+
+def _pw_by_hand() -> dict[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        text = PW_INPUT.format(place=PSEUDO_PLACE, pseudo=PSEUDO)
+        Path(folder, "hand.in").write_text(text)
+        command = [program("pw.x", package="quantum-espresso"), "-in", "hand.in"]
+        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    energy = float(re.findall(r"^!\s+total energy\s+=\s+(\S+) Ry", said, re.MULTILINE)[-1])
+    force = float(re.findall(r"atom\s+2 type\s+1\s+force =\s+(\S+)", said)[0])
+    kbar = float(re.findall(r"P=\s*(\S+)", said)[-1])
+    return {
+        "energy": {"reference": energy * units.Rydberg},
+        "force": {"reference": force * units.Rydberg / units.Bohr},
+        "pressure": {"reference": kbar / 10},
+    }
+
+
+def water(lab: Lab) -> Collect:
+    """Water by extended tight binding: energy against tblite's own interface, geometry against its publication."""
+    start = molecule("H2O")
+    job = lab.submit(start, engine="tblite", task="static", method="GFN2-xTB", cache=False)
+    relaxed = lab.submit(start, engine="tblite", task="relax", method="GFN2-xTB", fmax=1e-3)
+
+    def collect() -> list[Quantity]:
+        energy = float(job.result(LONG)["energy"])
+        relaxed.wait(LONG)
+        shape = relaxed.structure
+        one = partial(Quantity, engine="tblite", source="[B]")
+        return [
+            Quantity(
+                engine="tblite",
+                name="H2O GFN2 energy",
+                value=energy,
+                reference=_tblite_by_hand(start),
+                tolerance=1e-6,
+                unit="eV",
+                source="tblite's interface without nanoos_lab",
+            ),
+            one(name="H2O O-H distance", value=shape.get_distance(0, 1), reference=0.959, tolerance=1e-3, unit="Å"),
+            one(name="H2O angle", value=shape.get_angle(1, 0, 2), reference=107.2, tolerance=0.1, unit="°"),
+        ]
+
+    return collect
+
+
+def _tblite_by_hand(atoms: Atoms) -> float:
+    """Return the energy in eV, computed in a process of its own."""
+    code = (
+        "import sys, json, numpy as np\n"
+        "from tblite.interface import Calculator\n"
+        "numbers, positions = json.loads(sys.argv[1])\n"
+        "made = Calculator('GFN2-xTB', np.array(numbers), np.array(positions) / 0.52917721067)\n"
+        "made.set('verbosity', 0)\n"
+        "print(repr(float(made.singlepoint().get('energy'))))\n"
+    )
+    values = f"[{atoms.numbers.tolist()}, {atoms.positions.tolist()}]"
+    said = subprocess.run([sys.executable, "-c", code, values], capture_output=True, text=True, check=True).stdout
+    return float(said.split()[-1]) * units.Hartree
+
+
+def checks(lab: Lab) -> list[Collect]:
+    """Submit all jobs; return what collects their numbers."""
+    return [
+        silicon(lab),
+        *(emt(lab, symbol) for symbol in ("Cu", "Al", "Au", "Ni")),
+        crystal(
+            lab,
+            bulk("Cu", a=3.615, cubic=True),
+            "Cu_u3.eam",
+            "[F]",
+            edge=3.615,
+            energy=-3.54,
+            constants=(167, 124, 76),
+            within=1.5,
+        ),
+        crystal(
+            lab,
+            bulk("Cu", a=3.615, cubic=True),
+            "Cu_mishin1.eam.alloy",
+            "[M]",
+            edge=3.615,
+            energy=-3.54,
+            constants=(169.9, 122.6, 76.2),
+            within=1.0,
+        ),
+        crystal(
+            lab,
+            bulk("Si", a=5.431, cubic=True),
+            "Si.sw",
+            "[S]",
+            edge=5.431,
+            energy=-4.3366,
+            constants=(151.4, 76.4, 56.4),
+            within=1.0,
+            task="relax",
+        ),
+        argon(lab),
+        water(lab),
+    ]
