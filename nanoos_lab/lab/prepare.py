@@ -13,6 +13,7 @@ from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import CORRECTIONS, PRIORITIES, QUEUES, Dependency, JobRequest, StructureOf, Submission
 from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
 from nanoos_lab.engines import registry
+from nanoos_lab.lab import host
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.job import Job
 
@@ -122,6 +123,7 @@ class _Batch:
             raise InputError("a job is submitted once; nanoos_lab.schedule(…, repeat=…) submits again and again")
         delivery = {name: options.pop(name) for name in _DELIVERY & options.keys()}
         resources = Resources.from_any(options.pop("resources", None))
+        host.check(resources, self._services.settings)
         checked = _checked(calculation, options)
         first = self._first[draft] = self._structure(draft.structure)
         if first is None and draft.structure is not None:
