@@ -44,6 +44,12 @@ UNITS: dict[str, str] = {
     "eigenvalues": "eV",
     "magmom": "µB",
     "absolute_magnetization": "µB",
+    "distances": "1/Å",
+    "special_distances": "1/Å",
+    "band_gap": "eV",
+    "dos_energies": "eV",
+    "dos": "1/eV",
+    "dos_integral": "1",
 }
 
 

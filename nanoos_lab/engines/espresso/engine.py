@@ -11,9 +11,11 @@ from nanoos_lab.core.errors import StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.espresso import inputs, pseudos, tasks
+from nanoos_lab.engines.espresso import inputs, pseudos, states, tasks
 from nanoos_lab.engines.espresso.execution import INSTALL
 from nanoos_lab.engines.espresso.parameters import (
+    EspressoBandsParameters,
+    EspressoDosParameters,
     EspressoMDParameters,
     EspressoParameters,
     EspressoRelaxParameters,
@@ -39,6 +41,8 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
         "relax": (EspressoRelaxParameters, tasks.relax),
         "vc_relax": (EspressoVcRelaxParameters, tasks.relax),
         "md": (EspressoMDParameters, tasks.md),
+        "bands": (EspressoBandsParameters, states.bands),
+        "dos": (EspressoDosParameters, states.dos),
     }
 )
 
@@ -111,6 +115,7 @@ class EspressoEngine:
         if parameters.asked("system", "input_dft") is None:
             pseudos.check_functionals(found)
         inputs.check(structure.atoms(), parameters, found, pseudos.cutoffs(files, found))
+        states.check(structure.atoms(), parameters)
         return files
 
     def run(self, request: JobRequest, context: RunContext) -> Results:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     Follow = Callable[[Iteration | Cycle], None]
 
 #: pw.x's input and output, in the working directory.
-INPUT_FILE, OUTPUT_FILE = "espresso.in", "espresso.out"
+STEM = "espresso"
+INPUT_FILE, OUTPUT_FILE = f"{STEM}.in", f"{STEM}.out"
 #: A file with this name makes pw.x stop at the next chance, and save its state.
 EXIT_FILE = f"{inputs.PREFIX}.EXIT"
 #: How to get the program.
@@ -79,7 +80,12 @@ class Execution:
         """The directory that pw.x writes to."""
         return self._context.workdir / inputs.OUTDIR
 
-    def write(self, atoms: Atoms, start: Start | None = None) -> None:
+    @property
+    def electrons(self) -> float:
+        """Number of valence electrons."""
+        return inputs.electrons(self.atoms, self.parameters, self._pseudos)
+
+    def write(self, atoms: Atoms, start: Start | None = None, *, stem: str = STEM) -> None:
         """Write the input for a structure, and put the pseudopotentials beside it."""
         place = self._context.workdir / inputs.PSEUDO_DIR
         place.mkdir(exist_ok=True)
@@ -89,17 +95,19 @@ class Execution:
             link.unlink(missing_ok=True)
             link.symlink_to(self._context.files[pseudos.role(symbol)].resolve())
         text = inputs.write_inputs(atoms, self.parameters, self._pseudos, self._cutoffs, start)
-        (self._context.workdir / INPUT_FILE).write_text(text, encoding="utf-8")
+        (self._context.workdir / f"{stem}.in").write_text(text, encoding="utf-8")
         # One that was left there would stop the run at once.
         (self._context.workdir / EXIT_FILE).unlink(missing_ok=True)
 
-    def run(self, follow: Follow) -> EngineError | None:
+    def run(self, follow: Follow, *, stem: str = STEM) -> EngineError | None:
         """Run it to its end, or until the context asks to stop; return the error if it failed.
 
         Parameters
         ----------
         follow
             Called with each iteration and each complete cycle.
+        stem
+            Name of input and output, without their endings.
 
         Raises
         ------
@@ -108,10 +116,10 @@ class Execution:
         """
         if self._program is None:
             raise EngineError(program.missing("pw.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
-        command = program.Command.of(self._program, "-in", INPUT_FILE, resources=self._context.resources)
+        command = program.Command.of(self._program, "-in", f"{stem}.in", resources=self._context.resources)
         ask = (self._context.workdir / EXIT_FILE).touch
         last: deque[str] = deque(maxlen=_REMEMBERED)
-        with program.Program(command, self._context, output=OUTPUT_FILE, ask=ask) as running:
+        with program.Program(command, self._context, output=f"{stem}.out", ask=ask) as running:
             for line in running.lines():
                 if line is not None:
                     last.append(line)
@@ -149,7 +157,7 @@ class Execution:
         if last is None:
             return {}
         printed = _printed(last)
-        found = {} if self.stopped else schema.read(self._schema)
+        found = {} if self.stopped else schema.read(self.results_file)
         # A file that an earlier cycle has left says nothing of this one.
         if "energy" not in found or abs(found["energy"] - last.energy) > _SAME:
             self._context.log("warning: results are from pw.x's output; its XML file is missing or of another state")
@@ -166,7 +174,7 @@ class Execution:
         last = self.reader.last
         if last is not None and last.positions is not None:
             place(atoms, last.positions, last.cell)
-            exact = None if self.stopped else schema.structure(self._schema)
+            exact = None if self.stopped else schema.structure(self.results_file)
             if exact is not None and np.allclose(exact.positions, last.positions, atol=1e-6):
                 place(atoms, exact.positions, exact.cell.array if last.cell is not None else None)
         return atoms
@@ -188,7 +196,8 @@ class Execution:
             path.unlink(missing_ok=True)
 
     @property
-    def _schema(self) -> Path:
+    def results_file(self) -> Path:
+        """Where pw.x writes all results."""
         return self.out / f"{inputs.PREFIX}.save" / "data-file-schema.xml"
 
 
@@ -233,7 +242,8 @@ def copy_state(source: Path, target: Path, *, limit: int) -> bool:
         Most bytes in all.
     """
     files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
-    restartable = any(path.name.startswith(f"{inputs.PREFIX}.restart") for path in files)
+    # Asked to stop when a cycle has just converged, it leaves what dynamics needs, and nothing of the cycle.
+    restartable = any(path.name.startswith((f"{inputs.PREFIX}.restart", f"{inputs.PREFIX}.md")) for path in files)
     if not restartable or sum(path.stat().st_size for path in files) > limit:
         return False
     for path in files:

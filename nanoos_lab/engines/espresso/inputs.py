@@ -6,7 +6,7 @@ Keywords: https://www.quantum-espresso.org/Doc/INPUT_PW.html
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +55,10 @@ class Start:
     cycles: int | None = None
     #: Whether pw.x finds its own restart files.
     restart: bool = False
+    #: Keywords besides those of the task, by namelist, for a second run on the density of the first.
+    keywords: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    #: Lines of the card with the k-points; none for those of the task.
+    kpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +111,10 @@ def write_inputs(
         **_motion(atoms, parameters),
     }
     blocks = [
-        keywords.text(keywords.merged(namelists, parameters.input)),
+        keywords.text(keywords.merged(keywords.merged(namelists, parameters.input), start.keywords)),
         "ATOMIC_SPECIES",
         *(f"{kind.label} {kind.mass:.6f} {pseudos[kind.symbol].name}" for kind in kinds),
-        *_kpoints(atoms, parameters),
+        *(start.kpoints or _kpoints(atoms, parameters)),
         "CELL_PARAMETERS angstrom",
         *(_vector(row) for row in atoms.cell.array),
         "ATOMIC_POSITIONS angstrom",

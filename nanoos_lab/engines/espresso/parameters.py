@@ -129,6 +129,28 @@ class EspressoVcRelaxParameters(EspressoRelaxParameters):
     cell: Literal["free"] = field("free", doc="the cell relaxes")
 
 
+class EspressoBandsParameters(EspressoParameters):
+    """Levels along a path through the Brillouin zone, for the density of the structure as it is."""
+
+    path: Name | None = field(
+        None, doc="special points, such as 'LGXUG', a comma where it jumps; ASE's for the lattice unless given"
+    )
+    points: Annotated[int, Ge(2), Le(10**4)] = field(60, doc="number of k-points along the path")
+
+
+class EspressoDosParameters(EspressoParameters):
+    """Density of states, for the density of the structure as it is, by dos.x."""
+
+    dos_kpts: Mesh | None = field(None, doc="divisions of the mesh of k-points for the states")
+    dos_kspacing: float | None = field(
+        None, unit="1/Å", gt=0, le=100, doc="distance of those k-points; half of that of the density's unless given"
+    )
+    width: float | None = field(
+        None, unit="eV", gt=0, le=10, doc="Gaussian broadening; tetrahedra, which need none, unless given"
+    )
+    resolution: float = field(0.05, unit="eV", ge=1e-4, le=10, doc="distance of energies")
+
+
 class EspressoMDParameters(EspressoParameters):
     """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, at constant energy."""
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Checkpoint
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
-    from nanoos_lab.engines.espresso.parameters import EspressoStaticParameters
+    from nanoos_lab.engines.espresso.parameters import EspressoParameters, EspressoStaticParameters
 
     Array = np.ndarray[Any, Any]
     Moving = EspressoRelaxParameters | EspressoMDParameters
@@ -55,6 +55,18 @@ def static(request: JobRequest, parameters: EspressoStaticParameters, context: R
     EngineError
         If pw.x fails.
     """
+    run, grid = density(request, parameters, context)
+    return _results(run, Structure.encode(run.atoms), grid)
+
+
+def density(request: JobRequest, parameters: EspressoParameters, context: RunContext) -> tuple[Execution, Grid]:
+    """Find the density of the structure as it is.
+
+    Raises
+    ------
+    EngineError
+        If pw.x fails.
+    """
     run = Execution(request, parameters, context)
     follower = _Iterations(run, context)
     run.write(run.atoms, follower.start)
@@ -63,7 +75,7 @@ def static(request: JobRequest, parameters: EspressoStaticParameters, context: R
     if error is not None:
         raise error
     follower.finish()
-    return _results(run, Structure.encode(run.atoms), follower.grid)
+    return run, follower.grid
 
 
 def relax(request: JobRequest, parameters: EspressoRelaxParameters, context: RunContext) -> Results:

@@ -1,0 +1,231 @@
+"""Levels and their density: a second run of pw.x, on other k-points, for the density that a first one has found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import units
+
+from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
+from nanoos_lab.core.frames import Results
+from nanoos_lab.core.status import Reason
+from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso import inputs, schema
+from nanoos_lab.engines.espresso.execution import INSTALL, Execution
+from nanoos_lab.engines.espresso.inputs import Start
+from nanoos_lab.engines.espresso.parameters import (
+    KSPACING,
+    EspressoBandsParameters,
+    EspressoDosParameters,
+    EspressoParameters,
+)
+from nanoos_lab.engines.espresso.tasks import density
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+    from ase.dft.kpoints import BandPath
+
+    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.espresso.keywords import Value
+
+    Array = np.ndarray[Any, Any]
+
+#: Files of dos.x.
+_DOS_INPUT, _DOS_TABLE = "dos.in", "dos.dat"
+#: Results of the second run that are results of the task.
+_LEVELS = ("eigenvalues", "occupations", "kpoints")
+
+
+def check(atoms: Atoms, parameters: EspressoParameters) -> None:
+    """Raise an InputError if a structure has no such states, or the choices contradict each other."""
+    if not isinstance(parameters, (EspressoBandsParameters, EspressoDosParameters)):
+        return
+    if not atoms.pbc.any():
+        raise StructureError("a structure that is not periodic has levels, but no bands: task 'static' has them")
+    if isinstance(parameters, EspressoBandsParameters):
+        band_path(atoms, parameters)
+    elif parameters.dos_kpts is not None and parameters.dos_kspacing is not None:
+        raise ParameterError("dos_kspacing", parameters.dos_kspacing, "only without dos_kpts")
+
+
+def band_path(atoms: Atoms, parameters: EspressoBandsParameters) -> BandPath:
+    """Return the path through the Brillouin zone.
+
+    Raises
+    ------
+    ParameterError
+        If the lattice has no such points.
+    """
+    try:
+        path: BandPath = atoms.cell.bandpath(parameters.path, npoints=parameters.points, pbc=atoms.pbc)
+    except (KeyError, ValueError, RuntimeError) as error:
+        known = ", ".join(sorted(atoms.cell.bandpath(npoints=0, pbc=atoms.pbc).special_points))
+        raise ParameterError("path", parameters.path, f"special points of the lattice, {known} ({error})") from None
+    return path
+
+
+def bands(request: JobRequest, parameters: EspressoBandsParameters, context: RunContext) -> Results:
+    """Find the levels along a path.
+
+    Results besides those of "static": ``eigenvalues`` in eV, shape (spins, k-points, bands), and ``kpoints`` in units
+    of the reciprocal vectors are those along the path; ``distances``, in 1/Å with factor 2π, are the lengths along
+    it; ``path``, ``special_distances`` and ``special_labels`` say where the special points are; ``band_gap`` in eV,
+    if there is one along the path.
+
+    Raises
+    ------
+    EngineError
+        If pw.x fails.
+    """
+    run, grid = density(request, parameters, context)
+    found = run.final()
+    occupied = found.get("occupations")
+    path = band_path(run.atoms, parameters)
+    if not run.stopped:
+        points = [f"{len(path.kpts)}", *(f"{x:.12f} {y:.12f} {z:.12f} 1" for x, y, z in path.kpts)]
+        context.log(f"bands at {len(path.kpts)} k-points along {path.path}")
+        second = _second(request, parameters, context, "bands", Start(kpoints=("K_POINTS crystal", *points)))
+        levels = {} if second.stopped else schema.read(second.results_file)
+        distances, special, labels = path.get_linear_kpoint_axis()
+        found |= {name: levels[name] for name in _LEVELS if name in levels}
+        found |= {"distances": distances * 2 * math.pi, "special_distances": special * 2 * math.pi}
+        found |= {"path": path.path, "special_labels": ",".join(labels), **gap(levels.get("eigenvalues"), occupied)}
+        found.pop("kpoint_weights", None)
+        run.stopped = second.stopped
+    return _results(run, found, grid.provenance)
+
+
+def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunContext) -> Results:
+    """Find the density of states, by dos.x.
+
+    Results besides those of "static": ``dos_energies`` in eV, ``dos`` in states per eV and cell, shape (spins,
+    energies), both spins in one where they are equal, and ``dos_integral``, the number of states below.
+
+    Raises
+    ------
+    EngineError
+        If pw.x or dos.x fails.
+    """
+    run, grid = density(request, parameters, context)
+    found = run.final()
+    if not run.stopped:
+        second = _second(request, parameters, context, "nscf", _dos_start(run.atoms, parameters))
+        run.stopped = second.stopped
+        if not second.stopped:
+            table = _run_dos(parameters, context)
+            found |= {"fermi_level": schema.read(second.results_file).get("fermi_level", found["fermi_level"])}
+            found |= {"dos_energies": table[:, 0], "dos": table[:, 1:-1].T.copy(), "dos_integral": table[:, -1]}
+    return _results(run, found, grid.provenance)
+
+
+def gap(values: Array | None, occupied: Array | None) -> dict[str, float]:
+    """Return the gap of an insulator, as a result; {} if there is none.
+
+    Parameters
+    ----------
+    values
+        Levels, shape (spins, k-points, bands).
+    occupied
+        How far those of the same structure at other k-points are occupied.
+    """
+    if values is None or occupied is None:
+        return {}
+    filled = occupied.sum(axis=2)
+    # A metal has levels that are full in part, or other numbers of full ones at other k-points.
+    if np.ptp(filled, axis=1).max() > 1e-3 or np.abs(filled - filled.round()).max() > 1e-3:
+        return {}
+    tops, bottoms = [], []
+    for spin, number in enumerate(filled[:, 0].round().astype(int)):
+        if number < values.shape[2]:
+            bottoms.append(values[spin, :, number:].min())
+        if number:
+            tops.append(values[spin, :, :number].max())
+    if not tops or not bottoms or min(bottoms) <= max(tops):
+        return {}
+    return {"band_gap": float(min(bottoms) - max(tops))}
+
+
+def _dos_start(atoms: Atoms, parameters: EspressoDosParameters) -> Start:
+    spacing = parameters.dos_kspacing or (parameters.kspacing or KSPACING) / 2
+    finer: dict[str, Any] = {"kpts": parameters.dos_kpts, "kspacing": None if parameters.dos_kpts else spacing}
+    if parameters.dos_kpts is None and parameters.kpts is not None and parameters.dos_kspacing is None:
+        first, second, third = parameters.kpts
+        finer = {"kpts": tuple(2 * n if n > 1 else 1 for n in (first, second, third)), "kspacing": None}
+    divisions = inputs.mesh(atoms, parameters.model_copy(update=finer))
+    lines = ("K_POINTS automatic", " ".join(map(str, [*(divisions or (1, 1, 1)), 0, 0, 0])))
+    return Start(kpoints=lines, keywords={"system": {"occupations": "tetrahedra_opt"}})
+
+
+def _second(
+    request: JobRequest, parameters: EspressoParameters, context: RunContext, calculation: str, start: Start
+) -> Execution:
+    """Run pw.x again, in the same directory."""
+    run = Execution(request, parameters, context)
+    control: dict[str, Value] = {"calculation": calculation, "tprnfor": False, "tstress": False, "verbosity": "high"}
+    system = {**start.keywords.get("system", {})}
+    if calculation == "bands" and parameters.smearing == "tetrahedra":
+        # A path has none.
+        system |= {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.01}
+    if parameters.nbnd is None:
+        system["nbnd"] = _more_bands(run)
+    run.write(run.atoms, replace(start, keywords={"control": control, "system": system}), stem=calculation)
+    error = run.run(lambda _: None, stem=calculation)
+    if error is not None:
+        raise error
+    return run
+
+
+def _more_bands(run: Execution) -> int:
+    """Return a number of bands that has empty ones: half as many again as are needed, four at least."""
+    needed = math.ceil(run.electrons / 2)
+    return needed + max(4, needed // 2)
+
+
+def _run_dos(parameters: EspressoDosParameters, context: RunContext) -> Array:
+    """Run dos.x, and return its table: energies in eV, states per eV, of both spins if they differ, their number."""
+    where = program.find("dos.x")
+    if where is None:
+        raise EngineError(program.missing("dos.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
+    lines = [f"prefix = '{inputs.PREFIX}'", f"outdir = '{inputs.OUTDIR}'", f"fildos = '{_DOS_TABLE}'"]
+    lines += [f"DeltaE = {parameters.resolution!r}"]
+    if parameters.width is not None:
+        lines += ["bz_sum = 'smearing'", "ngauss = 0", f"degauss = {parameters.width / units.Ry!r}"]
+    text = "\n".join(["&dos", *(f"  {line}" for line in lines), "/", ""])
+    (context.workdir / _DOS_INPUT).write_text(text, encoding="utf-8")
+    command = program.Command.of(where, "-in", _DOS_INPUT, resources=context.resources)
+    last = ""
+    with program.Program(command, context, output="dos.out") as running:
+        for line in running.lines():
+            last = line or last
+        code = running.wait()
+    table = context.workdir / _DOS_TABLE
+    if code or not table.exists():
+        raise EngineError(f"dos.x ended with exit code {code}; it says: {last.strip()}", reason=Reason.ENGINE)
+    return read_dos(table)
+
+
+def read_dos(path: Path) -> Array:
+    """Read the table of dos.x, numbers of which may run into each other's exponents."""
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    try:
+        return np.array([[float(word) for word in row] for row in rows if row])
+    except ValueError:
+        raise EngineError(f"{path.name} of dos.x cannot be read", reason=Reason.ENGINE) from None
+
+
+def _results(run: Execution, found: dict[str, Any], provenance: dict[str, Any]) -> Results:
+    if not run.stopped:
+        run.tidy()
+    return Results(
+        properties=found,
+        structure=Structure.encode(run.atoms),
+        provenance={**run.provenance(), **provenance},
+        stopped=run.stopped,
+    )
