@@ -1,15 +1,18 @@
 """Engine ``vasp``: the Vienna Ab initio Simulation Package, which its users bring along.
 
-What was verified, and what was not: VASP is licensed and was never run by the developers. Readers of OUTCAR, of the
+What was verified, and what was not: VASP is licensed and was never run by the developers. The readers of OUTCAR, of the
 standard output and of vasprun.xml are tested on published outputs of VASP 5.3.5, 5.4.1, 5.4.4 and 6.2.0 (aiida-vasp's
-test data), whole and cut off at many places, and agree with ASE's readers to the last digit; starting, watching,
-stopping and resuming are tested with a program that replays such outputs. Not verified with VASP itself: that it takes
-the input files as they are written here (they follow the VASP wiki), how soon it obeys STOPCAR, the output of molecular
-dynamics, of non-collinear spins and of versions after 6.2, and that the corrections of failures, which are custodian's,
-help.
+test data), whole and cut off at many places, and agree with ASE's to the last digit; so they did, by hand, on the other
+outputs that aiida-vasp and custodian publish, those of molecular dynamics at constant volume and pressure among them.
+Starting, watching, stopping and resuming are tested with a program that replays outputs.
+
+Not verified with VASP itself: that it takes the input files as they are written here (they follow the VASP wiki), how
+soon it obeys STOPCAR, the output of non-collinear spins and of versions after 6.2, and that the ways around failures,
+which are custodian's, help.
 
 POTCARs are found under ``VASP_PP_PATH``, put together in the working directory while a run lasts, and removed at its
-end; a job keeps their titles and SHA-256 digests alone.
+end; a job keeps their titles and SHA-256 digests alone. An engine process that is killed without a word leaves the file
+behind, in the working directory of its attempt, which only its user can read.
 """
 
 from nanoos_lab.engines.vasp.engine import VaspEngine

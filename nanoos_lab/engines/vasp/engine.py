@@ -87,7 +87,8 @@ class VaspEngine:
 
     def preload(self) -> None:
         """Import what a run needs."""
-        for name in ("ase.constraints", "ase.neighborlist", "nanoos_lab.engines.vasp.running"):
+        own = ("nanoos_lab.engines.vasp.running", "nanoos_lab.engines.vasp.checks")
+        for name in ("ase.constraints", "ase.neighborlist", *own):
             importlib.import_module(name)
 
     def check(

@@ -294,3 +294,5 @@ HINTS: tuple[Signature, ...] = (
 
 #: VASP warns of a charge that does not fit, which a charged cell has on purpose.
 CHARGED = ("NELECT", "mixing")
+#: Warnings that have nothing to do with the SCF cycle.
+OF_STEPS = ("step length", "noisy symmetry")

@@ -100,7 +100,10 @@ class VaspParameters(TaskParameters):
     silence: float | None = field(
         None, unit="s", gt=0, le=1e7, doc="time without any output after which the run is stopped as stuck"
     )
-    incar: dict[str, Value] = Field(default_factory=dict, description="further tags of the INCAR")
+    incar: dict[str, Value] = Field(
+        default_factory=dict,
+        description="further tags of the INCAR; values for each species in the order in which species first occur",
+    )
 
     @field_validator("incar")
     @classmethod

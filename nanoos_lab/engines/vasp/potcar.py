@@ -10,9 +10,11 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,10 +103,9 @@ def _folder(given: VaspParameters) -> Path:
 
 
 def _suffixes(setups: str | Mapping[str, str], species: Sequence[str]) -> Mapping[str, str]:
-    from ase.calculators.vasp.setups import get_default_setups
     from ase.data import atomic_numbers
 
-    tables = get_default_setups()
+    tables = _tables()
     own = {} if isinstance(setups, str) else dict(setups)
     base = setups if isinstance(setups, str) else own.pop("base", "minimal")
     if base not in tables:
@@ -116,6 +117,16 @@ def _suffixes(setups: str | Mapping[str, str], species: Sequence[str]) -> Mappin
             raise ParameterError("setups", {symbol: suffix}, "a suffix such as '_pv', '_sv_GW' or ''")
     found: dict[str, str] = {**tables[base], **own}
     return {symbol: suffix for symbol, suffix in found.items() if symbol in species}
+
+
+@cache
+def _tables() -> dict[str, dict[str, str]]:
+    """Return ASE's tables of setups, without the rest of its calculator for VASP, which loads matplotlib."""
+    import ase
+
+    path = Path(ase.__file__).parent / "calculators" / "vasp" / "setups.py"
+    tables: dict[str, dict[str, str]] = runpy.run_path(str(path))["get_default_setups"]()
+    return tables
 
 
 def _read(folder: Path, symbol: str, suffix: str, given: VaspParameters) -> Potential:

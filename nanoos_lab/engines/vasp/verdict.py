@@ -60,6 +60,12 @@ class Signs:
         sign = self._hints.worst
         return None if sign is None else sign.error("VASP", parameters)
 
+    @property
+    def about_scf(self) -> bool:
+        """Whether that has to do with the SCF cycle."""
+        sign = self._hints.worst
+        return sign is not None and sign.signature.name not in failures.OF_STEPS
+
 
 def correctable(given: Given, facts: Facts) -> dict[str, Any]:
     """Return the parameters from which corrections are made."""
@@ -87,7 +93,7 @@ def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
     if ending.code != 0 or not ending.facts.finished or ending.step is None:
         return signs.hint(parameters) or _broken_off(ending)
     if not ending.facts.scf_converged:
-        return _not_converged(ending, signs.hint(parameters), parameters)
+        return _not_converged(ending, signs.hint(parameters) if signs.about_scf else None, parameters)
     if isinstance(given, VaspRelaxParameters):
         return _relaxed(given, ending, parameters)
     if isinstance(given, VaspMDParameters) and ending.step < given.steps:

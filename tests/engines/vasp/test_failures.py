@@ -217,6 +217,20 @@ def test_the_ladder_of_an_scf_cycle_that_does_not_converge() -> None:
     ]
 
 
+def test_advice_about_steps_is_no_answer_to_an_scf_cycle_that_does_not_converge() -> None:
+    facts = Facts(finished=True, scf_converged=False)
+    for line, changes in (
+        ("BRIONS problems: POTIM should be increased", {"ALGO": "All", "ISEARCH": 1}),
+        ("One of the lattice vectors is very long (>50 A), but AMIN", {"AMIN": 0.01}),
+    ):
+        signs = Signs()
+        signs.feed(line)
+        error = judge(parameters("relax"), Ending(code=0, facts=facts, step=0), signs)
+        assert error is not None
+        assert error.correction is not None
+        assert error.correction.changes["incar"] == changes
+
+
 def test_memory_is_saved_by_fewer_copies_of_the_wave_functions() -> None:
     error = failed("static", ["Allocation would exceed memory limit"], incar={"KPAR": 4})
     assert error.reason is Reason.MEMORY
