@@ -79,7 +79,7 @@ class LammpsEngine:
     ) -> Mapping[str, Path]:
         """Check that the potential fits the structure, or that the script is allowed; return their files."""
         if isinstance(parameters, LammpsScriptParameters):
-            return script.check(parameters, policy)
+            return script.check(parameters, policy, structure)
         if not isinstance(parameters, PotentialParameters):
             raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
         if structure is None:

@@ -107,7 +107,8 @@ class LammpsScriptParameters(TaskParameters):
     """The user's own LAMMPS input, executed line by line.
 
     A structure, if given, is there for ``read_data structure.data``, with one atom type for each element and
-    mass. Rows and frames come at the multiples of the script's own ``thermo``. Potential files that come with
+    mass, and with its initial charges if the script has ``atom_style charge``. Molecules come with a data file of
+    the user's own. Rows and frames come at the multiples of the script's own ``thermo``. Potential files that come with
     LAMMPS are found by their names. There are no checkpoints: what a script's variables and loops hold is in no restart
     file, so a script that was interrupted begins anew.
     """

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, ParameterError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import library
-from tests.engines.lammps.outside import Options
+from tests.engines.lammps.outside import Options, submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -334,3 +334,35 @@ def test_si_units_are_converted_as_others(lammps: Lammps) -> None:
     np.testing.assert_allclose(run.samples[0].frame.positions[:, 0], [10, 14], atol=1e-9)
     assert set(run.head.numbers) == {18}
     assert run["forces"][0, 0] == pytest.approx(24 * 0.0104 * ((3.4 / 4) ** 6 - 2 * (3.4 / 4) ** 12) / 4, rel=1e-6)
+
+
+def test_charges_of_the_structure_are_in_its_data_file(lammps: Lammps) -> None:
+    """Madelung's constant of rock salt is 1.747565; e²/4πε₀ is 14.3996 eV Å."""
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * (2, 2, 2)
+    salt.set_initial_charges([1.0 if symbol == "Na" else -1.0 for symbol in salt.symbols])
+    script = (
+        "units metal\natom_style charge\nread_data structure.data\npair_style coul/long 5.5\npair_coeff * *\n"
+        "kspace_style ewald 1e-7\nthermo_style custom step pe\nrun 0"
+    )
+    run = lammps(salt, "script", script=script)
+    assert run["energy"] / (len(salt) / 2) == pytest.approx(-1.747565 * 14.3996 / 2.82, rel=1e-5)
+    assert set(run.head.numbers) == {11, 17}
+
+
+@pytest.mark.parametrize("units", ["metal", "real"])
+def test_velocities_of_the_structure_are_in_the_scripts_units(lammps: Lammps, units: str) -> None:
+    structure = bulk("Ar", "fcc", a=5.2, cubic=True) * (3, 3, 3)
+    structure.set_velocities(np.random.default_rng(1).normal(scale=0.002, size=(len(structure), 3)))
+    script = (
+        f"units {units}\nread_data structure.data\npair_style lj/cut 7\npair_coeff * * 0.0001 3.4\n"
+        "thermo_style custom step ke\nthermo_modify norm no\nrun 0"
+    )
+    run = lammps(structure, "script", script=script, convert=True)
+    assert run.series("KinEng")[0] == pytest.approx(structure.get_kinetic_energy(), rel=1e-5)
+
+
+def test_a_structure_in_units_of_other_lengths_is_refused() -> None:
+    script = "units si\nread_data structure.data\npair_style lj/cut 1e-9\npair_coeff * * 1e-21 3e-10\nrun 0"
+    with pytest.raises(ParameterError, match="data file is in Å: 'units metal' or 'units real'"):
+        submitted(bulk("Ar", "fcc", a=5.2), "script", script=script)
+    submitted(None, "script", script=script)

@@ -6,7 +6,7 @@ import math
 import shutil
 from contextlib import chdir, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 _OURS = (INPUT_FILE, LOG_FILE, inputs.DATA_FILE)
 
 
-def check(parameters: LammpsScriptParameters, policy: EnginePolicy) -> Mapping[str, Path]:
+def check(
+    parameters: LammpsScriptParameters, policy: EnginePolicy, structure: Structure | None = None
+) -> Mapping[str, Path]:
     """Check a script; return the files that it needs, by role.
 
     Raises
@@ -43,9 +45,11 @@ def check(parameters: LammpsScriptParameters, policy: EnginePolicy) -> Mapping[s
     InputError
         Names the line, the command and why it is refused.
     ParameterError
-        If a file is not there.
+        If a file is not there, or the structure is not in the script's units.
     """
     lines = lines_of(parameters.script) if policy.allow_shell else rules.check_script(parameters.script)
+    if structure is not None:
+        _check_units(parameters.script)
     found: dict[str, Path] = {}
     for name in parameters.files:
         path = Path(name).expanduser()
@@ -63,9 +67,21 @@ def check(parameters: LammpsScriptParameters, policy: EnginePolicy) -> Mapping[s
     return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
 
 
+def _check_units(script: str) -> None:
+    """Raise if the script has units in which lengths are not in Å, as they are in the structure's data file."""
+    system = units.SYSTEMS.get(_says(script, "units"))
+    if system is not None and system.length != 1.0:
+        name = _says(script, "units")
+        raise ParameterError(
+            "script",
+            f"units {name}",
+            f"the structure's data file is in Å: 'units metal' or 'units real', or a data file of yours in {name!r}",
+        )
+
+
 def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunContext) -> Results:
     """Execute a script in the working directory."""
-    system = System.of(request.structure.atoms()) if request.structure else None
+    system = system_of(request, parameters)
     with chdir(context.workdir):
         for role, path in context.files.items():
             # Copies: a script may write to any name in its directory.
@@ -79,6 +95,21 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
             runner = Runner(program, recorder, context)
             Interpreter(program, runner, context).execute(parameters.script)
             return _results(request, parameters, program, recorder, runner)
+
+
+def system_of(request: JobRequest, parameters: LammpsScriptParameters) -> System | None:
+    """Return the structure as the script reads it: in its units, with charges if its atoms have some."""
+    if request.structure is None:
+        return None
+    charged = _says(parameters.script, "atom_style") == "charge"
+    unit_system: Literal["metal", "real"] = "real" if _says(parameters.script, "units") == "real" else "metal"
+    return System.of(request.structure.atoms(), unit_system, charged=charged)
+
+
+def _says(script: str, command: str) -> str:
+    """Return the first argument of the first such command; empty if there is none."""
+    commands = ([word.text for word in words_of(line.text)] for line in lines_of(script))
+    return next((words[1] for words in commands if words[0] == command and len(words) > 1), "")
 
 
 def _recorder(
