@@ -48,7 +48,7 @@ def without_us(directory: Path) -> str:
     blocker.mkdir()
     (blocker / "nanoos_lab.py").write_text("raise ImportError('this must work without')\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(blocker)}
+    environment = {**os.environ, "PATH": path, "PYTHON": sys.executable, "PYTHONPATH": str(blocker)}
     done = subprocess.run(["sh", "run.sh"], cwd=directory, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -90,6 +90,30 @@ def test_a_relaxation_is_reproduced_too(lab: Lab, tmp_path: Path) -> None:
     last = tables((place / "log.lammps").read_text()).iloc[-1]
     assert last["PotEng"] == pytest.approx(job.results["energy"], rel=1e-9)
     assert last["Volume"] == pytest.approx(job.structure.get_volume(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("task", "parameters"),
+    [
+        ("static", {}),
+        ("relax", {"fmax": 0.05, "cell": "free", "optimizer": "FIRE"}),
+        ("md", {"steps": 20, "every": 5, "temperature": 600, "timestep": 2.0}),
+    ],
+)
+def test_a_script_for_ase_alone_gives_its_numbers_again(
+    lab: Lab, tmp_path: Path, task: str, parameters: dict[str, Any]
+) -> None:
+    job = lab.submit(COPPER, engine="ase", task=task, calculator="emt", **parameters)
+    job.result(120)
+    place = job.reproduce(tmp_path / "again")
+    said = [line.split() for line in without_us(place).splitlines()]
+    (energy,) = (float(words[1]) for words in said if words[0] == "energy")
+    assert energy == pytest.approx(job.results["energy"], rel=1e-12)
+    rows = {int(words[1]): [float(words[2]), float(words[3])] for words in said if words[0] == "step"}
+    if task == "md":
+        table = job.thermo[["potential_energy", "kinetic_energy"]]
+        assert list(rows) == table.index.tolist()
+        np.testing.assert_allclose(list(rows.values()), table, rtol=1e-9)
 
 
 def test_a_chain_is_reproduced_from_the_structure_that_it_went_on_from(lab: Lab, tmp_path: Path) -> None:

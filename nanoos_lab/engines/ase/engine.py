@@ -9,11 +9,13 @@ from nanoos_lab.engines.ase.parameters import CalculatorParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ase.calculators.calculator import BaseCalculator
 
+    from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Recipe, RunContext
 
 
 class AseEngine(CalculatorEngine[CalculatorParameters]):
@@ -47,6 +49,15 @@ class AseEngine(CalculatorEngine[CalculatorParameters]):
         from nanoos_lab.engines.ase.calculators import caveat
 
         return caveat(calculator, structure)
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return a script for ASE alone."""
+        from nanoos_lab.engines.ase.calculators import SHORT_NAMES
+        from nanoos_lab.engines.ase.recipe import recipe
+
+        given = self.tasks[request.task](**request.parameters)
+        name = str(request.parameters["calculator"])
+        return recipe(given, SHORT_NAMES.get(name, name))
 
     def provenance(self, given: CalculatorParameters) -> Mapping[str, Any]:
         """Return the calculator's class."""
