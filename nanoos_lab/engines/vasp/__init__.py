@@ -10,9 +10,9 @@ Not verified with VASP itself: that it takes the input files as they are written
 soon it obeys STOPCAR, the output of non-collinear spins and of versions after 6.2, and that the ways around failures,
 which are custodian's, help.
 
-POTCARs are found under ``VASP_PP_PATH``, put together in the working directory while a run lasts, and removed at its
-end; a job keeps their titles and SHA-256 digests alone. An engine process that is killed without a word leaves the file
-behind, in the working directory of its attempt, which only its user can read.
+POTCARs are found under ``VASP_PP_PATH``, put together while a run lasts, and removed at its end; a job keeps their
+titles and SHA-256 digests alone. Of a run that is killed without a word no POTCAR stays with the job either, unless it
+was one on several hosts, which need it in the working directory that they share.
 """
 
 from nanoos_lab.engines.vasp.engine import VaspEngine

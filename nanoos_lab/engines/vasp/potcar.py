@@ -1,18 +1,21 @@
 """POTCAR: found under ``VASP_PP_PATH``, checked, and lent to a run.
 
-VASP's potentials are licensed to their user, so they are put together only in the working directory of an attempt, from
-its start to its end; no job keeps them. What remains is which they were: title and SHA-256.
+VASP's potentials are licensed to their user, so they are put together only for an attempt, from its start to its end;
+no job keeps them. What remains is which they were: title and SHA-256.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import runpy
+import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 VARIABLE = "VASP_PP_PATH"
 #: Name of the file in the working directory.
 FILE = "POTCAR"
+#: Seconds for which a place for passing a POTCAR may be without its lock: it is being made.
+_YOUNG = 60.0
 #: Role, among a job's input files, of the file that says which potentials it has.
 ROLE = "potentials"
 _TITLE = re.compile(r"TITEL\s*=\s*(.+)")
@@ -215,19 +220,48 @@ def compare(species: Sequence[str], potentials: Sequence[Potential], noted: Path
 def lent(workdir: Path, potentials: Sequence[Potential]) -> Iterator[Path]:
     """Have the POTCAR in the working directory inside the block, and only there.
 
+    What is in the working directory stays with the job if this process is killed without a word. So the file itself is
+    in a place for passing things, where the next run on this host finds what a killed one has left, and the working
+    directory has a link to it; only a run on several hosts has the file where all of them can read it.
+
     Raises
     ------
     InputError
         If a potential has changed or gone since it was found.
     """
     target = workdir / FILE
+    place = workdir if _many_hosts() else _passing_place()
     try:
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(place / FILE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            # The lock says that this process lives, and ends with it.
+            fcntl.flock(file, fcntl.LOCK_SH)
             for each in potentials:
                 data = each.path.read_bytes()
                 if hashlib.sha256(data).hexdigest() != each.sha256:
                     raise InputError(f"{each.path} was changed while the job began")
                 file.write(data)
-        yield target
+            file.flush()
+            if place != workdir:
+                target.unlink(missing_ok=True)
+                target.symlink_to(place / FILE)
+            yield target
     finally:
         target.unlink(missing_ok=True)
+        if place != workdir:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _many_hosts() -> bool:
+    return os.environ.get("SLURM_JOB_NUM_NODES", "1") != "1"
+
+
+def _passing_place() -> Path:
+    """Make a directory for a POTCAR, and remove those that killed processes have left."""
+    prefix = f"nanoos_lab-potcar-{os.getuid()}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        # One that is not there, or somebody else's, or still in use, is left alone.
+        with suppress(OSError), (left / FILE).open("rb") as file:
+            if time.time() - left.stat().st_mtime > _YOUNG:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=prefix))

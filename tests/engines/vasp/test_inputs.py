@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import ase.io
@@ -221,6 +225,7 @@ def test_folders_of_potentials_are_listed_by_elements(potentials, monkeypatch) -
 def test_a_potcar_is_there_only_while_it_is_lent(potentials, workdir) -> None:
     found = potcar.find(parameters("static"), ["In", "As"])
     with potcar.lent(workdir, found) as path:
+        assert path.parent == workdir
         assert path.stat().st_mode & 0o777 == 0o600
         text = path.read_text()
         assert text.index("TITEL  = PAW_PBE In_d") < text.index("TITEL  = PAW_PBE As")
@@ -231,6 +236,50 @@ def test_a_potcar_goes_when_a_run_fails_too(potentials, workdir) -> None:
     found = potcar.find(parameters("static"), ["As"])
     with pytest.raises(ZeroDivisionError), potcar.lent(workdir, found) as path:
         divmod(path.stat().st_size, 0)
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_potcar_with_its_job(potentials, workdir, tmp_path, monkeypatch) -> None:
+    passing, second = tmp_path / "passing", tmp_path / "second"
+    passing.mkdir()
+    second.mkdir()
+    script = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from nanoos_lab.core.parameters import validate\n"
+        "from nanoos_lab.engines.vasp import VaspEngine, potcar\n"
+        "given = validate(VaspEngine.tasks['static'], {}, where='')\n"
+        "with potcar.lent(Path(sys.argv[1]), potcar.find(given, ['As'])) as path:\n"
+        "    print(path.read_text(), flush=True)\n    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(workdir)]
+    environment = {**os.environ, "TMPDIR": str(passing)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "PAW_PBE As" in process.stdout.readline()
+        assert (workdir / "POTCAR").is_symlink()
+        (place,) = passing.iterdir()
+        os.utime(place, (0, 0))
+        monkeypatch.setattr(tempfile, "tempdir", str(passing))
+        # It lives, so another run does not touch what is its own.
+        with potcar.lent(second, potcar.find(parameters("static"), ["As"])):
+            assert len(list(passing.iterdir())) == 2
+        assert (workdir / "POTCAR").is_file()
+        process.kill()
+    # A job's files are those that are no links.
+    assert not [path for path in workdir.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert list(passing.iterdir()) == [place]
+    with potcar.lent(workdir, potcar.find(parameters("static"), ["As"])) as path:
+        assert path.is_file()
+        assert not place.exists()
+    assert list(passing.iterdir()) == []
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_run_on_several_hosts_has_its_potcar_where_all_can_read_it(potentials, workdir, monkeypatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    with potcar.lent(workdir, potcar.find(parameters("static"), ["As"])) as path:
+        assert not path.is_symlink()
+        assert path.stat().st_mode & 0o777 == 0o600
     assert list(workdir.iterdir()) == []
 
 
