@@ -42,6 +42,6 @@ def test_paths_in_the_tree_exist(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_dotted_names_exist(document: str) -> None:
-    groups = {"nanoos_lab.engines", "nanoos_lab.views"}
+    groups = {"nanoos_lab.engines", "nanoos_lab.tasks", "nanoos_lab.views"}
     names = set(re.findall(r"\bnanoos_lab(?:\.\w+)+", (ROOT / document).read_text())) - groups
     assert [name for name in sorted(names) if not exists(name)] == []
