@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.base import Recipe
-from nanoos_lab.engines.espresso import inputs, pseudos
+from nanoos_lab.engines.espresso import inputs, pseudos, states
 from nanoos_lab.engines.espresso.execution import INPUT_FILE, OUTPUT_FILE
+from nanoos_lab.engines.espresso.parameters import EspressoDosParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.resources import Resources
     from nanoos_lab.engines.espresso.parameters import EspressoParameters
 
-_NOTES = "PW names pw.x, if it is not on the search path. Another build of it, or other ranks, round differently."
+_NOTES = (
+    "PW and DOS name pw.x and dos.x, if they are not on the search path. Another build of them, or other ranks, round\n"
+    "differently."
+)
 
 
 def recipe(request: JobRequest, given: EspressoParameters, files: Mapping[str, Path]) -> Recipe:
@@ -32,13 +36,30 @@ def recipe(request: JobRequest, given: EspressoParameters, files: Mapping[str, P
         raise InputError("without a structure there is nothing to reproduce")
     names = {role: ref.name for role, ref in request.files.items()}
     found = pseudos.read_all(files, names)
-    text = inputs.write_inputs(request.structure.atoms(), given, found, pseudos.cutoffs(files, found))
-    ranks = request.resources.ranks
-    launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
-    start = f"OMP_NUM_THREADS={request.resources.threads} {launcher}${{PW:-pw.x}} -in {shlex.quote(INPUT_FILE)}"
+    cutoffs = pseudos.cutoffs(files, found)
+    atoms = request.structure.atoms()
+    texts = {INPUT_FILE: inputs.write_inputs(atoms, given, found, cutoffs)}
+    lines = [
+        f"mkdir -p {inputs.OUTDIR}",
+        _line("${PW:-pw.x}", INPUT_FILE, request.resources),
+        f"grep '^!' {OUTPUT_FILE}",
+    ]
+    if stem := states.calculation(given):
+        start = states.second_start(atoms, given, inputs.electrons(atoms, given, found))
+        texts[f"{stem}.in"] = inputs.write_inputs(atoms, given, found, cutoffs, start)
+        lines.append(_line("${PW:-pw.x}", f"{stem}.in", request.resources))
+    if isinstance(given, EspressoDosParameters):
+        texts[states.DOS_INPUT] = states.dos_input(given)
+        lines.append(_line("${DOS:-dos.x}", states.DOS_INPUT, request.resources))
     return Recipe(
-        command=f"mkdir -p {inputs.OUTDIR}\n{start} > {OUTPUT_FILE}\ngrep '^!' {OUTPUT_FILE}",
-        texts={INPUT_FILE: text},
+        command="\n".join(lines),
+        texts=texts,
         files={pseudos.role(symbol): f"{inputs.PSEUDO_DIR}/{one.name}" for symbol, one in found.items()},
         notes=_NOTES,
     )
+
+
+def _line(program: str, name: str, resources: Resources) -> str:
+    launcher = f"mpirun -n {resources.ranks} " if resources.ranks > 1 else ""
+    output = name.removesuffix(".in") + ".out"
+    return f"OMP_NUM_THREADS={resources.threads} {launcher}{program} -in {name} > {output}"

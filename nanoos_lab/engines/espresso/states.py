@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 #: Files of dos.x.
-_DOS_INPUT, _DOS_TABLE = "dos.in", "dos.dat"
+DOS_INPUT, DOS_TABLE = "dos.in", "dos.dat"
 #: Results of the second run that are results of the task.
 _LEVELS = ("eigenvalues", "occupations", "kpoints")
 
@@ -89,9 +88,8 @@ def bands(request: JobRequest, parameters: EspressoBandsParameters, context: Run
     occupied = found.get("occupations")
     path = band_path(run.atoms, parameters)
     if not run.stopped:
-        points = [f"{len(path.kpts)}", *(f"{x:.12f} {y:.12f} {z:.12f} 1" for x, y, z in path.kpts)]
         context.log(f"bands at {len(path.kpts)} k-points along {path.path}")
-        second = _second(request, parameters, context, "bands", Start(kpoints=("K_POINTS crystal", *points)))
+        second = _second(request, parameters, context)
         levels = {} if second.stopped else schema.read(second.results_file)
         distances, special, labels = path.get_linear_kpoint_axis()
         found |= {name: levels[name] for name in _LEVELS if name in levels}
@@ -116,7 +114,7 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
     run, grid = density(request, parameters, context)
     found = run.final()
     if not run.stopped:
-        second = _second(request, parameters, context, "nscf", _dos_start(run.atoms, parameters))
+        second = _second(request, parameters, context)
         run.stopped = second.stopped
         if not second.stopped:
             table = _run_dos(parameters, context)
@@ -152,40 +150,72 @@ def gap(values: Array | None, occupied: Array | None) -> dict[str, float]:
     return {"band_gap": float(min(bottoms) - max(tops))}
 
 
-def _dos_start(atoms: Atoms, parameters: EspressoDosParameters) -> Start:
+def calculation(parameters: EspressoParameters) -> str:
+    """Return pw.x's word for the second run; empty for a task that has none."""
+    if isinstance(parameters, EspressoBandsParameters):
+        return "bands"
+    return "nscf" if isinstance(parameters, EspressoDosParameters) else ""
+
+
+def second_start(atoms: Atoms, parameters: EspressoParameters, electrons: float) -> Start:
+    """Return how the input of the second run differs from that of the first.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    parameters
+        The task's.
+    electrons
+        Number of valence electrons.
+    """
+    word = calculation(parameters)
+    control: dict[str, Value] = {"calculation": word, "tprnfor": False, "tstress": False, "verbosity": "high"}
+    system: dict[str, Value] = {}
+    if parameters.nbnd is None:
+        # With empty ones: half as many again as are needed, four at least.
+        needed = math.ceil(electrons / 2)
+        system["nbnd"] = needed + max(4, needed // 2)
+    if isinstance(parameters, EspressoBandsParameters):
+        kpoints = band_path(atoms, parameters).kpts
+        lines = ("K_POINTS crystal", f"{len(kpoints)}", *(f"{x:.12f} {y:.12f} {z:.12f} 1" for x, y, z in kpoints))
+        if parameters.smearing == "tetrahedra":
+            # A path has none.
+            system |= {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.01}
+    elif isinstance(parameters, EspressoDosParameters):
+        lines = ("K_POINTS automatic", " ".join(map(str, [*_dos_mesh(atoms, parameters), 0, 0, 0])))
+        system["occupations"] = "tetrahedra_opt"
+    else:
+        raise TypeError(f"a task without a second run: {parameters!r}")
+    return Start(kpoints=lines, keywords={"control": control, "system": system})
+
+
+def dos_input(parameters: EspressoDosParameters) -> str:
+    """Return the text of dos.x's input."""
+    lines = [f"prefix = '{inputs.PREFIX}'", f"outdir = '{inputs.OUTDIR}'", f"fildos = '{DOS_TABLE}'"]
+    lines += [f"DeltaE = {parameters.resolution!r}"]
+    if parameters.width is not None:
+        lines += ["bz_sum = 'smearing'", "ngauss = 0", f"degauss = {parameters.width / units.Ry!r}"]
+    return "\n".join(["&dos", *(f"  {line}" for line in lines), "/", ""])
+
+
+def _dos_mesh(atoms: Atoms, parameters: EspressoDosParameters) -> tuple[int, int, int]:
     spacing = parameters.dos_kspacing or (parameters.kspacing or KSPACING) / 2
     finer: dict[str, Any] = {"kpts": parameters.dos_kpts, "kspacing": None if parameters.dos_kpts else spacing}
     if parameters.dos_kpts is None and parameters.kpts is not None and parameters.dos_kspacing is None:
-        first, second, third = parameters.kpts
-        finer = {"kpts": tuple(2 * n if n > 1 else 1 for n in (first, second, third)), "kspacing": None}
-    divisions = inputs.mesh(atoms, parameters.model_copy(update=finer))
-    lines = ("K_POINTS automatic", " ".join(map(str, [*(divisions or (1, 1, 1)), 0, 0, 0])))
-    return Start(kpoints=lines, keywords={"system": {"occupations": "tetrahedra_opt"}})
+        finer = {"kpts": tuple(2 * count if count > 1 else 1 for count in parameters.kpts), "kspacing": None}
+    return inputs.mesh(atoms, parameters.model_copy(update=finer)) or (1, 1, 1)
 
 
-def _second(
-    request: JobRequest, parameters: EspressoParameters, context: RunContext, calculation: str, start: Start
-) -> Execution:
+def _second(request: JobRequest, parameters: EspressoParameters, context: RunContext) -> Execution:
     """Run pw.x again, in the same directory."""
     run = Execution(request, parameters, context)
-    control: dict[str, Value] = {"calculation": calculation, "tprnfor": False, "tstress": False, "verbosity": "high"}
-    system = {**start.keywords.get("system", {})}
-    if calculation == "bands" and parameters.smearing == "tetrahedra":
-        # A path has none.
-        system |= {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.01}
-    if parameters.nbnd is None:
-        system["nbnd"] = _more_bands(run)
-    run.write(run.atoms, replace(start, keywords={"control": control, "system": system}), stem=calculation)
-    error = run.run(lambda _: None, stem=calculation)
+    stem = calculation(parameters)
+    run.write(run.atoms, second_start(run.atoms, parameters, run.electrons), stem=stem)
+    error = run.run(lambda _: None, stem=stem)
     if error is not None:
         raise error
     return run
-
-
-def _more_bands(run: Execution) -> int:
-    """Return a number of bands that has empty ones: half as many again as are needed, four at least."""
-    needed = math.ceil(run.electrons / 2)
-    return needed + max(4, needed // 2)
 
 
 def _run_dos(parameters: EspressoDosParameters, context: RunContext) -> Array:
@@ -193,19 +223,14 @@ def _run_dos(parameters: EspressoDosParameters, context: RunContext) -> Array:
     where = program.find("dos.x")
     if where is None:
         raise EngineError(program.missing("dos.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
-    lines = [f"prefix = '{inputs.PREFIX}'", f"outdir = '{inputs.OUTDIR}'", f"fildos = '{_DOS_TABLE}'"]
-    lines += [f"DeltaE = {parameters.resolution!r}"]
-    if parameters.width is not None:
-        lines += ["bz_sum = 'smearing'", "ngauss = 0", f"degauss = {parameters.width / units.Ry!r}"]
-    text = "\n".join(["&dos", *(f"  {line}" for line in lines), "/", ""])
-    (context.workdir / _DOS_INPUT).write_text(text, encoding="utf-8")
-    command = program.Command.of(where, "-in", _DOS_INPUT, resources=context.resources)
+    (context.workdir / DOS_INPUT).write_text(dos_input(parameters), encoding="utf-8")
+    command = program.Command.of(where, "-in", DOS_INPUT, resources=context.resources)
     last = ""
     with program.Program(command, context, output="dos.out") as running:
         for line in running.lines():
             last = line or last
         code = running.wait()
-    table = context.workdir / _DOS_TABLE
+    table = context.workdir / DOS_TABLE
     if code or not table.exists():
         raise EngineError(f"dos.x ended with exit code {code}; it says: {last.strip()}", reason=Reason.ENGINE)
     return read_dos(table)

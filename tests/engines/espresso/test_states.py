@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +11,12 @@ import pytest
 from ase.build import bulk, molecule
 
 from nanoos_lab.core.errors import ParameterError, StructureError
+from nanoos_lab.engines.espresso import EspressoEngine, schema, states
 from tests.engines.espresso.running import SILICON, request_of, silicon
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.engines.espresso.running import Runner
 
 LDA: dict[str, Any] = {"pseudos": SILICON["pseudos"], "ecutwfc": 16, "kpts": (4, 4, 4)}
@@ -81,3 +86,22 @@ def test_what_has_no_bands_is_refused() -> None:
         request_of(silicon(), "bands", **LDA, path="LGY")
     with pytest.raises(ParameterError, match="dos_kspacing"):
         request_of(silicon(), "dos", **LDA, dos_kpts=(2, 2, 2), dos_kspacing=0.1)
+
+
+@pytest.mark.parametrize(("task", "more"), [("bands", {"points": 12}), ("dos", {"dos_kpts": (3, 3, 3), "width": 0.3})])
+def test_the_programs_alone_give_the_same_numbers(pw: Runner, tmp_path: Path, task: str, more: dict[str, Any]) -> None:
+    run = pw(silicon(), task, **SILICON, **more)
+    request, files = request_of(silicon(), task, **SILICON, **more)
+    recipe = EspressoEngine().recipe(request, files, {})
+    place = tmp_path / "again"
+    (place / "pseudo").mkdir(parents=True)
+    for name, text in recipe.texts.items():
+        (place / name).write_text(text)
+    for role, name in recipe.files.items():
+        shutil.copy(files[role], place / name)
+    subprocess.run(["sh", "-ec", recipe.command], cwd=place, check=True, timeout=60)
+    if task == "bands":
+        again = schema.read(place / "out" / "pwscf.save" / "data-file-schema.xml")
+        assert again["eigenvalues"] == pytest.approx(run["eigenvalues"], abs=1e-6)
+    else:
+        assert states.read_dos(place / states.DOS_TABLE)[:, 1] == pytest.approx(run["dos"][0], abs=1e-6)
