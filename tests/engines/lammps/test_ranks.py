@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 from ase.build import bulk, fcc100
 from ase.constraints import FixAtoms
@@ -16,8 +18,10 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import LammpsEngine, executable, library
 from nanoos_lab.engines.lammps.batch.output import DumpReader, Table
 from nanoos_lab.store.checkpoints import find
+from nanoos_lab.worker.strays import MARK
 from tests.engines.context import RecordingContext
 from tests.engines.lammps.outside import Options, submitted
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.frames import Checkpoint, Results
     from nanoos_lab.engines.base import StopReason
+    from nanoos_lab.lab.job import Job
     from nanoos_lab.lab.lab import Lab
     from tests.engines.lammps.outside import Outcome
 
@@ -72,17 +77,23 @@ def test_a_single_point_has_the_numbers_of_the_library(lammps: Lammps, structure
         {"ensemble": "nvt", "temperature_end": 700.0},
         {"ensemble": "npt", "pressure": 1.0, "barostat": "tri"},
         {"ensemble": "nvt", "thermostat": "langevin"},
+        {"minimize_first": True},
     ],
-    ids=["nve", "nvt ramp", "npt tri", "langevin"],
+    ids=["nve", "nvt ramp", "npt tri", "langevin", "relaxed first"],
 )
 def test_dynamics_take_the_path_of_the_library(lammps: Lammps, more: dict[str, object]) -> None:
     """Before the rounding of other sums has grown; random forces of Langevin's depend on the ranks."""
     structure = turned()
+    if "minimize_first" in more:
+        structure.rattle(0.2, seed=3)
     here, there = (
         lammps(structure, "md", options, **COPPER, steps=40, every=10, **more) for options in (Options(), TWO)
     )
     assert there.steps == here.steps == [0, 10, 20, 30, 40]
     assert there.columns == here.columns
+    if "minimize_first" in more:
+        assert "Minimization stats" in (there.workdir / "lammps.out").read_text()
+        assert not np.allclose(there.samples[0].frame.positions, structure.positions, atol=0.05)
     if "thermostat" in more:
         np.testing.assert_allclose(there.rows[0], here.rows[0], rtol=1e-8)
         np.testing.assert_allclose(there.series("temperature"), here.series("temperature"), rtol=0.2)
@@ -312,3 +323,23 @@ def test_in_a_lab_a_job_runs_with_two_ranks(lab: Lab) -> None:
     assert job.thermo.index.tolist() == [0, 20, 40, 60, 80, 100]
     assert len(job.trajectory) == 6
     assert job.attempts[-1].provenance["ranks"] == 2
+
+
+def ranks_of(job: Job) -> list[psutil.Process]:
+    """Return the processes of LAMMPS that belong to a job, by the mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "lmp" and job.id in process.environ().get(MARK, ""):
+                found.append(process)
+    return found
+
+
+def test_in_a_lab_a_cancel_ends_every_rank(lab: Lab) -> None:
+    job = lab.submit(turned(), engine="lammps", task="md", **COPPER, steps=10**9, every=20, resources={"ranks": 2})
+    until(lambda: len(job.thermo) > 2, what="rows", seconds=60)
+    assert len(ranks_of(job)) == 2
+    job.cancel()
+    job.wait(30)
+    assert job.status == "cancelled"
+    until(lambda: not ranks_of(job), what="the end of the ranks", seconds=5)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _OUTPUT = "lammps.out"
 #: What it says when it has come to its end.
 _END = "Total wall time"
+#: A column that all rows of the run itself have.
+_OURS = text.VIRIAL.split()[0]
 _POSITIONS, _VELOCITIES, _FORCES = ("xu", "yu", "zu"), ("vx", "vy", "vz"), ("fx", "fy", "fz")
 
 
@@ -97,7 +99,8 @@ class Run:
                     if line is not None:
                         self._hear(line)
                         row = table.feed(line)
-                        if row is not None:
+                        # Rows without it are of what comes before the run.
+                        if row is not None and _OURS in row:
                             self._take(row, follow)
                     self._show(frames, show)
                 code = started.wait()
