@@ -79,6 +79,31 @@ def test_a_cycle_that_does_not_converge_is_tried_again_in_another_way(lab: Lab) 
     assert (left.status, str(left.record.reason), len(left.attempts)) == ("failed", "convergence", 1)
 
 
+def test_a_run_that_met_its_limit_goes_on_by_a_retry(lab: Lab) -> None:
+    job = lab.submit(silicon(shift=0.1), engine="espresso", task="md", steps=5000, limits={"soft": 5}, **SILICON)
+    assert str(job.wait(60).record.reason) == "time_limit"
+    reached = int(job.thermo.index[-1])
+    assert reached >= 1
+    job.retry(limits={"soft": 5})
+    assert str(job.wait(60).record.reason) == "time_limit"
+    assert job.thermo.index.tolist() == list(range(len(job.thermo)))
+    assert len(job.trajectory) == len(job.thermo) > reached + 2
+    assert f"goes on from the checkpoint at step {reached}" in job.log
+    total = job.thermo["total_energy"]
+    assert total.max() - total.min() < 0.05 * job.thermo["kinetic_energy"].max()
+
+
+def test_a_paused_pwx_stands_still_and_goes_on(lab: Lab) -> None:
+    job = lab.submit(silicon(shift=0.1), engine="espresso", task="md", steps=5000, **SILICON)
+    until(lambda: _programs(job.id), what="pw.x runs", seconds=60)
+    job.pause()
+    until(lambda: {each.status() for each in _programs(job.id)} == {psutil.STATUS_STOPPED}, what="it stands still")
+    job.resume()
+    until(lambda: {each.status() for each in _programs(job.id)} & {"running", "sleeping"}, what="it goes on")
+    job.cancel()
+    assert job.wait(30).status == "cancelled"
+
+
 def test_what_cannot_run_is_refused_before_it_is_queued(lab: Lab) -> None:
     before = len(lab.jobs())
     with pytest.raises(InputError, match="that file is for Al, not Si"):
