@@ -144,7 +144,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     finally:
         attempt.tidy()
     provenance = _provenance(command, inputs, potentials, attempt.watch, given)
-    return replace(results, provenance=provenance, units=UNITS)
+    return replace(results, provenance=provenance, units=dict(UNITS))
 
 
 def _potentials(given: Given, order: Order, context: RunContext) -> list[Potential]:
