@@ -195,7 +195,9 @@ class CalculatorEngine(ABC, Generic[Own]):
         """Return what is known of a failure of the calculator, or the error as it is."""
         if not self.failures or error.__cause__ is None:
             return error
-        sign = Scanner(self.failures).scan(str(error.__cause__).splitlines())
+        # Its kind says more than its words where those are none.
+        words = f"{type(error.__cause__).__name__}: {error.__cause__}"
+        sign = Scanner(self.failures).scan(words.splitlines())
         return error if sign is None else sign.error(self.name, parameters)
 
 

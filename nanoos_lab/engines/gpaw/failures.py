@@ -8,7 +8,7 @@ from nanoos_lab.engines.signatures import Signature, ladder
 FAILURES = (
     Signature(
         name="scf",
-        pattern=r"Did not converge",
+        pattern=r"KohnShamConvergenceError",
         reason=Reason.CONVERGENCE,
         meaning="The electrons did not become self-consistent",
         remedy="Check the geometry and the charge; raise smearing or iterations, or lower mixing.",

@@ -40,7 +40,7 @@ def test_silicon(tmp_path):
     for length in np.linspace(5.35, 5.6, 5):
         atoms = bulk("Si", a=length)
         volumes.append(atoms.get_volume())
-        energies.append(run(tmp_path, atoms, **CHEAP).properties["energy"])
+        energies.append(run(tmp_path, atoms, ecut=400, kpoints=(6, 6, 6)).properties["energy"])
     volume, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
     assert (4 * volume) ** (1 / 3) == pytest.approx(5.47, abs=0.01)
     assert modulus / units.GPa == pytest.approx(89, abs=3)
@@ -63,7 +63,7 @@ def test_hydrogen_relaxes(tmp_path):
     atoms.center(vacuum=2.5)
     results = run(tmp_path, atoms, "relax", ecut=400, fmax=0.03, smearing=0)
     assert results.structure.atoms().get_distance(0, 1) == pytest.approx(0.75, abs=0.01)
-    assert (tmp_path / "gpaw-0.txt").read_text().count("Total") >= 1
+    assert (tmp_path / "gpaw-0.txt").read_text().count("Force computation time") > 1
 
 
 def test_electrons_that_do_not_become_self_consistent_are_mixed_less(tmp_path):
