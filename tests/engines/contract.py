@@ -6,6 +6,7 @@ A new engine is one more `Case` in `CASES`.
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import sys
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from ase.build import bulk, molecule
 
 from nanoos_lab.core.errors import EngineError
@@ -27,13 +29,16 @@ from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 from tests.engines.espresso.running import SILICON, silicon
+from tests.engines.vasp.conftest import REPLAY
+from tests.engines.vasp.running import atoms_of
+from tests.engines.vasp.synthetic import Run as Recording
+from tests.engines.vasp.synthetic import potcar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    import pytest
     from ase import Atoms
 
     from nanoos_lab.core.frames import Results, RunHead, Sample
@@ -71,6 +76,9 @@ class Case:
     forces: float = 1e-4
     #: How far positions may be from what velocities say, in Å/fs; None where there is only the step to go by.
     velocities: float | None = 1e-5
+    #: Stages a recording in a directory, for a task of a short, long or failing run, and returns the variables with
+    #: which a replay plays it. What is computed is not looked at, nor how it goes on: a recording follows no wishes.
+    stage: Callable[[Path, str, str], Mapping[str, str]] | None = None
 
     def parameters(self, task: str, **more: Any) -> dict[str, Any]:
         """Return the parameters of a short run."""
@@ -91,6 +99,29 @@ def _without_lammps(patch: pytest.MonkeyPatch) -> None:
 
 def _without_pwx(patch: pytest.MonkeyPatch) -> None:
     patch.setenv("NANOOS_PW_X", "/not/on/this/computer/pw.x")
+
+
+def _without_vasp(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("NANOOS_VASP_STD", "/not/on/this/computer")
+
+
+def _vasp(place: Path, task: str, kind: str) -> Mapping[str, str]:
+    """Have the replay of the tests stand in for VASP."""
+    program, potential = place / "vasp_std", place / "potentials" / "potpaw_PBE" / "Si" / "POTCAR"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -I {REPLAY}\n")
+    program.chmod(0o755)
+    potential.parent.mkdir(parents=True)
+    potential.write_text(potcar("Si"))
+    steps = 500 if kind == "long" else {"static": 1, "relax": 4, "md": 8}[task]
+    made = Recording(steps=steps, md=task == "md", accurate=task == "relax", last_force=0.005)
+    return {
+        "NANOOS_VASP_STD": str(program),
+        "VASP_PP_PATH": str(place / "potentials"),
+        "VASP_REPLAY": str(made.write(place / "recording")),
+        "VASP_REPLAY_SPEED": "1" if kind == "long" else "1000",
+        "VASP_REPLAY_EXIT": "1" if kind == "failing" else "0",
+        "VASP_REPLAY_DIARY": str(place / "diary.jsonl"),
+    }
 
 
 def _copper() -> Atoms:
@@ -174,9 +205,23 @@ CASES = (
         forces=5e-2,
         velocities=None,
     ),
+    Case(
+        engine="vasp",
+        atoms=lambda: atoms_of(Recording()),
+        tasks={"static": {}, "relax": {"fmax": 0.02, "every": 2}, "md": _MD},
+        long={"relax": {"fmax": 1e-6, "steps": 1000}, "md": {**_LONG_MD, "steps": 1000}},
+        bad=("static", {"encut": -1}, "encut"),
+        failing=("static", {}),
+        hide=_without_vasp,
+        stage=_vasp,
+    ),
 )
 #: Those that are there: in CI all of them.
-FOUND = {case.engine: case for case in CASES if os.environ.get("NANOOS_CI") or registry.found(case.engine).found}
+FOUND = {
+    case.engine: case
+    for case in CASES
+    if case.stage or os.environ.get("NANOOS_CI") or registry.found(case.engine).found
+}
 
 
 @dataclass(frozen=True)
@@ -223,6 +268,10 @@ class Options:
     resume: bool = False
     #: Ask for that stop once so many samples have come, instead.
     samples: int | None = None
+    #: What a recording is to show: a "short", "long" or "failing" run.
+    kind: str = "short"
+    #: Variables of the environment.
+    variables: Mapping[str, str] = field(default_factory=dict)
     #: What the process does not have: Python modules, and variables with programs.
     without: tuple[str, ...] = ()
 
@@ -254,9 +303,17 @@ def run(
 ) -> Run:
     """Run a task in a process of its own."""
     directory.mkdir(exist_ok=True)
-    request, files = submitted(case.engine, task, atoms or case.atoms(), parameters)
+    options = options or Options()
+    with pytest.MonkeyPatch.context() as patch:
+        if case.stage is not None:
+            staged = directory.with_name(f"{directory.name} staged")
+            staged.mkdir()
+            options = replace(options, variables=case.stage(staged, task, options.kind))
+        for name, value in options.variables.items():
+            patch.setenv(name, value)
+        request, files = submitted(case.engine, task, atoms or case.atoms(), parameters)
     ours, theirs = _FORKS.Pipe()
-    arguments = (theirs, request.to_json(), request.structure, files, directory, options or Options())
+    arguments = (theirs, request.to_json(), request.structure, files, directory, options)
     process = _FORKS.Process(target=_run, args=arguments)
     process.start()
     theirs.close()
@@ -299,6 +356,7 @@ def _followed(request: JobRequest, files: Mapping[str, Path], place: Path, optio
     if options.stop is not None and options.samples is None:
         threading.Thread(target=_stop, args=(context, options.after, asked), daemon=True).start()
     told: dict[str, Any] = {"results": None}
+    os.environ.update(options.variables)
     for name in options.without:
         if name.isupper():
             os.environ[name] = "/not/on/this/computer"
@@ -306,7 +364,13 @@ def _followed(request: JobRequest, files: Mapping[str, Path], place: Path, optio
             sys.modules[name] = None  # type: ignore[assignment]
     try:
         results = registry.calculation(request.engine, request.task).run(request, context)
-        told = {"results": replace(results, provenance=dict(results.provenance))}
+        # As through the pipe of a worker.
+        plain = json.loads(json.dumps(dict(results.provenance)))
+        told = {
+            "results": replace(
+                results, properties=dict(results.properties), units=dict(results.units), provenance=plain
+            )
+        }
     except EngineError as error:
         told["error"] = (error.message, error.reason, error.remedy)
     took = time.monotonic() - asked[0] if asked else 0.0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Short = Callable[[Case, str], Run]
 
 CASES = [pytest.param(case, id=name) for name, case in FOUND.items()]
+REAL = [param for param in CASES if param.values[0].stage is None]
 RUNS = [pytest.param(case, task, id=f"{name} {task}") for name, case in FOUND.items() for task in case.tasks]
 MOVING = [
     pytest.param(case, task, id=f"{name} {task}")
@@ -33,14 +34,18 @@ MOVING = [
     if task != "static"
 ]
 LONG = [pytest.param(case, task, id=f"{name} {task}") for name, case in FOUND.items() for task in case.long]
-GOING_ON = [param for param in LONG if param.values[1] in registry.get(param.values[0].engine).resumable]
+GOING_ON = [
+    param
+    for param in LONG
+    if param.values[0].stage is None and param.values[1] in registry.get(param.values[0].engine).resumable
+]
 HIDDEN = [pytest.param(case, id=name) for name, case in FOUND.items() if case.hide is not None]
 
 
 # -- what it says of itself -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", REAL)
 def test_it_says_what_it_is_and_can(case: Case) -> None:
     engine, info = registry.get(case.engine), registry.probe(case.engine)
     assert info.found
@@ -160,7 +165,7 @@ def test_frames_come_at_step_0_and_at_every_multiple(case: Case, task: str, shor
     np.testing.assert_allclose(done.samples[0].frame.positions, case.atoms().positions, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", REAL)
 def test_forces_are_the_slope_of_the_energy_and_pressure_is_that_of_the_stress(
     case: Case, short: Short, tmp_path: Path
 ) -> None:
@@ -183,7 +188,7 @@ def test_forces_are_the_slope_of_the_energy_and_pressure_is_that_of_the_stress(
         assert here.series("pressure")[-1] == pytest.approx(pressure, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("case", [param for param in CASES if param.values[0].velocities is not None])
+@pytest.mark.parametrize("case", [param for param in REAL if param.values[0].velocities is not None])
 def test_velocities_are_those_of_the_frames_in_angstrom_per_femtosecond(case: Case, tmp_path: Path) -> None:
     done = run(case, "md", tmp_path / "run", case.parameters("md", steps=2, every=1, timestep=0.01))
     before, here, after = (sample.frame for sample in done.samples)
@@ -198,7 +203,7 @@ def test_velocities_are_those_of_the_frames_in_angstrom_per_femtosecond(case: Ca
 @pytest.mark.parametrize(("case", "task"), LONG)
 def test_a_cancel_ends_it_within_two_seconds_and_keeps_what_there_is(case: Case, task: str, tmp_path: Path) -> None:
     parameters = {**case.common, **case.long[task]}
-    done = run(case, task, tmp_path / "run", parameters, options=Options(stop="cancel"))
+    done = run(case, task, tmp_path / "run", parameters, options=Options(stop="cancel", kind="long"))
     assert done.error is None
     assert done.results.stopped
     assert done.took < 2.0
@@ -219,7 +224,7 @@ def test_a_soft_stop_leaves_a_checkpoint_from_which_it_goes_on(case: Case, task:
     assert steps == list(range(0, steps[-1] + 1, parameters.get("every", 1)))
 
 
-@pytest.mark.parametrize("case", [param for param in CASES if "md" in registry.get(param.values[0].engine).resumable])
+@pytest.mark.parametrize("case", [param for param in REAL if "md" in registry.get(param.values[0].engine).resumable])
 def test_a_run_that_went_on_ends_where_one_does_that_was_not_stopped(case: Case, short: Short, tmp_path: Path) -> None:
     straight, again = short(case, "md"), partial(run, case, "md", tmp_path / "run", case.parameters("md"))
     first = again(options=Options(stop="pause", samples=2))
@@ -234,7 +239,7 @@ def test_a_run_that_went_on_ends_where_one_does_that_was_not_stopped(case: Case,
 @pytest.mark.parametrize("case", CASES)
 def test_a_failing_run_says_why_and_what_to_do(case: Case, tmp_path: Path) -> None:
     task, parameters = case.failing
-    done = run(case, task, tmp_path / "run", {**case.common, **parameters})
+    done = run(case, task, tmp_path / "run", {**case.common, **parameters}, options=Options(kind="failing"))
     assert done.results is None
     message, reason, remedy = done.error
     assert message
