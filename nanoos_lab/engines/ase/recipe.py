@@ -87,7 +87,7 @@ def recipe(given: TaskParameters, path: str) -> Recipe:
     return Recipe(command=f'"${{PYTHON:-python3}}" {SCRIPT}', texts={SCRIPT: start + lines + _END}, notes=_NOTES)
 
 
-def _task(given: CalculatorParameters) -> tuple[str, list[str]]:
+def _task(given: TaskParameters) -> tuple[str, list[str]]:
     match given:
         case SinglePointParameters():
             return "", []

