@@ -110,11 +110,6 @@ class Reader:
                 return read(self, found)
         return None
 
-    @property
-    def unfinished(self) -> Cycle | None:
-        """A cycle whose energy is known, but not all that follows it."""
-        return self._cycle
-
     # -- what single lines mean ----------------------------------------------------------------------------------------
 
     def _program(self, found: re.Match[str]) -> None:
