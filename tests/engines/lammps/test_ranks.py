@@ -315,6 +315,41 @@ def test_a_dump_is_read_while_it_is_written(tmp_path: Path) -> None:
     reader.close()
 
 
+@pytest.mark.parametrize("piece", [1, 7, 40, 90])
+def test_a_dump_that_grows_while_a_frame_is_read_is_read_right(tmp_path: Path, piece: int) -> None:
+    path = tmp_path / "frames.dump"
+    frame = (
+        "ITEM: TIMESTEP\n{}\nITEM: NUMBER OF ATOMS\n2\nITEM: BOX BOUNDS pp pp pp\n0 1\n0 1\n0 1\nITEM: ATOMS id xu\n"
+    )
+    rest = "".join(frame.format(step) + f"1 {step}.5\n2 3.25\n" for step in range(0, 50, 5))
+    path.write_text("")
+    reader = DumpReader(path)
+    assert reader.read(0) is None
+    file = reader._file
+
+    class Growing:
+        """The file, to which LAMMPS has written some more whenever a line is read from it."""
+
+        def readline(self) -> str:
+            nonlocal rest
+            with path.open("a") as more:
+                more.write(rest[:piece])
+            rest = rest[piece:]
+            return file.readline()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(file, name)
+
+    reader._file = Growing()
+    found: list[float] = []
+    while len(found) < 10:
+        one = reader.read(5 * len(found))
+        if one is not None:
+            found.append(one.columns["xu"][0])
+    assert found == [step + 0.5 for step in range(0, 50, 5)]
+    reader.close()
+
+
 def test_in_a_lab_a_job_runs_with_two_ranks(lab: Lab) -> None:
     job = lab.submit(turned(), engine="lammps", task="md", **COPPER, steps=100, every=20, resources={"ranks": 2}).wait(
         120

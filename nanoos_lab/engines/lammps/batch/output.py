@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,17 +94,28 @@ class DumpReader:
 
 def _read(file: IO[str]) -> Dump | None:
     """Read the next frame; None if it is not complete."""
-    head = [file.readline() for _ in range(9)]
-    if not head[-1].endswith("\n"):
+    head = _lines(file, 9)
+    if head is None:
         return None
     step, atoms = int(head[1]), int(head[3])
     names = head[8].split()[2:]
-    lines = list(islice(iter(file.readline, ""), atoms))
-    if len(lines) < atoms or not lines[-1].endswith("\n"):
+    lines = _lines(file, atoms)
+    if lines is None:
         return None
     rows = np.fromstring("".join(lines), sep=" ").reshape(atoms, len(names))
     cell, origin = _box(head[5:8])
     return Dump(step=step, cell=cell, origin=origin, columns=dict(zip(names, rows.T, strict=True)))
+
+
+def _lines(file: IO[str], count: int) -> list[str] | None:
+    """Read so many lines; None as soon as one is not complete: the file may grow before the next is read."""
+    lines = []
+    for _ in range(count):
+        line = file.readline()
+        if not line.endswith("\n"):
+            return None
+        lines.append(line)
+    return lines
 
 
 def _box(lines: list[str]) -> tuple[Array, Array]:
