@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +17,7 @@ import numpy as np
 from nanoos_lab.store.checkpoints import writing
 from nanoos_lab.worker import pipe
 from nanoos_lab.worker.clocks import now
+from nanoos_lab.worker.processes import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -98,7 +99,7 @@ class PipeContext:
                 if lease < inf and not self._pipe.poll(max(0.0, lease - now())):
                     # The work-horse may stand still while another worker takes the job: no two engines at a time.
                     # The nursery ends this, or has it go on with a new lease, which is in the pipe then.
-                    os.killpg(0, signal.SIGSTOP)
+                    _stand_still()
                 order = pipe.receive(self._pipe)
             except (EOFError, OSError):
                 return
@@ -175,3 +176,11 @@ class PipeContext:
             if frame.velocities is not None and kind == "sample":
                 arrays["velocities"] = np.asarray(frame.velocities, dtype="<f8")
         pipe.send(self._pipe, kind, fields, arrays)
+
+
+def _stand_still() -> None:
+    """Stop this process and all that it has started, which may be in groups of their own."""
+    for pid in descendants(os.getpid()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    os.killpg(0, signal.SIGSTOP)

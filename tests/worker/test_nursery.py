@@ -203,6 +203,25 @@ class TestLeases:
         engine.lease(now() + 60)
         until(lambda: psutil.Process(engine.pid).status() != psutil.STATUS_STOPPED)
 
+    def test_what_an_engine_has_started_stands_still_with_it(self, nursery_of: Callable[..., Nursery]) -> None:
+        """In a session of its own it is in no group of the engine's."""
+
+        def serve(connection: Connection) -> None:
+            with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as one:
+                connection.send_bytes(str(one.pid).encode())
+
+        engine = started(nursery_of(serve))
+        program = psutil.Process(int(engine.pipe.recv_bytes()))
+        engine.lease(now() - 10)
+        until(lambda: program.status() == psutil.STATUS_STOPPED)
+        engine.lease(now() + 60)
+        until(lambda: program.status() != psutil.STATUS_STOPPED)
+        engine.pause()
+        until(lambda: program.status() == psutil.STATUS_STOPPED)
+        engine.kill()
+        engine.join()
+        assert not program.is_running() or program.status() == psutil.STATUS_ZOMBIE
+
     def test_a_renewed_lease_does_not_end_a_pause(self, nursery_of: Callable[..., Nursery]) -> None:
         nursery = nursery_of(hang)
         engine = started(nursery)
