@@ -92,6 +92,24 @@ def test_a_relaxation_is_reproduced_too(lab: Lab, tmp_path: Path) -> None:
     assert last["Volume"] == pytest.approx(job.structure.get_volume(), rel=1e-9)
 
 
+def test_a_script_of_the_users_own_is_reproduced_in_its_units_and_with_its_charges(lab: Lab, tmp_path: Path) -> None:
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * (2, 2, 2)
+    salt.set_initial_charges([1.0 if symbol == "Na" else -1.0 for symbol in salt.symbols])
+    script = (
+        "units real\natom_style charge\nread_data structure.data\npair_style born/coul/long 5.5\n"
+        "kspace_style ewald 1e-5\npair_coeff * * 6.08 0.317 2.755 -24.18 -11.51\n"
+        "velocity all create 300 7\nfix 1 all nve\nthermo 10\nrun 20\n"
+    )
+    job = lab.submit(salt, engine="lammps", task="script", script=script)
+    job.result(120)
+    place = job.reproduce(tmp_path / "again")
+    without_us(place)
+    log = tables((place / "log.lammps").read_text())
+    assert log.index.tolist() == job.thermo.index.tolist()
+    for name in ("Temp", "E_pair", "TotEng", "Press"):
+        np.testing.assert_allclose(log[name], job.thermo[name], rtol=1e-7, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("task", "parameters"),
     [

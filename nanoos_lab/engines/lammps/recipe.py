@@ -14,6 +14,7 @@ from nanoos_lab.engines.lammps.parameters import (
     LammpsScriptParameters,
     PotentialParameters,
 )
+from nanoos_lab.engines.lammps.script.task import system_of
 from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def recipe(
     if isinstance(parameters, LammpsScriptParameters):
         texts = {INPUT: parameters.script}
         names = {role: ref.name for role, ref in request.files.items()}
-        if request.structure is not None:
-            texts[inputs.DATA_FILE] = inputs.data_file(System.of(request.structure.atoms()), masses=True)
+        system = system_of(request, parameters)
+        if system is not None:
+            texts[inputs.DATA_FILE] = inputs.data_file(system, masses=True)
     else:
         texts = _texts(request, parameters, files, names, provenance)
     return Recipe(command=_command(provenance), texts=texts, files=names, notes=_NOTES)
