@@ -114,6 +114,7 @@ class Lab:
         corrections
             Whether the engine may try again with other parameters after a failure that it knows a way around, such as
             a smaller mixing after an SCF cycle that did not converge: five times at most, each noted in `job.attempts`.
+            Without, the results of an equal job will not do either: they may be corrected ones.
         **parameters
             The task's own, such as ``steps``, ``timestep`` (fs), ``temperature`` (K), ``potential``; and
             ``calculator`` for engine "ase".

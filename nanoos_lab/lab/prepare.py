@@ -209,7 +209,8 @@ class _Batch:
             "after": self._dependencies(draft, after, after_failure),
             "structure_from": self._places[draft.structure] if isinstance(draft.structure, Draft) else None,
             "not_before": _moment(not_before),
-            "cache": cache and checked.deterministic,
+            # The results of an equal job may be those of a corrected one.
+            "cache": cache and checked.deterministic and corrections,
             "corrections": CORRECTIONS if corrections else 0,
         }
 

@@ -41,6 +41,13 @@ def test_an_equal_job_is_answered_at_once_with_all_that_the_first_has(lab: Lab) 
     assert lab.jobs(name="again", results=["energy"])["energy"].tolist() == [first.results["energy"]]
 
 
+def test_one_that_must_not_be_corrected_runs_itself(lab: Lab) -> None:
+    """The equal one may have been."""
+    emt(lab, seed=12).wait(60)
+    assert emt(lab, seed=12).cached_from is not None
+    assert emt(lab, seed=12, corrections=False).wait(60).cached_from is None
+
+
 def test_its_files_are_those_of_the_one_that_ran(lab: Lab) -> None:
     lammps = {"engine": "lammps", "task": "static", "potential": "Cu_u3.eam"}
     first, again = (lab.submit(COPPER, **lammps).wait(60) for _ in range(2))
