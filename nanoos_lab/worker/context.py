@@ -20,7 +20,7 @@ from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.processes import descendants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -99,7 +99,7 @@ class PipeContext:
                 if lease < inf and not self._pipe.poll(max(0.0, lease - now())):
                     # The work-horse may stand still while another worker takes the job: no two engines at a time.
                     # The nursery ends this, or has it go on with a new lease, which is in the pipe then.
-                    _stand_still()
+                    self._stand_still()
                 order = pipe.receive(self._pipe)
             except (EOFError, OSError):
                 return
@@ -114,6 +114,15 @@ class PipeContext:
                     interrupt = self._interrupt
                 if interrupt is not None:
                     interrupt()
+
+    def _stand_still(self) -> None:
+        """Stop this process and all that it has started, which may be in groups of their own, until it is continued."""
+        others = descendants(os.getpid())
+        _signal(others, signal.SIGSTOP)
+        # That took a moment, in which the lease may have been renewed.
+        if not self._pipe.poll():
+            os.killpg(0, signal.SIGSTOP)
+        _signal(others, signal.SIGCONT)
 
     def on_stop(self, interrupt: Callable[[], None]) -> None:
         """Name the function that ends a long native call early."""
@@ -178,9 +187,7 @@ class PipeContext:
         pipe.send(self._pipe, kind, fields, arrays)
 
 
-def _stand_still() -> None:
-    """Stop this process and all that it has started, which may be in groups of their own."""
-    for pid in descendants(os.getpid()):
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    os.killpg(0, signal.SIGSTOP)
+            os.kill(pid, number)

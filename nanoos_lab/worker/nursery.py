@@ -330,6 +330,10 @@ class _Tender:
             run.held = None
             if not run.paused:
                 self._signal(pid, signal.SIGCONT)
+        elif run.held is None and not run.paused:
+            # It may have stopped itself, by its own clock, just before the lease was renewed.
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGCONT)
 
     def _pass_on(self, pid: int, number: int) -> None:
         run = self._running.get(pid)
