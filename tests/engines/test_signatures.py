@@ -27,7 +27,7 @@ TABLE = (
 def test_the_most_telling_sign_is_the_first_of_the_table() -> None:
     scanner = Scanner(TABLE)
     assert scanner.feed("all is well") is None
-    assert scanner.scan(["  atoms 1 and   2 overlap!", "convergence NOT achieved after 3", "NOT achieved again"])
+    assert scanner.scan(["  atoms 1 and 2 overlap!", "convergence NOT achieved after 3", "NOT achieved again"])
     assert scanner.worst is not None
     assert (scanner.worst.signature.name, scanner.worst.line) == ("unconverged", "convergence NOT achieved after 3")
     assert "overlap" in scanner
