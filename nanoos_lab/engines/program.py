@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks at the context while a program says nothing.
 TICK = 0.1
 #: Seconds that a program has to stop by itself: after a cancel, and where it is to write a checkpoint first.
-GRACE, LONG_GRACE = 1.0, 240.0
+GRACE, LONG_GRACE = 0.5, 240.0
 #: Seconds between SIGTERM and SIGKILL.
 _TERM = 1.0
 #: Longest line that is kept together, in bytes.
