@@ -1,4 +1,4 @@
-"""Finding the processes of a job."""
+"""Finding the processes of a job, and ending them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 def horse_of(job: Job) -> psutil.Process:
     """Return the work-horse of a job's newest attempt."""
     return psutil.Process(job.lab.services.store.attempts(job.id)[-1].pid)
+
+
+def kill(*processes: psutil.Process) -> None:
+    """Kill at once, whatever is still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def kill_tree(root: psutil.Process) -> None:
+    """Kill a process and all that it has started; it stands still meanwhile, so that it starts nothing more."""
+    with suppress(psutil.NoSuchProcess):
+        root.suspend()
+        kill(root, *root.children(recursive=True))
 
 
 def engine_of(job: Job) -> psutil.Process:

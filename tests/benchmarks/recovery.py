@@ -10,7 +10,7 @@ import psutil
 from tests.benchmarks.clock import until
 from tests.benchmarks.figures import Figure, quantile
 from tests.benchmarks.place import OURS, copper, place
-from tests.processes import engine_of, horse_of
+from tests.processes import engine_of, horse_of, kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,5 @@ def _cancelled(job: Job) -> float:
 
 def _kill_all(worker: int) -> float:
     begin = time.perf_counter()
-    process = psutil.Process(worker)
-    for one in [*process.children(recursive=True), process]:
-        one.kill()
+    kill_tree(psutil.Process(worker))
     return begin

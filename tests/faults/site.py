@@ -19,6 +19,7 @@ import psutil
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
 from tests.fixtures.redis import answers
+from tests.processes import kill_tree
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -112,9 +113,7 @@ class Site:
     def close(self) -> list[psutil.Process]:
         """End everything; return what has outlived it."""
         for worker in self.workers:
-            for one in [*worker.children(recursive=True), worker]:
-                with suppress(psutil.NoSuchProcess):
-                    one.kill()
+            kill_tree(worker)
         for one in self._workers:
             one.wait(30)
         self.lab.close()
@@ -160,13 +159,6 @@ def _doubled(engines: dict[tuple[str, int], psutil.Process]) -> Iterator[tuple[s
     for job_id, numbers in attempts.items():
         if len(numbers) > 1:
             yield job_id, tuple(sorted(numbers))
-
-
-def kill(*processes: psutil.Process) -> None:
-    """Kill at once, whatever is still there."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
 
 
 def stand_still(processes: list[psutil.Process], seconds: float) -> None:

@@ -21,8 +21,9 @@ from ase.build import bulk
 from nanoos_lab.core.errors import ServiceError
 from nanoos_lab.core.status import Status
 from nanoos_lab.store.records import delivery
-from tests.faults.site import LEASE, Guard, Redis, Site, kill, stand_still
+from tests.faults.site import LEASE, Guard, Redis, Site, stand_still
 from tests.fixtures.programs import program
+from tests.processes import kill, kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,8 +131,7 @@ class Storm:
         kill(self._worker())
 
     def _kill_tree(self) -> None:
-        worker = self._worker()
-        kill(worker, *worker.children(recursive=True))
+        kill_tree(self._worker())
 
     def _stop_horse(self) -> None:
         stand_still([self._horse()], 1.6 * LEASE)

@@ -15,6 +15,7 @@ from ase.build import bulk
 
 from tests.faults.site import OURS, QUEUES, RQ, Guard, Redis, Site
 from tests.fixtures.programs import program
+from tests.processes import kill_tree
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -105,9 +106,7 @@ def test_two_engines_never_run_side_by_side(tmp_path: Path, postgres: PostgresSe
         assert guard.seen == []
         assert guard.looks > 20
     finally:
-        for one in [*psutil.Process(worker.pid).children(recursive=True), psutil.Process(worker.pid)]:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
+        kill_tree(psutil.Process(worker.pid))
         worker.wait(30)
         assert site.close() == []
 

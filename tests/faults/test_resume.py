@@ -12,7 +12,7 @@ from ase.build import bulk
 from nanoos_lab.lab import local
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
-from tests.processes import horse_of
+from tests.processes import horse_of, kill_tree
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(lab: Lab, engine: str) -> None
     for _ in range(2):
         until(lambda beyond=beyond: job.status == "running" and kept_checkpoint(job, beyond), seconds=120)
         beyond = job.record.step
-        horse = horse_of(job)
-        for process in [*horse.children(recursive=True), horse]:
-            process.kill()
+        kill_tree(horse_of(job))
         until(lambda: job.status != "running" or job.record.attempt > 1, seconds=60)
     assert job.wait(170).status == "succeeded"
 

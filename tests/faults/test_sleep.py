@@ -21,7 +21,7 @@ from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker import pool
 from nanoos_lab.worker.settings import Settings
 from nanoos_lab.worker.strays import MARK, end_strays
-from tests.processes import engine_of
+from tests.processes import engine_of, horse_of, kill_tree
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -161,9 +161,7 @@ def test_a_job_that_costs_three_workers_is_given_up(lab: Lab) -> None:
     for number in (1, 2, 3):
         until(lambda number=number: poison.record.attempt == number and poison.status == "running", seconds=60)
         until(lambda: len(poison.attempts) == poison.record.attempt)
-        horse = psutil.Process(poison.attempts[-1].pid)
-        for process in [*horse.children(recursive=True), horse]:
-            process.kill()
+        kill_tree(horse_of(poison))
     until(lambda: poison.status == "failed", seconds=60)
     assert poison.record.reason is Reason.LOST
     assert "3 times" in poison.record.failure.message

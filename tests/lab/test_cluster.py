@@ -19,6 +19,7 @@ from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.store.records import delivery
 from nanoos_lab.worker.settings import Settings
+from tests.processes import kill_tree
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def worker(request: pytest.FixtureRequest, settings: Settings, redis_url: str) -
     environment = os.environ | settings.environment() | {"RQ_REDIS_URL": redis_url} | CLASSES[request.param]
     process = subprocess.Popen([RQ, "worker", *QUEUES], env=environment)
     yield process
-    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-        one.kill()
+    kill_tree(psutil.Process(process.pid))
     process.wait(30)
 
 

@@ -18,7 +18,7 @@ from nanoos_lab.lab import local
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker import pool
 from nanoos_lab.worker.settings import Settings
-from tests.processes import engine_of
+from tests.processes import engine_of, kill
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def test_a_job_whose_worker_and_horse_are_killed_is_run_again(settings: Settings
     with Lab(settings) as lab:
         job = dummy(lab, duration=6.0)
         until(lambda: job.status == "running")
-        for worker in psutil.Process(pool.running(settings)).children(recursive=True):
-            worker.kill()
+        kill(*psutil.Process(pool.running(settings)).children(recursive=True))
 
         job.wait(90)
 
