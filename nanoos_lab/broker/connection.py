@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis import ConnectionPool, Redis, exceptions
 from redis.backoff import NoBackoff
@@ -14,6 +14,8 @@ from nanoos_lab.core.errors import BrokerError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    Command = tuple[str | bytes | int, ...]
 
 #: Seconds to wait for a connection; two addresses of one host still fit into three seconds.
 CONNECT_TIMEOUT = 1.4
@@ -70,6 +72,60 @@ def sibling(connection: Redis, *, timeout: float) -> Redis:
     }
     connection_class = connection.connection_pool.connection_class
     return Redis(connection_pool=ConnectionPool(connection_class=connection_class, **kwargs))
+
+
+class Line:
+    """One connection, kept for commands that are many and whose answers tell nothing.
+
+    A client looks for a connection, and makes an object, at each of its pipelines; in a process that does little else,
+    that takes longer than the commands.
+
+    Parameters
+    ----------
+    client
+        Whose connection it borrows from the first command on.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._pool = client.connection_pool
+        self._connection: Any = None
+
+    def send(self, *commands: Command) -> None:
+        """Send commands in one go.
+
+        Raises
+        ------
+        redis.exceptions.RedisError
+            If the server is away, or refuses one.
+        """
+        if self._connection is None:
+            self._connection = self._pool.get_connection()
+        line = self._connection
+        try:
+            if _is_dead(line):
+                line.disconnect()
+            line.send_packed_command(line.pack_commands(commands))
+            for _ in commands:
+                line.read_response()
+        except exceptions.RedisError:
+            # With whatever was not read. The next command gets one that is connected, or waits for one only once.
+            line.disconnect()
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        line, self._connection = self._connection, None
+        if line is not None:
+            self._pool.release(line)
+
+
+def _is_dead(line: Any) -> bool:
+    """Whether the server has hung up: nobody has asked for anything, so there should be nothing to read."""
+    try:
+        return bool(line.can_read(timeout=0))
+    except exceptions.ConnectionError:
+        return True
 
 
 @contextmanager

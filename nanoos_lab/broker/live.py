@@ -11,19 +11,21 @@ import json
 import logging
 import secrets
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
 
-from nanoos_lab.broker.connection import broker_errors, sibling
+from nanoos_lab.broker.connection import Line, broker_errors, sibling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis import Redis
-    from redis.client import Pipeline, PubSub
+    from redis.client import PubSub
+
+    from nanoos_lab.broker.connection import Command
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +151,7 @@ class LiveWriter:
 
     def __init__(self, connection: Redis, job_id: str, attempt: int) -> None:
         self._redis = connection
+        self._line = Line(connection)
         self._id = job_id
         self._attempt = attempt
         self._report_trouble = _Trouble()
@@ -159,19 +162,16 @@ class LiveWriter:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Append an event: its "kind", and plain values."""
-        with self._reporting() as pipeline:
-            if pipeline is not None:
-                self._add(pipeline, events_key(self._id), event, maxlen=EVENTS_KEPT, approximate=True)
+        self._send(*self._event(event))
 
     def frame(self, packed: bytes, step: int, event: Mapping[str, Any] | None = None) -> None:
         """Replace the newest frame, which those who look fetch when they are ready for it; append an event with it."""
-        with self._reporting() as pipeline:
-            if pipeline is not None:
-                note = {"kind": "frame", "step": step}
-                pipeline.set(frame_key(self._id), packed, ex=FRAME_TTL)
-                self._add(pipeline, frames_key(self._id), note, maxlen=1, approximate=False)
-                if event is not None:
-                    self._add(pipeline, events_key(self._id), event, maxlen=EVENTS_KEPT, approximate=True)
+        note = {"kind": "frame", "step": step}
+        self._send(
+            ("SET", frame_key(self._id), packed, "EX", FRAME_TTL),
+            *self._added(frames_key(self._id), note, "=", 1),
+            *(() if event is None else self._event(event)),
+        )
 
     def orders(self) -> list[dict[str, Any]]:
         """Return the orders that have come since the last call, without waiting."""
@@ -196,31 +196,33 @@ class LiveWriter:
         return int(_connection(orders)._sock.fileno()) if orders is not None else None
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Listen no longer, and write no more."""
+        self._line.close()
         if self._orders is not None:
             self._orders.close()
 
-    @contextmanager
-    def _reporting(self) -> Iterator[Pipeline | None]:
-        """Give a pipeline and execute it; None while the server is away."""
+    def _send(self, *commands: Command) -> None:
+        """Send commands, unless the server was away a moment ago."""
         if self._report_trouble.pausing:
-            yield None
             return
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                yield pipeline
-                pipeline.execute()
+            self._line.send(*commands)
         except exceptions.RedisError as error:
             self._report_trouble.begin(error)
         else:
             self._report_trouble.end()
 
-    def _add(self, pipeline: Pipeline, key: str, event: Mapping[str, Any], **cap: Any) -> None:
+    def _event(self, event: Mapping[str, Any]) -> list[Command]:
+        return self._added(events_key(self._id), event, "~", EVENTS_KEPT)
+
+    def _added(self, key: str, event: Mapping[str, Any], exactly: str, most: int) -> list[Command]:
+        """Return the commands that append to a stream, and keep so many entries of it, exactly (=) or about (~)."""
         full = {"at": time.time(), "attempt": self._attempt, **event}
-        pipeline.xadd(key, {"event": json.dumps(full, default=str)}, **cap)
+        commands: list[Command] = [("XADD", key, "MAXLEN", exactly, most, "*", "event", json.dumps(full, default=str))]
         if time.monotonic() > self._renew_at.get(key, 0.0):
-            pipeline.expire(key, EVENTS_TTL)
+            commands.append(("EXPIRE", key, EVENTS_TTL))
             self._renew_at[key] = time.monotonic() + _RENEWED
+        return commands
 
     def _listen(self) -> PubSub | None:
         """Return the subscription to the orders, made if need be; None while the server is away."""

@@ -23,6 +23,9 @@ class Stepper(Protocol):
     def sample(self, step: int) -> Sample:
         """Return thermo row and frame at the current step, which is `step` of the task."""
 
+    def glance(self, step: int) -> Sample:
+        """Return the same for those who watch, who need no velocities."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
@@ -126,5 +129,5 @@ def _even_part(left: int, wanted: int) -> int:
 
 def _show(run: Stepper, step: int, cadence: Cadence, context: RunContext) -> None:
     cpu = time.process_time()
-    context.live(run.sample(step))
+    context.live(run.glance(step))
     cadence.showed(time.process_time() - cpu + context.live_cost)

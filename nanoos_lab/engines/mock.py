@@ -250,6 +250,10 @@ class _Play:
             self._step = target
         return self._step - first
 
+    def glance(self, step: int) -> Sample:
+        """Return what is known of a step."""
+        return self.sample(step)
+
     def save(self, directory: Path) -> None:
         """Write the step, of which all else follows."""
         (directory / STATE).write_text(json.dumps({"step": self._step}), encoding="utf-8")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import ResponseError
 from rq import Queue, Worker
 from rq.job import Job
 
-from nanoos_lab.broker.connection import connect
+from nanoos_lab.broker.connection import Line, connect
 from nanoos_lab.broker.live import EVENTS_KEPT, LiveReader, LiveWriter, events_key, look, order, writing
 from nanoos_lab.broker.queue import JobQueue, PriorityQueue
 from nanoos_lab.core.errors import BrokerError
@@ -227,6 +228,25 @@ class TestLive:
             writer.event({"kind": "progress", "step": step})
         assert EVENTS_KEPT <= broker.xlen(events_key(JOB)) <= EVENTS_KEPT + 200
         assert broker.ttl(events_key(JOB)) > 0
+
+    def test_a_run_that_was_hung_up_on_loses_no_event(
+        self, broker: Redis, writer: LiveWriter, reader: LiveReader
+    ) -> None:
+        writer.event({"kind": "progress", "step": 1})
+        broker.client_kill_filter(_type="normal", skipme=True)
+        writer.event({"kind": "progress", "step": 2})
+        assert [found.event["step"] for found in reader.history(JOB)] == [1, 2]
+
+    def test_a_refused_command_leaves_no_answer_behind(self, broker: Redis) -> None:
+        broker.set("text", "no stream")
+        line = Line(broker)
+        with pytest.raises(ResponseError):
+            line.send(("XADD", "text", "*", "event", "1"), ("SET", "other", "1"))
+        with pytest.raises(ResponseError):
+            line.send(("XADD", "text", "*", "event", "2"))
+        line.send(("SET", "other", "3"))
+        line.close()
+        assert broker.get("other") == b"3"
 
     def test_only_the_newest_frame_is_kept_and_noted(self, writer: LiveWriter, reader: LiveReader) -> None:
         writer.event({"kind": "log", "text": "before"})

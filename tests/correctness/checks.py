@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,49 +106,82 @@ def _moduli(ours: EquationOfStateFit, plain: EquationOfStateFit) -> dict[str, fl
     return {"value": ours.bulk_modulus, "reference": plain.bulk_modulus}
 
 
-def crystal(
-    lab: Lab,
-    structure: Atoms,
-    potential: str,
-    source: str,
-    *,
-    edge: float,
-    energy: float,
-    constants: tuple[float, float, float],
-    within: float,
-    task: str = "static",
-) -> Collect:
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What a publication says of a crystal and a potential of LAMMPS."""
+
+    crystal: Atoms
+    potential: str
+    #: Which publication.
+    source: str
+    #: Lattice constant in Å.
+    edge: float
+    #: Energy an atom in eV.
+    energy: float
+    #: C11, C12 and C44 in GPa, and how far off they may be.
+    constants: tuple[float, float, float]
+    within: float
+    #: "relax" where the atoms of a strained cell move.
+    task: str = "static"
+
+
+PUBLISHED = (
+    Published(
+        crystal=bulk("Cu", a=3.615, cubic=True),
+        potential="Cu_u3.eam",
+        source="[F]",
+        edge=3.615,
+        energy=-3.54,
+        constants=(167, 124, 76),
+        within=1.5,
+    ),
+    Published(
+        crystal=bulk("Cu", a=3.615, cubic=True),
+        potential="Cu_mishin1.eam.alloy",
+        source="[M]",
+        edge=3.615,
+        energy=-3.54,
+        constants=(169.9, 122.6, 76.2),
+        within=1.0,
+    ),
+    Published(
+        crystal=bulk("Si", a=5.431, cubic=True),
+        potential="Si.sw",
+        source="[S]",
+        edge=5.431,
+        energy=-4.3366,
+        constants=(151.4, 76.4, 56.4),
+        within=1.0,
+        task="relax",
+    ),
+)
+
+
+def crystal(lab: Lab, known: Published) -> Collect:
     """Lattice constant, energy an atom and elastic constants of a potential of LAMMPS, against its publication."""
+    potential = known.potential
     given: dict[str, Any] = {"engine": "lammps", "potential": potential, "lab": lab}
     # A small span: the curve of a tabulated potential is no Birch-Murnaghan far from its minimum.
-    states = equation_of_state(structure, span=0.02, **given)
-    strained = elastic_constants(structure, task=task, **(given if task == "static" else {**given, "fmax": 1e-6}))
+    states = equation_of_state(known.crystal, span=0.02, **given)
+    tight = {} if known.task == "static" else {"fmax": 1e-6}
+    strained = elastic_constants(known.crystal, task=known.task, **given, **tight)
 
     def collect() -> list[Quantity]:
         at_rest, elastic = states.wait(LONG).fit(), strained.wait(LONG).fit()
-        one = partial(Quantity, engine="lammps", source=source)
-        each = at_rest.energy / len(structure)
-        found = [
-            one(name=f"{potential} lattice constant", **_edges(at_rest), reference=edge, tolerance=2e-3, unit="Å"),
-            one(name=f"{potential} energy an atom", value=each, reference=energy, tolerance=5e-3, unit="eV"),
-        ]
-        for name, value, reference in zip(
-            ("C11", "C12", "C44"), (elastic.c11, elastic.c12, elastic.c44), constants, strict=True
-        ):
-            found.append(
-                one(name=f"{potential} {name}", value=value, reference=reference, tolerance=within, unit="GPa")
-            )
-        modulus = (constants[0] + 2 * constants[1]) / 3
-        found.append(
+        one = partial(Quantity, engine="lammps", source=known.source)
+        constant = partial(one, tolerance=known.within, unit="GPa")
+        each = at_rest.energy / len(known.crystal)
+        c11, c12, c44 = known.constants
+        return [
             one(
-                name=f"{potential} bulk modulus",
-                value=at_rest.bulk_modulus,
-                reference=modulus,
-                tolerance=within,
-                unit="GPa",
-            )
-        )
-        return found
+                name=f"{potential} lattice constant", **_edges(at_rest), reference=known.edge, tolerance=2e-3, unit="Å"
+            ),
+            one(name=f"{potential} energy an atom", value=each, reference=known.energy, tolerance=5e-3, unit="eV"),
+            constant(name=f"{potential} C11", value=elastic.c11, reference=c11),
+            constant(name=f"{potential} C12", value=elastic.c12, reference=c12),
+            constant(name=f"{potential} C44", value=elastic.c44, reference=c44),
+            constant(name=f"{potential} bulk modulus", value=at_rest.bulk_modulus, reference=(c11 + 2 * c12) / 3),
+        ]
 
     return collect
 
@@ -273,37 +307,7 @@ def checks(lab: Lab) -> list[Collect]:
     return [
         silicon(lab),
         *(emt(lab, symbol) for symbol in ("Cu", "Al", "Au", "Ni")),
-        crystal(
-            lab,
-            bulk("Cu", a=3.615, cubic=True),
-            "Cu_u3.eam",
-            "[F]",
-            edge=3.615,
-            energy=-3.54,
-            constants=(167, 124, 76),
-            within=1.5,
-        ),
-        crystal(
-            lab,
-            bulk("Cu", a=3.615, cubic=True),
-            "Cu_mishin1.eam.alloy",
-            "[M]",
-            edge=3.615,
-            energy=-3.54,
-            constants=(169.9, 122.6, 76.2),
-            within=1.0,
-        ),
-        crystal(
-            lab,
-            bulk("Si", a=5.431, cubic=True),
-            "Si.sw",
-            "[S]",
-            edge=5.431,
-            energy=-4.3366,
-            constants=(151.4, 76.4, 56.4),
-            within=1.0,
-            task="relax",
-        ),
+        *(crystal(lab, known) for known in PUBLISHED),
         argon(lab),
         water(lab),
     ]

@@ -197,7 +197,7 @@ CASES = (
         },
         long={"md": {"steps": 10**6, "every": 1, "timestep": 1.0}},
         bad=("static", {"ecutwfc": -1}, "ecutwfc"),
-        failing=("static", {"scf_steps": 2}),
+        failing=("static", {"scf_iterations": 2}),
         hide=_without_pwx,
         needs=("NANOOS_PW_X",),
         resumed=1e-4,

@@ -43,6 +43,9 @@ class Counter:
     def sample(self, step: int) -> Sample:
         return Sample(step=step, row=(float(self.at),), frame=None)
 
+    def glance(self, step: int) -> Sample:
+        return self.sample(step)
+
 
 class Busy(Counter):
     """One whose steps take 0.1 ms of CPU time each."""

@@ -66,15 +66,21 @@ def _programs(job_id: str) -> list[psutil.Process]:
 
 
 def test_a_cycle_that_does_not_converge_is_tried_again_in_another_way(lab: Lab) -> None:
-    job = lab.submit(silicon(shift=0.1), engine="espresso", task="static", scf_steps=4, **SILICON).wait(60)
+    job = lab.submit(silicon(shift=0.1), engine="espresso", task="static", scf_iterations=4, **SILICON).wait(60)
     assert job.status == "succeeded"
     assert job.results["converged"]
     first, *others = job.attempts
     assert (first.outcome, len(others)) == ("corrected", 1)
-    assert first.correction.changes == {"mixing_beta": 0.49, "scf_steps": 8}
+    assert first.correction.changes == {"mixing_beta": 0.49, "scf_iterations": 8}
     assert job.results["scf_iterations"] <= 8
     left = lab.submit(
-        silicon(shift=0.1), engine="espresso", task="static", scf_steps=4, cache=False, corrections=False, **SILICON
+        silicon(shift=0.1),
+        engine="espresso",
+        task="static",
+        scf_iterations=4,
+        cache=False,
+        corrections=False,
+        **SILICON,
     ).wait(60)
     assert (left.status, str(left.record.reason), len(left.attempts)) == ("failed", "convergence", 1)
 

@@ -27,16 +27,16 @@ def turned(atoms: Atoms) -> Atoms:
 
 
 def test_electrons_that_swing_are_corrected_by_another_attempt(lab: Lab) -> None:
-    job = lab.submit(molecule("C6H6"), task="static", iterations=3, **XTB).wait(60)
+    job = lab.submit(molecule("C6H6"), task="static", scf_iterations=3, **XTB).wait(60)
     assert [attempt.outcome for attempt in job.attempts] == ["corrected", "succeeded"]
     assert job.attempts[0].failure.reason is Reason.CONVERGENCE
-    assert job.attempts[1].provenance["corrected"] == {"mixer_damping": 0.2, "iterations": 250}
+    assert job.attempts[1].provenance["corrected"] == {"mixer_damping": 0.2, "scf_iterations": 250}
     usual = lab.submit(molecule("C6H6"), task="static", **XTB).wait(60)
     assert job.results["energy"] == pytest.approx(usual.results["energy"], abs=1e-4)
 
 
 def test_without_corrections_they_fail_with_the_words_of_tblite(lab: Lab) -> None:
-    job = lab.submit(molecule("C6H6"), task="static", iterations=2, corrections=False, **XTB)
+    job = lab.submit(molecule("C6H6"), task="static", scf_iterations=2, corrections=False, **XTB)
     with pytest.raises(JobFailedError, match="SCF not converged in 2 cycles") as caught:
         job.result(60)
     assert caught.value.reason is Reason.CONVERGENCE

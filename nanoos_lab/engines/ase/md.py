@@ -183,6 +183,10 @@ class _Run:
         """Return thermo and frame."""
         return self.meter.sample(step, step * self._given.timestep)
 
+    def glance(self, step: int) -> Sample:
+        """Return thermo and frame."""
+        return self.sample(step)
+
     def _ramp(self, start: float, end: float) -> None:
         self._heat(start + (end - start) * self._dynamics.nsteps / max(self._given.steps, 1))
 

@@ -36,11 +36,11 @@ def mix_less(parameters: Mapping[str, Any]) -> Correction | None:
     after = round(before * _MIXING, 4)
     if after < _LEAST_MIXING:
         return None
-    steps = int(parameters.get("scf_steps", 100))
-    more = 2 * steps if steps < 50 else steps + 50
+    iterations = int(parameters.get("scf_iterations", 100))
+    more = 2 * iterations if iterations < 50 else iterations + 50
     return Correction(
-        changes={"mixing_beta": after, "scf_steps": more},
-        why=f"the SCF cycle did not converge, so mixing_beta {before:g} → {after:g} and scf_steps {steps} → {more}",
+        changes={"mixing_beta": after, "scf_iterations": more},
+        why=f"no SCF convergence, so mixing_beta {before:g} → {after:g} and scf_iterations {iterations} → {more}",
     )
 
 
@@ -189,7 +189,7 @@ TABLE: tuple[Signature, ...] = (
         pattern=r"convergence NOT achieved after",
         reason=Reason.CONVERGENCE,
         meaning="the SCF cycle did not converge",
-        remedy="Use a smaller mixing_beta, more scf_steps or a smearing; check the structure and its magnetic moments.",
+        remedy="Use a smaller mixing_beta, more scf_iterations or a smearing; check structure and magnetic moments.",
         correct=mix_less,
     ),
     Signature(

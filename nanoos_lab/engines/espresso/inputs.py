@@ -271,7 +271,7 @@ def _occupations(parameters: EspressoParameters) -> dict[str, Value]:
 def _electrons(parameters: EspressoParameters) -> dict[str, Value]:
     return {
         "conv_thr": parameters.conv_thr,
-        "electron_maxstep": parameters.scf_steps,
+        "electron_maxstep": parameters.scf_iterations,
         "mixing_beta": parameters.mixing_beta,
         "diagonalization": parameters.diagonalization,
     }

@@ -73,7 +73,7 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         "conv_thr": "use conv_thr",
         "mixing_beta": "use mixing_beta",
         "diagonalization": "use diagonalization",
-        "electron_maxstep": "use scf_steps",
+        "electron_maxstep": "use scf_iterations",
     },
     "ions": {"ion_dynamics": "it follows from the task"},
     "cell": {"press": "use pressure", "press_conv_thr": "use fmax", "cell_factor": "use cell_factor"},

@@ -74,7 +74,7 @@ class EspressoParameters(TaskParameters):
     charge: float = field(0.0, unit="e", ge=-100, le=100, doc="charge of the cell")
     nbnd: int | None = field(None, ge=1, le=10**6, doc="number of bands; pw.x's choice unless given")
     conv_thr: float = field(1e-8, unit="Ry", gt=0, le=1, doc="error of the energy at which the SCF cycle has converged")
-    scf_steps: int = field(100, ge=1, le=10**5, doc="most iterations of an SCF cycle")
+    scf_iterations: int = field(100, ge=1, le=10**5, doc="most iterations of an SCF cycle")
     mixing_beta: float = field(0.7, gt=0, le=1, doc="share of the new density that is mixed into the old one")
     diagonalization: Literal["david", "cg", "ppcg", "paro"] = field("david", doc="how bands are found")
     input: dict[str, dict[str, bool | int | float | str]] = field(

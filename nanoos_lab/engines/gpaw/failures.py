@@ -11,7 +11,7 @@ FAILURES = (
         pattern=r"KohnShamConvergenceError",
         reason=Reason.CONVERGENCE,
         meaning="The electrons did not become self-consistent",
-        remedy="Check the geometry and the charge; raise smearing or iterations, or lower mixing.",
+        remedy="Check the geometry and the charge; raise smearing or scf_iterations, or lower mixing.",
         correct=ladder(
             "mixing", (0.05, 0.02), "The density swings: mixing from {before} to {after}.", default="GPAW's own choice"
         ),

@@ -31,7 +31,7 @@ class GpawParameters(Calculated):
     smearing: float = field(0.1, unit="eV", ge=0, le=5, doc="width of the Fermi-Dirac distribution; 0 for none")
     spin: bool | None = field(None, doc="whether the two spins differ; only with initial magnetic moments unless given")
     charge: float = field(0.0, unit="e", ge=-100, le=100, doc="total charge")
-    iterations: int = field(333, ge=1, le=10_000, doc="most iterations to self-consistency")
+    scf_iterations: int = field(333, ge=1, le=10_000, doc="most iterations to self-consistency")
     mixing: float | None = field(
         None, gt=0, le=1, doc="how much of the new density an iteration takes over; GPAW's choice unless given"
     )
@@ -59,7 +59,7 @@ class GpawParameters(Calculated):
             else {"size": self.kpoints, "gamma": True},
             "occupations": {"name": "fermi-dirac", "width": self.smearing},
             "charge": self.charge,
-            "maxiter": self.iterations,
+            "maxiter": self.scf_iterations,
         }
         if self.spin is not None:
             found["spinpol"] = self.spin

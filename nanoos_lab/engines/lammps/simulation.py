@@ -182,21 +182,34 @@ class Simulation(View):
         EngineError
             If the run has blown up.
         """
-        frame = self.frame(step)
+        return self._sample(step, self.frame(step))
+
+    def glance(self, step: int) -> Sample:
+        """Return thermo row and frame without velocities.
+
+        Raises
+        ------
+        EngineError
+            If the run has blown up.
+        """
+        return self._sample(step, self.frame(step, velocities=False))
+
+    def _sample(self, step: int, frame: Frame) -> Sample:
         values = [self._program.thermo(name) for name in ("temp", "pe", "ke", "etotal", "press")]
         row = self.row(step, frame.time, frame.cell, values, self._program.thermo("vol"))
         if self.more:
             row += self.more_values(self._program.last_thermo() or {})
         return Sample(step=step, row=row, frame=frame)
 
-    def frame(self, step: int) -> Frame:
-        """Return positions (not wrapped into the cell), cell and velocities."""
-        program = self._program
-        return self.frame_of(step, program.positions(), program.cell(), program.origin(), program.per_atom("v"))
+    def frame(self, step: int, *, velocities: bool = True) -> Frame:
+        """Return positions (not wrapped into the cell), cell and, if asked for, velocities."""
+        cell, origin = self._program.box()
+        moving = self._program.gathered("v") if velocities else None
+        return self.frame_of(step, self._program.gathered_positions(cell), cell, origin, moving)
 
     def forces(self) -> Array:
         """Return forces in eV/Å, shape (atoms, 3)."""
-        return self.forces_of(self._program.per_atom("f"))
+        return self.forces_of(self._program.gathered("f"))
 
     def properties(self) -> dict[str, Any]:
         """Return energy in eV, forces in eV/Å, `stress` if the cell has a volume, charges in e if there are any."""
@@ -211,7 +224,7 @@ class Simulation(View):
     def stress(self) -> Array:
         """Return stress without kinetic part in eV/Å³, shape (6,), in ASE's order; positive under tension."""
         program = self._program
-        return self.stress_of(program.virial("virial"), program.cell(), program.thermo("vol"))
+        return self.stress_of(program.virial("virial"), program.box()[0], program.thermo("vol"))
 
     def structure(self) -> Structure:
         """Return the present structure: positions, cell and momenta."""

@@ -61,7 +61,7 @@ class TbliteEngine(CalculatorEngine[XtbParameters]):
             multiplicity=given.multiplicity,
             accuracy=given.accuracy,
             electronic_temperature=given.electronic_temperature,
-            max_iterations=given.iterations,
+            max_iterations=given.scf_iterations,
             mixer_damping=given.mixer_damping,
             verbosity=0,
         )

@@ -21,13 +21,13 @@ _MOST_ITERATIONS = 4000
 def mix_less(parameters: Mapping[str, Any]) -> Correction | None:
     """Halve what the mixer takes over, and allow for the iterations that this costs."""
     damping = float(parameters.get("mixer_damping", MIXER_DAMPING))
-    iterations = int(parameters.get("iterations", ITERATIONS))
+    iterations = int(parameters.get("scf_iterations", ITERATIONS))
     less, more = damping / 2, max(2 * iterations, ITERATIONS)
     if less < _LEAST_DAMPING or more > _MOST_ITERATIONS:
         return None
     return Correction(
-        changes={"mixer_damping": less, "iterations": more},
-        why=f"The charges swing: mixer_damping from {damping:g} to {less:g}, iterations from {iterations} to {more}.",
+        changes={"mixer_damping": less, "scf_iterations": more},
+        why=f"The charges swing: mixer_damping {damping:g} → {less:g}, scf_iterations {iterations} → {more}.",
     )
 
 

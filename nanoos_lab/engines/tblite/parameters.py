@@ -39,7 +39,7 @@ class XtbParameters(Calculated):
     )
     electronic_temperature: float = field(300.0, unit="K", ge=0, le=1e5, doc="temperature of the electrons")
     accuracy: float = field(1.0, gt=0, le=1000, doc="a factor on all thresholds: smaller is stricter")
-    iterations: int = field(ITERATIONS, ge=1, le=100_000, doc="most iterations to self-consistency")
+    scf_iterations: int = field(ITERATIONS, ge=1, le=100_000, doc="most iterations to self-consistency")
     mixer_damping: float = field(
         MIXER_DAMPING, gt=0, le=1, doc="how much of the new charges an iteration takes over: less is slower and safer"
     )

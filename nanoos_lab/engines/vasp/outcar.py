@@ -91,7 +91,7 @@ class Step:
     kinetic_energy: float | None
     temperature: float | None
     #: SCF iterations; whether they converged.
-    scf_steps: int
+    scf_iterations: int
     scf_converged: bool
     #: Change of the free energy in the last of them, in eV; not a number if it was not printed.
     scf_change: float
@@ -362,7 +362,7 @@ class Reader:
             magnetization=self._magnetization,
             kinetic_energy=parts.get("kinetic_energy"),
             temperature=parts.get("temperature"),
-            scf_steps=self._scf,
+            scf_iterations=self._scf,
             scf_converged=self.facts.scf_converged,
             scf_change=self._last_scf.change if self._last_scf else np.nan,
             seconds=seconds,

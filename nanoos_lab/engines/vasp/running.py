@@ -49,7 +49,7 @@ UNITS: Mapping[str, str] = MappingProxyType(
         "dos": "1/eV",
         "dos_integrated": "1",
         "steps": "1",
-        "scf_steps": "1",
+        "scf_iterations": "1",
     }
 )
 OUTPUT = "vasp.out"
@@ -266,7 +266,7 @@ class _Attempt:
             "energy_without_entropy": last.energy_without_entropy,
             "forces": restore(last.forces),
             "fmax": self.watch.fmax,
-            "scf_steps": last.scf_steps,
+            "scf_iterations": last.scf_iterations,
         }
         if last.stress is not None:
             properties["stress"] = last.stress

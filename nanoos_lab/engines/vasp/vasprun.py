@@ -42,7 +42,7 @@ class Calculation:
     #: In eV/Å³, Voigt order, shape (6,).
     stress: Array | None
     #: SCF iterations.
-    scf_steps: int
+    scf_iterations: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +168,7 @@ def _calculation(element: Element) -> Calculation | None:
         scaled=scaled,
         forces=_array(element, "varray[@name='forces']"),
         stress=None if stress is None else -stress[_VOIGT] * KBAR,
-        scf_steps=len(scf),
+        scf_iterations=len(scf),
     )
 
 

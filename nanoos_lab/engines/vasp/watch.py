@@ -42,7 +42,7 @@ _LARGEST = 4 << 30
 COLUMNS = (
     *thermo_columns("fmax", "free_energy"),
     Column(name="magnetization", unit="μB"),
-    Column(name="scf_steps", unit="1"),
+    Column(name="scf_iterations", unit="1"),
     Column(name="scf_change", unit="eV"),
 )
 
@@ -251,7 +251,7 @@ class Watch:
             self._fmax(step),
             step.free_energy,
             float(np.linalg.norm(step.magnetization)) if len(step.magnetization) == 3 else sum(step.magnetization),
-            float(step.scf_steps),
+            float(step.scf_iterations),
             step.scf_change,
         )
 
@@ -265,7 +265,7 @@ class Watch:
         shown = {
             "time": self._time(number),
             "free_energy": scf.energy,
-            "scf_steps": float(scf.number),
+            "scf_iterations": float(scf.number),
             "scf_change": scf.change,
         }
         for name, value in shown.items():

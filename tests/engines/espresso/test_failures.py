@@ -221,7 +221,10 @@ def test_what_is_corrected_and_where_that_ends() -> None:
     assert bands is not None
     tried = [bands.error("pw.x", {"diagonalization": name}).correction for name in ("david", "paro", "cg")]
     assert [each.changes["diagonalization"] if each else None for each in tried] == ["paro", "cg", None]
-    assert failures.mix_less({"mixing_beta": 0.5, "scf_steps": 100}).changes == {"mixing_beta": 0.35, "scf_steps": 150}
+    assert failures.mix_less({"mixing_beta": 0.5, "scf_iterations": 100}).changes == {
+        "mixing_beta": 0.35,
+        "scf_iterations": 150,
+    }
     assert failures.mix_less({"mixing_beta": 0.06}) is None
     assert failures.larger_cell({}).changes == {"cell_factor": 4.0}
     assert failures.larger_cell({"cell_factor": 8.0}) is None
@@ -234,12 +237,12 @@ def test_what_is_corrected_and_where_that_ends() -> None:
 
 
 def test_an_scf_cycle_that_does_not_converge_does_after_corrections(pw: Runner) -> None:
-    given = {**FAST, "scf_steps": 3}
+    given = {**FAST, "scf_iterations": 3}
     with pytest.raises(EngineError, match="convergence NOT achieved after") as caught:
         pw(silicon(shift=0.1), "static", **given)
     assert caught.value.reason is Reason.CONVERGENCE
     corrections = [caught.value.correction]
-    assert corrections[0].changes == {"mixing_beta": 0.49, "scf_steps": 6}
+    assert corrections[0].changes == {"mixing_beta": 0.49, "scf_iterations": 6}
     while (correction := corrections[-1]) is not None:
         given |= correction.changes
         corrections.append(_correction_after(pw, given))
@@ -273,7 +276,7 @@ def test_a_relaxation_out_of_steps_goes_on_from_its_last_structure(pw: Runner) -
 
 def test_pwx_says_converged_where_nothing_has_and_the_results_say_so(pw: Runner) -> None:
     loose = {"electrons": {"scf_must_converge": False}}
-    run = pw(silicon(shift=0.1), "static", **FAST, scf_steps=2, input=loose)
+    run = pw(silicon(shift=0.1), "static", **FAST, scf_iterations=2, input=loose)
     said = (run.context.workdir / "espresso.out").read_text()
     assert "convergence has been achieved" in said
     assert run["converged"] is False

@@ -68,7 +68,7 @@ def test_hydrogen_relaxes(tmp_path):
 
 def test_electrons_that_do_not_become_self_consistent_are_mixed_less(tmp_path):
     with pytest.raises(EngineError, match="did not become self-consistent") as caught:
-        run(tmp_path, bulk("Al"), iterations=2, **CHEAP)
+        run(tmp_path, bulk("Al"), scf_iterations=2, **CHEAP)
     assert caught.value.reason is Reason.CONVERGENCE
     assert caught.value.correction is not None
     assert caught.value.correction.changes == {"mixing": 0.05}

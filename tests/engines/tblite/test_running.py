@@ -201,10 +201,10 @@ def test_threads_are_used(tmp_path):
 
 def test_electrons_that_do_not_become_self_consistent_are_mixed_less(context):
     with pytest.raises(EngineError, match=r"tblite says: .*SCF not converged in 3 cycles") as caught:
-        run(context, molecule("C6H6"), "static", iterations=3)
+        run(context, molecule("C6H6"), "static", scf_iterations=3)
     assert caught.value.reason is Reason.CONVERGENCE
     assert caught.value.correction is not None
-    assert caught.value.correction.changes == {"mixer_damping": 0.2, "iterations": 250}
+    assert caught.value.correction.changes == {"mixer_damping": 0.2, "scf_iterations": 250}
     changes = caught.value.correction.changes
     results = run(RecordingContext(workdir=context.workdir), molecule("C6H6"), "static", **changes)
     usual = run(RecordingContext(workdir=context.workdir), molecule("C6H6"), "static")
@@ -212,7 +212,7 @@ def test_electrons_that_do_not_become_self_consistent_are_mixed_less(context):
 
 
 def test_a_correction_is_tried_until_it_cannot_help():
-    parameters = {"mixer_damping": 0.4, "iterations": 250}
+    parameters = {"mixer_damping": 0.4, "scf_iterations": 250}
     tried = []
     while (correction := mix_less(parameters)) is not None:
         parameters |= correction.changes
@@ -223,7 +223,7 @@ def test_a_correction_is_tried_until_it_cannot_help():
 def test_electrons_that_fail_in_the_midst_of_a_run_are_corrected_too(context):
     start = molecule("C6H6")
     with pytest.raises(EngineError) as caught:
-        run(context, start, "relax", iterations=2)
+        run(context, start, "relax", scf_iterations=2)
     assert caught.value.correction is not None
 
 

@@ -39,7 +39,7 @@ def test_an_outcar_has_its_steps() -> None:
         np.testing.assert_array_equal(step.cell, run.cell)
         assert step.fermi_level == 1.5 + index
         assert step.magnetization == (1.5,)
-        assert (step.scf_steps, step.scf_converged) == (4, True)
+        assert (step.scf_iterations, step.scf_converged) == (4, True)
     facts = reader.facts
     assert facts.finished
     assert not facts.accurate

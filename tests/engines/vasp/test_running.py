@@ -45,7 +45,7 @@ def test_a_relaxation_of_atoms_that_are_not_sorted(context, replay, tmp_path) ->
     results = run(context, atoms, "relax", steps=10)
     assert context.steps == [0, 1, 2]
     assert context.series("scf_change").tolist() == [1e-9] * 3
-    assert context.series("scf_steps").tolist() == [4] * 3
+    assert context.series("scf_iterations").tolist() == [4] * 3
     assert not results.stopped
     for step, sample in enumerate(context.samples):
         np.testing.assert_allclose(sample.frame.positions, made.positions(step)[order], atol=1e-9)

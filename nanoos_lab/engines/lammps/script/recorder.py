@@ -123,11 +123,12 @@ class Recorder:
             # The script has set LAMMPS's step and time back.
             self._earlier = self._time - elapsed
         self._time = self._earlier + elapsed
+        cell, _ = self._program.box()
         return Frame(
             step=self.step_of(self._program.step),
             time=self._time,
-            positions=self.turned(self._program.positions()) * system.length,
-            cell=self.turned(self._program.cell()) * system.length,
+            positions=self.turned(self._program.positions(cell)) * system.length,
+            cell=self.turned(cell) * system.length,
         )
 
     def _begin(self) -> None:

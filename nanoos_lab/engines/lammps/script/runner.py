@@ -214,6 +214,10 @@ class _Chunks:
         """Return the last row of thermo and the frame."""
         return self._recorder.sample()
 
+    def glance(self, step: int) -> Sample:
+        """Return the last row of thermo and the frame."""
+        return self.sample(step)
+
     def _go(self, steps: int, pre: str) -> None:
         ramp = f"start {self._command.start} stop {self._command.stop}"
         self._program.command(f"run {steps} {ramp} pre {pre} post no")
