@@ -210,9 +210,27 @@ class Engine(Protocol):
         """Import what a run needs, and nothing else: no thread, no MPI, no device. Workers call it before they fork."""
 
     def check(
-        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        task: str,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
         """Check what a parameter model cannot, in the user's process; return the input files by their role.
+
+        A structure that is not known at submit is checked in the engine process: the user's paths mean nothing there.
+
+        Parameters
+        ----------
+        structure
+            What to simulate; until another job has made it, the one that its chain of jobs begins with.
+        task, parameters
+            What is asked for.
+        policy
+            What the lab's settings allow.
+        files
+            The input files by their role, if they were found at submit; None if they are to be found now.
 
         Raises
         ------
@@ -243,9 +261,14 @@ class Task(Protocol):
         """Return the model of its parameters on an engine; None if it does not run on that one."""
 
     def check(
-        self, structure: Structure | None, parameters: TaskParameters, engine: Engine, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        parameters: TaskParameters,
+        engine: Engine,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
-        """Check what a parameter model cannot, in the user's process; return the input files by their role.
+        """Check what a parameter model cannot; `files` are as `Engine.check` takes and returns them.
 
         Raises
         ------

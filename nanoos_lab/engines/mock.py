@@ -101,7 +101,12 @@ class MockEngine:
         import_module("nanoos_lab.engines.einstein")
 
     def check(
-        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        task: str,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
         """Return no files.
 

@@ -61,9 +61,13 @@ class Calculation:
         return own if self.added is None else f"{own}, {package(TASKS, self.task)}"
 
     def check(
-        self, structure: Structure | None, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
-        """Check what the parameter model cannot; return the input files by their role.
+        """Check what the parameter model cannot; return the input files by their role, those given if there are some.
 
         Raises
         ------
@@ -71,8 +75,8 @@ class Calculation:
             If the run could not work.
         """
         if self.added is not None:
-            return self.added.check(structure, parameters, self.engine, policy)
-        return self.engine.check(structure, self.task, parameters, policy)
+            return self.added.check(structure, parameters, self.engine, policy, files)
+        return self.engine.check(structure, self.task, parameters, policy, files)
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run it to its end, in an engine process of its own.

@@ -130,7 +130,7 @@ def _check_late(calculation: Calculation, request: JobRequest, context: PipeCont
         If the run could not work.
     """
     parameters = validate(calculation.parameters, request.parameters, where=calculation.where)
-    calculation.check(request.structure, parameters, context.policy)
+    calculation.check(request.structure, parameters, context.policy, context.files)
 
 
 def _policy(fields: Mapping[str, Any]) -> EnginePolicy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.units import THERMO_COLUMNS, unit_of
 from nanoos_lab.engines import registry
+from nanoos_lab.engines.base import EnginePolicy
 from tests.engines.contract import FOUND, Case, Options, run, submitted
 
 if TYPE_CHECKING:
@@ -101,6 +103,22 @@ def test_every_parameter_says_what_it_is(case: Case, task: str) -> None:
 def test_no_structure_is_refused(case: Case, task: str) -> None:
     with pytest.raises((StructureError, InputError), match="needs a structure"):
         submitted(case.engine, task, None, case.parameters(task))
+
+
+@pytest.mark.parametrize(("case", "task"), RUNS)
+def test_files_that_were_found_are_not_looked_for_again(
+    case: Case, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A structure that another job makes is checked in a worker, where the user's own paths mean nothing."""
+    if case.stage is not None:
+        for name, value in case.stage(tmp_path, task, "short").items():
+            monkeypatch.setenv(name, value)
+    request, files = submitted(case.engine, task, case.atoms(), case.parameters(task))
+    moved = {role: shutil.copyfile(path, tmp_path / request.files[role].sha256) for role, path in files.items()}
+    monkeypatch.delenv("VASP_PP_PATH", raising=False)
+    calculation = registry.calculation(case.engine, task)
+    given = validate(calculation.parameters, request.parameters, where=calculation.where)
+    assert calculation.check(request.structure, given, EnginePolicy(), moved) == moved
 
 
 # -- what it hands over -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,12 @@ from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, JobNotFoundError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines.espresso.pseudos import directory
+from nanoos_lab.engines.lammps.library import potentials_folder
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
+from tests.engines.espresso.running import SILICON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +55,24 @@ def test_an_unfinished_job_as_structure_means_its_final_structure(lab: Lab) -> N
     assert child.status == "pending"
     assert child.wait(60).status == "succeeded"
     np.testing.assert_array_equal(child.trajectory[0].positions, parent.structure.positions)
+
+
+def test_a_job_on_the_structure_of_another_one_has_the_files_that_its_user_named(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is checked again once that structure is known, where the user's paths mean nothing."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(potentials_folder() / "Cu_u3.eam", "mine.eam")
+    shutil.copyfile(directory(None) / "Si.pz-vbc.UPF", "mine.UPF")
+    script = "units metal\nread_data structure.data\npair_style eam\npair_coeff 1 1 mine.eam\nrun 0\n"
+    copper, silicon = (Draft(atoms, engine="mock", task="static") for atoms in (COPPER, bulk("Si")))
+    own = [
+        Draft(copper, engine="lammps", task="static", potential="mine.eam"),
+        Draft(copper, engine="lammps", task="script", script=script, files=["mine.eam"]),
+        Draft(silicon, engine="espresso", task="static", **{**SILICON, "pseudos": {"Si": "./mine.UPF"}}),
+    ]
+    group = lab.submit_many([copper, silicon, *own]).wait(120)
+    assert [job.exception() for job in group] == [None] * 5
 
 
 def test_jobs_fan_out_and_in(lab: Lab) -> None:

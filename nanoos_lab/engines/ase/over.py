@@ -126,7 +126,12 @@ class CalculatorEngine(ABC, Generic[Own]):
                 import_module(module)
 
     def check(
-        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        task: str,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
         """Check whether the structure suits the task and the calculator; return no files.
 

@@ -98,20 +98,28 @@ class EspressoEngine:
             importlib.import_module(name)
 
     def check(
-        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        task: str,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
         """Choose the pseudopotentials and check that all goes together; return their files."""
         if not isinstance(parameters, EspressoParameters):
             raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
         if structure is None:
             raise StructureError(f"engine 'espresso', task {task!r} needs a structure")
-        files = pseudos.choose(
-            structure.elements,
-            place=pseudos.directory(parameters.pseudopotentials),
-            named=parameters.pseudos,
-            family=parameters.family,
-        )
+        if files is None:
+            files = pseudos.choose(
+                structure.elements,
+                place=pseudos.directory(parameters.pseudopotentials),
+                named=parameters.pseudos,
+                family=parameters.family,
+            )
         found = pseudos.read_all(files)
+        if missing := sorted(structure.elements - found.keys()):
+            raise StructureError(f"the job was submitted without a pseudopotential for {', '.join(missing)}")
         if parameters.asked("system", "input_dft") is None:
             pseudos.check_functionals(found)
         inputs.check(structure.atoms(), parameters, found, pseudos.cutoffs(files, found))

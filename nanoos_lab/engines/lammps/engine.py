@@ -75,18 +75,23 @@ class LammpsEngine:
             importlib.import_module(name)
 
     def check(
-        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        task: str,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
         """Check that the potential fits the structure, or that the script is allowed; return their files."""
         if isinstance(parameters, LammpsScriptParameters):
-            return script.check(parameters, policy, structure)
+            return script.check(parameters, policy, structure, files)
         if not isinstance(parameters, PotentialParameters):
             raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
         if structure is None:
             raise InputError(f"engine 'lammps', task {task!r} needs a structure")
         if parameters.potential is None:
             raise _choose(structure)
-        found = forces.files(parameters)
+        found = forces.files(parameters) if files is None else files
         forces.check(parameters, forces.read(parameters, found), structure.elements)
         checks.check(structure.atoms(), task, parameters)
         return found

@@ -92,7 +92,12 @@ class VaspEngine:
             importlib.import_module(name)
 
     def check(
-        self, structure: Structure | None, task: str, parameters: TaskParameters, policy: EnginePolicy
+        self,
+        structure: Structure | None,
+        task: str,
+        parameters: TaskParameters,
+        policy: EnginePolicy,
+        files: Mapping[str, Path] | None = None,
     ) -> Mapping[str, Path]:
         """Check structure, mesh and potentials; what goes with the job says which POTCARs it has, and is none."""
         from nanoos_lab.engines.vasp import potcar
@@ -105,6 +110,9 @@ class VaspEngine:
             raise InputError(f"engine 'vasp', task {task!r} needs a structure")
         atoms = structure.atoms()
         check_structure(atoms, cast("Given", parameters))
+        if files is not None:
+            # The run compares what it finds with what is noted.
+            return files
         species = Order.of(atoms.get_chemical_symbols()).species
         return {potcar.ROLE: potcar.note(species, potcar.find(parameters, species))}
 

@@ -25,20 +25,24 @@ from nanoos_lab.engines.lammps.session import INPUT_FILE, provenance
 from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import EnginePolicy, RunContext
     from nanoos_lab.engines.lammps.parameters import LammpsScriptParameters
+    from nanoos_lab.engines.lammps.script.text import Line
 
 #: Files in the working directory that are not the user's.
 _OURS = (INPUT_FILE, LOG_FILE, inputs.DATA_FILE)
 
 
 def check(
-    parameters: LammpsScriptParameters, policy: EnginePolicy, structure: Structure | None = None
+    parameters: LammpsScriptParameters,
+    policy: EnginePolicy,
+    structure: Structure | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> Mapping[str, Path]:
-    """Check a script; return the files that it needs, by role.
+    """Check a script; return the files that it needs, by role: those given, or else those that it names.
 
     Raises
     ------
@@ -50,6 +54,11 @@ def check(
     lines = lines_of(parameters.script) if policy.allow_shell else rules.check_script(parameters.script)
     if structure is not None:
         _check_units(parameters.script)
+    return _found(parameters, lines) if files is None else files
+
+
+def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> Mapping[str, Path]:
+    """Find the files that a script needs: those that the user names, and those of LAMMPS that its commands name."""
     found: dict[str, Path] = {}
     for name in parameters.files:
         path = Path(name).expanduser()

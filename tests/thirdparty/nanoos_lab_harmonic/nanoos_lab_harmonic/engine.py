@@ -33,7 +33,7 @@ class HarmonicEngine(Engine):
     def probe(self):
         return EngineInfo(name=self.name, found=True, version=version("nanoos-lab-harmonic"), where=__file__)
 
-    def check(self, structure, task, parameters, policy):
+    def check(self, structure, task, parameters, policy, files=None):
         if structure is None:
             raise StructureError(f"engine 'harmonic', task {task!r} needs a structure")
         if task == "md" and parameters.ensemble != "nve":

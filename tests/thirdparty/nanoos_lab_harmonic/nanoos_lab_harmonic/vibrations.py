@@ -20,7 +20,7 @@ class VibrationsTask(Task):
     def parameters(self, engine):
         return joined(engine.own, Vibrations) if isinstance(engine, LendsCalculator) else None
 
-    def check(self, structure, parameters, engine, policy):
+    def check(self, structure, parameters, engine, policy, files=None):
         if structure is None or any(structure.pbc):
             raise StructureError("task 'vibrations' needs a molecule: a structure that is not periodic")
         engine.check_calculator(structure, parameters, policy)
