@@ -131,7 +131,11 @@ class Execution:
         if self.stopped:
             return None
         sign = self._scanner.scan(errors)
-        return failures.verdict(self.reader, sign, code, self._plain, words=_telling(last, errors))
+        error = failures.verdict(self.reader, sign, code, self._plain, words=_telling(last, errors))
+        # Only the first run of a task finds a density; a second one looks at its levels.
+        if error is None and stem == STEM and self.reader.last is None:
+            return failures.no_results()
+        return error
 
     def _take(self, event: Iteration | Cycle | None, follow: Follow) -> None:
         asked = self._context.resources.ranks

@@ -290,6 +290,15 @@ def not_finite(parameters: Mapping[str, Any]) -> EngineError:
     )
 
 
+def no_results() -> EngineError:
+    """Return the error for a run that ends well and has said nothing of what it was for."""
+    return EngineError(
+        "pw.x has ended without a word of failure, and without results",
+        reason=Reason.ENGINE,
+        remedy="The file espresso.out of the job has all that it said.",
+    )
+
+
 def wrong_ranks(asked: int, found: int) -> EngineError:
     """Return the error for a launcher that does not go with the program."""
     return EngineError(

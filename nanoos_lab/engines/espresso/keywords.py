@@ -46,6 +46,7 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         "wfcdir": "it is in the directory of the attempt",
         "gdir": "it is in the directory of the attempt",
         "lkpoint_dir": "it is in the directory of the attempt",
+        "disk_io": "the engine needs pw.x's files",
         "prefix": "the engine's files have one name",
         "pseudo_dir": "use pseudopotentials",
         "tprnfor": "forces are always there",

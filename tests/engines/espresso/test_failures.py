@@ -21,6 +21,7 @@ from nanoos_lab.store.checkpoints import find
 from tests.engines.espresso.running import SILICON, silicon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from nanoos_lab.core.record import Correction
@@ -312,13 +313,32 @@ def test_a_cycle_that_gets_nowhere_is_found() -> None:
     assert (error.reason, error.correction.changes["mixing_beta"]) == (Reason.CONVERGENCE, 0.49)
 
 
-def test_a_run_whose_energy_is_no_number_is_stopped(pw: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = pw.place / "pw.x"
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a script in place of pw.x, which has the real one as ``$PW``."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "pw.x"
+        path.write_text(f"#!/bin/sh\nPW={program.find('pw.x')}\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(pseudos.directory(None)))
+        monkeypatch.setenv("NANOOS_PW_X", str(path))
+
+    return put
+
+
+@pytest.mark.parametrize("task", ["static", "bands"])
+def test_a_run_that_ends_well_without_results_has_failed(
+    pw: Runner, stand_in: Callable[[str], None], task: str
+) -> None:
+    stand_in("""sed -i "s/&control/&\\n disk_io = 'none'/" espresso.in; exec $PW "$@" """)
+    with pytest.raises(EngineError, match="without results"):
+        pw(silicon(shift=0.1), task, **FAST)
+
+
+def test_a_run_whose_energy_is_no_number_is_stopped(pw: Runner, stand_in: Callable[[str], None]) -> None:
     line = "     total energy              =     ************** Ry"
     says = f"printf '%s\\n' '{line}' '     estimated scf accuracy    <       NaN Ry'"
-    fake.write_text(f"#!/bin/sh\n{says}\nexec sleep 600\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(pseudos.directory(None)))
-    monkeypatch.setenv("NANOOS_PW_X", str(fake))
+    stand_in(f"{says}\nexec sleep 600")
     with pytest.raises(EngineError, match="no longer finite"):
         pw(silicon(), "static", **FAST)
