@@ -22,6 +22,7 @@ from nanoos_lab.engines.vasp.watch import Watch, copy_if_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ase import Atoms
 
@@ -137,13 +138,14 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
         first=origin.step if origin else 0,
         contcar=contcar,
     )
-    command = command_for(given, inputs, context)
+    executable = executable_for(given, inputs)
+    command = command_for(executable, context)
     attempt = _Attempt(atoms, order, given, context, inputs=inputs, first=origin.step if origin else 0)
     try:
         results = attempt.run(command, potentials)
     finally:
         attempt.tidy()
-    provenance = _provenance(command, inputs, potentials, attempt.watch, given)
+    provenance = _provenance(executable, command, inputs, potentials, attempt.watch, given)
     return replace(results, provenance=provenance, units=dict(UNITS))
 
 
@@ -163,8 +165,8 @@ def _potentials(given: Given, order: Order, context: RunContext) -> list[Potenti
     return found
 
 
-def command_for(given: Given, inputs: Inputs, context: RunContext) -> Command:
-    """Return how VASP is started: the program for spin-orbit coupling, for Γ alone if it is there, or the usual one.
+def executable_for(given: Given, inputs: Inputs) -> Path:
+    """Return the program for spin-orbit coupling, for Γ alone if it is there, or the usual one.
 
     Raises
     ------
@@ -183,7 +185,18 @@ def command_for(given: Given, inputs: Inputs, context: RunContext) -> Command:
             reason=Reason.RESOURCE,
             remedy="Install it on the worker's host, or send the job to a queue of workers that have it.",
         )
-    command = Command.of(found, resources=context.resources)
+    return found
+
+
+def command_for(executable: Path, context: RunContext) -> Command:
+    """Return how VASP is started.
+
+    Raises
+    ------
+    EngineError
+        If there is no launcher for its ranks.
+    """
+    command = Command.of(executable, resources=context.resources)
     return replace(command, environment={**command.environment, **_UNBUFFERED})
 
 
@@ -344,12 +357,11 @@ class _FromXml:
 
 
 def _provenance(
-    command: Command, inputs: Inputs, potentials: list[Potential], watch: Watch, given: Given
+    executable: Path, command: Command, inputs: Inputs, potentials: list[Potential], watch: Watch, given: Given
 ) -> dict[str, Any]:
-    where = next(word for word in command.arguments if "vasp" in word.rpartition("/")[2].lower())
     found: dict[str, Any] = {
-        "program": where,
-        "program_sha256": _digest(where),
+        "program": str(executable),
+        "program_sha256": _digest(executable),
         "command": list(command.arguments),
         "version": watch.version or watch.facts.version,
         "incar": dict(inputs.tags),
@@ -361,6 +373,6 @@ def _provenance(
     return found
 
 
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

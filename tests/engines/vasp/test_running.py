@@ -79,6 +79,18 @@ def test_what_made_the_results_is_recorded_and_no_potcar_stays(context, replay, 
     json.dumps(provenance)
 
 
+def test_a_program_of_any_name_has_its_place_among_what_made_the_results(
+    context, replay, tmp_path, monkeypatch
+) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    renamed = (tmp_path / "vasp_std").rename(tmp_path / "dft_6.4")
+    monkeypatch.setenv("NANOOS_VASP_STD", str(renamed))
+    results = run(context, atoms_of(made), "static")
+    assert results.provenance["program"] == str(renamed)
+    assert results.properties["free_energy"] == made.free_energy(0)
+
+
 def test_wave_functions_stay_if_they_are_asked_for(context, replay, tmp_path) -> None:
     made = Run(steps=1)
     replay(made.write(tmp_path / "recording"))
