@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nanoos_lab.core.errors import ParameterError, StructureError
+from nanoos_lab.engines import distances
 from nanoos_lab.engines.ase.parameters import BandParameters, Calculated, DynamicsParameters, OptimizerParameters
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def check_task(atoms: Atoms, given: Calculated, *, has_stress: bool) -> None:
     has_stress
         Whether the calculator has a stress.
     """
+    distances.check(atoms, given.nearest)
     _check_cell(atoms, given, has_stress=has_stress)
     if isinstance(given, DynamicsParameters):
         _check_freedom(atoms, given)
@@ -77,3 +79,7 @@ def _check_ends(atoms: Atoms, given: BandParameters) -> None:
         )
     if np.allclose(atoms.positions, final.positions, atol=_TOLERANCE):
         raise StructureError("final is the structure itself; there is no path between them")
+    try:
+        distances.check(moved, given.nearest)
+    except StructureError as error:
+        raise StructureError(f"final: {error}") from None

@@ -26,6 +26,7 @@ from nanoos_lab.core.parameters import (
     TaskParameters,
     field,
 )
+from nanoos_lab.engines import distances
 
 #: The calculator of engine ``ase`` that takes `epsilon`, `sigma`, `cutoff` and `smooth`.
 LENNARD_JONES = "lj"
@@ -40,6 +41,11 @@ class Calculated(TaskParameters):
     def label(self) -> str:
         """What to call the calculator in messages."""
         raise NotImplementedError
+
+    @property
+    def nearest(self) -> float:
+        """Distance in Å below which two atoms overlap."""
+        return distances.NEAREST
 
 
 class SinglePointParameters(Calculated, StaticParameters):
@@ -187,6 +193,13 @@ class CalculatorParameters(Calculated):
     def label(self) -> str:
         """Its name as the user gave it."""
         return self.calculator
+
+    @property
+    def nearest(self) -> float:
+        """Distance in Å below which two atoms overlap; nobody knows the lengths of another calculator."""
+        if self.sigma is not None:
+            return distances.nearest_of(self.sigma)
+        return distances.SAME_PLACE if ":" in self.calculator else distances.NEAREST
 
     @property
     def deterministic(self) -> bool:

@@ -14,6 +14,7 @@ from ase import units
 from ase.constraints import FixAtoms, FixCartesian
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
+from nanoos_lab.engines import distances
 from nanoos_lab.engines.espresso import keywords
 from nanoos_lab.engines.espresso.parameters import (
     DEGAUSS,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 PREFIX = "pwscf"
 #: Directories in the working directory: what pw.x writes for itself, and the pseudopotentials.
 OUTDIR, PSEUDO_DIR = "out", "pseudo"
-#: Atoms nearer than this overlap, in Å: no bond is shorter than that of H₂, 0.74 Å.
-NEAREST = 0.4
 #: pw.x's unit of time in units of fs: Rydberg's.
 TIME = 4.8378e-2
 
@@ -129,7 +128,7 @@ def check(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Ps
         raise StructureError(
             "pw.x needs a cell with a volume, molecules too: atoms.center(vacuum=6) puts them into one"
         )
-    _check_distances(atoms)
+    distances.check(atoms, periodic=True)
     _check_electrons(atoms, parameters, pseudos)
     _check_constraints(atoms, parameters)
     write_inputs(atoms, parameters, pseudos, cutoffs)
@@ -341,18 +340,6 @@ def free_components(atoms: Atoms) -> Array:
 
 
 # -- the checks --------------------------------------------------------------------------------------------------------
-
-
-def _check_distances(atoms: Atoms) -> None:
-    from ase.neighborlist import neighbor_list
-
-    first, second, distances = neighbor_list("ijd", atoms, NEAREST)
-    if len(distances):
-        nearest = int(np.argmin(distances))
-        one, other = sorted((int(first[nearest]), int(second[nearest])))
-        raise StructureError(
-            f"atoms {one} and {other} overlap: they are {distances[nearest]:.3f} Å apart, periodic images included"
-        )
 
 
 def _check_electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> None:

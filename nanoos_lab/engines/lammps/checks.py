@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nanoos_lab.core.errors import InputError, StructureError, UnknownNameError
+from nanoos_lab.engines import distances
 from nanoos_lab.engines.lammps.box import Box
-from nanoos_lab.engines.lammps.parameters import LammpsMDParameters
+from nanoos_lab.engines.lammps.parameters import LammpsMDParameters, PotentialParameters
 from nanoos_lab.engines.lammps.script import rules
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.lammps.system import fixed_atoms
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-#: Distance in Å below which two atoms are taken for a mistake: no bond is half as short.
-TOO_CLOSE = 0.3
 #: Commands of their own that users may have before a run.
 _OWN = frozenset(("compute", "compute_modify", "fix", "fix_modify", "group", "region", "variable"))
 #: Keywords of ``thermo_style custom`` (manual, page ``thermo_style``).
@@ -41,65 +39,6 @@ _KEYWORDS = frozenset(_THERMO.split())
 _DEFINED = {"c": {"thermo_temp", "thermo_press", "thermo_pe", "virial"}, "f": {"integrate"}, "v": set[str]()}
 _LETTER = {"compute": "c", "fix": "f", "variable": "v"}
 _REFERENCE = re.compile(r"([cfv])_(\w+)((?:\[\d+\]){0,2})")
-
-
-def check_distances(atoms: Atoms) -> None:
-    """Raise if two atoms are on top of each other.
-
-    Raises
-    ------
-    StructureError
-        Names the closest two.
-    """
-    first, second, distance = closest(atoms)
-    if distance < TOO_CLOSE:
-        raise StructureError(
-            f"atoms {first} and {second} overlap: they are {distance:.2g} Å apart, and forces there mean nothing"
-        )
-
-
-def closest(atoms: Atoms, limit: float = TOO_CLOSE) -> tuple[int, int, float]:
-    """Return the two atoms that are closest to each other and their distance in Å, infinity if that is ≥ `limit`.
-
-    Every atom is put into a bin as wide as the limit, so that only those in neighbouring bins are compared: most bins
-    are empty.
-    """
-    box = Box.around(atoms)
-    inverse = np.linalg.inv(box.cell)
-    places = (box.inwards(atoms.positions) - box.origin) @ inverse
-    pbc = np.array(box.pbc)
-    places[:, pbc] %= 1.0
-    heights = 1.0 / np.linalg.norm(inverse, axis=0)
-    count = np.maximum(heights // limit, 1).astype(np.int64)
-    bins = np.minimum((places * count).astype(np.int64), count - 1)
-    keys = np.ravel_multi_index(tuple(bins.T), tuple(count))
-    order = np.argsort(keys, kind="stable")
-    found = (0, 0, float("inf"))
-    for offset in product((0, 1, -1), repeat=3):
-        one, other = _neighbours(bins + offset, count, keys[order])
-        if len(one):
-            found = min(found, _nearest(places, box.cell, pbc, one, order[other]), key=lambda pair: pair[2])
-    return found if found[2] < limit else (0, 0, float("inf"))
-
-
-def _neighbours(bins: Array, count: Array, keys: Array) -> tuple[Array, Array]:
-    """Return the atoms that have others in a bin beside theirs, and the places of those in the sorted keys."""
-    wanted = np.ravel_multi_index(tuple(bins.T), tuple(count), mode="wrap")
-    low, high = np.searchsorted(keys, wanted, "left"), np.searchsorted(keys, wanted, "right")
-    number = high - low
-    one = np.repeat(np.arange(len(bins)), number)
-    starts = np.repeat(low - np.concatenate([[0], np.cumsum(number)[:-1]]), number)
-    return one, starts + np.arange(len(one))
-
-
-def _nearest(places: Array, cell: Array, pbc: Array, one: Array, other: Array) -> tuple[int, int, float]:
-    apart = places[one] - places[other]
-    apart[:, pbc] -= np.round(apart[:, pbc])
-    distances = np.linalg.norm(apart @ cell, axis=1)
-    distances[one == other] = np.inf
-    index = int(np.argmin(distances))
-    first, second = sorted((int(one[index]), int(other[index])))
-    return first, second, float(distances[index])
 
 
 def check_motion(atoms: Atoms, parameters: TaskParameters) -> None:
@@ -171,8 +110,14 @@ def _check_column(column: str, defined: dict[str, set[str]]) -> None:
 
 def check(atoms: Atoms, task: str, parameters: TaskParameters) -> None:
     """Raise an InputError if a structure does not suit a task or its parameters."""
-    check_distances(atoms)
+    distances.check(atoms, _limit(parameters))
     if task != "static":
         check_motion(atoms, parameters)
     if isinstance(parameters, LammpsMDParameters):
         check_own(parameters)
+
+
+def _limit(parameters: TaskParameters) -> float:
+    """Return the distance in Å below which atoms overlap."""
+    sigma = parameters.sigma if isinstance(parameters, PotentialParameters) else None
+    return distances.NEAREST if sigma is None else distances.nearest_of(sigma)

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nanoos_lab.core.errors import ParameterError, StructureError
+from nanoos_lab.engines import distances
 from nanoos_lab.engines.vasp import poscar
 from nanoos_lab.engines.vasp.parameters import Given, changes_cell, moves
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Atoms nearer than this, in Å, overlap: no bond is so short.
-_CLOSEST = 0.5
-
 
 def check_structure(atoms: Atoms, given: Given) -> None:
     """Raise an InputError if VASP cannot run the structure with these parameters."""
     _check_cell(atoms, given)
     _check_mesh(atoms, given)
-    _check_distances(atoms)
+    distances.check(atoms, periodic=True)
     free = poscar.movable(atoms)
     if moves(given) and not free.any():
         raise StructureError("constraints fix all atoms, so there is nothing to move")
@@ -52,18 +50,6 @@ def _check_mesh(atoms: Atoms, given: Given) -> None:
         raise ParameterError("kspacing", given.kspacing, "a molecule has no k-points: the structure is not periodic")
     if given.smearing == "tetrahedron" and not atoms.pbc.any():
         raise ParameterError("smearing", given.smearing, "the tetrahedron method needs k-points; take 'gaussian'")
-
-
-def _check_distances(atoms: Atoms) -> None:
-    from ase.neighborlist import neighbor_list
-
-    everywhere = atoms.copy()
-    everywhere.pbc = True
-    first, second, distances = neighbor_list("ijd", everywhere, _CLOSEST)
-    if len(distances):
-        nearest = int(np.argmin(distances))
-        i, j = sorted((int(first[nearest]), int(second[nearest])))
-        raise StructureError(f"atoms {i} and {j} overlap: they are {distances[nearest]:.3f} Å apart")
 
 
 def _check_spin(atoms: Atoms, given: Given) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.neighborlist import neighbor_list
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
-from nanoos_lab.engines.lammps.checks import closest
 from tests.engines.lammps.outside import submitted
 
 if TYPE_CHECKING:
@@ -49,26 +43,11 @@ def test_atoms_overlap_across_the_boundary_too() -> None:
     submitted(structure, "static", potential="lj", epsilon=0.01, sigma=3.4)
 
 
-@given(st.integers(0, 10_000), st.tuples(st.booleans(), st.booleans(), st.booleans()), st.floats(0.3, 2.5))
-def test_the_closest_two_are_those_of_ase(seed: int, pbc: tuple[bool, bool, bool], limit: float) -> None:
-    random = np.random.default_rng(seed)
-    cell = np.eye(3) * 6 + random.normal(scale=0.8, size=(3, 3))
-    structure = Atoms("H8", positions=random.uniform(-4, 10, size=(8, 3)), cell=cell, pbc=pbc)
-    i, j, d = neighbor_list("ijd", structure, limit)
-    between = i != j
-    found = closest(structure, limit)
-    if not between.any():
-        assert found[2] == float("inf")
-        return
-    assert found[2] == pytest.approx(d[between].min())
-    assert set(found[:2]) in [{a, b} for a, b in zip(i, j, strict=True)]
-
-
-def test_a_large_structure_is_checked_quickly() -> None:
-    structure = copper(40)
-    begin = time.process_time()
-    assert closest(structure)[2] == float("inf")
-    assert time.process_time() - begin < 5
+def test_a_small_lennard_jones_crystal_is_no_overlap() -> None:
+    small = bulk("Ar", "fcc", a=0.16, cubic=True)
+    submitted(small, "static", potential="lj", epsilon=0.01, sigma=0.1, cutoff=0.25)
+    with pytest.raises(StructureError, match="overlap"):
+        submitted(small, "static", potential="lj", epsilon=0.01, sigma=3.4)
 
 
 def test_a_thin_cell_is_no_harm_to_lammps(lammps: Lammps) -> None:
