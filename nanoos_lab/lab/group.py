@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from nanoos_lab.core.errors import JobError, JobNotFoundError
 from nanoos_lab.core.status import Status
+from nanoos_lab.lab import waiting
 from nanoos_lab.lab.job import Job
 from nanoos_lab.lab.summary import Summary
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.lab.lab import Lab
-    from nanoos_lab.lab.watch import Change
 
 #: Jobs that are watched at once while somebody waits for all.
 _WATCHED = 100
@@ -116,16 +115,23 @@ class Group(Sequence[Job]):
         ------
         TimeoutError
             If they have not all ended by then; they go on.
+        JobError
+            If the lab is closed meanwhile; they go on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while left := [record.id for record in self.records if not record.status.finished]:
+        while left := self._left():
             remaining = None if deadline is None else deadline - time.monotonic()
-            if not self._wait_for(left[:_WATCHED], remaining):
+            if not waiting.block(self.lab.watch, left[:_WATCHED], remaining):
                 raise TimeoutError(f"{len(left)} of {len(self)} jobs have not ended within {timeout} s; they go on")
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
-        return asyncio.to_thread(self.wait).__await__()
+        return self._end().__await__()
+
+    async def _end(self) -> Self:
+        while left := await asyncio.to_thread(self._left):
+            await waiting.leave(self.lab.watch, left[:_WATCHED])
+        return self
 
     def cancel(self) -> int:
         """End all jobs; see `Job.cancel`.
@@ -154,10 +160,10 @@ class Group(Sequence[Job]):
                 error = Job(self.lab, record.id).exception(0)
                 if error is not None:
                     raise error
-        waiting = [record for record in records if not record.status.finished]
-        if waiting:
-            text = f"{len(waiting)} of {len(records)} jobs have not ended; group.wait() waits"
-            raise JobError(text, job_id=waiting[0].id)
+        left = [record for record in records if not record.status.finished]
+        if left:
+            text = f"{len(left)} of {len(records)} jobs have not ended; group.wait() waits"
+            raise JobError(text, job_id=left[0].id)
         return records
 
     @overload
@@ -188,20 +194,6 @@ class Group(Sequence[Job]):
         summary = self.summary
         return {"text/plain": summary.text, "text/html": summary.html}
 
-    def _wait_for(self, ids: Sequence[str], timeout: float | None) -> bool:
-        """Wait until these have ended; False if they have not in time."""
-        left = set(ids)
-        ended = threading.Event()
-
-        def hear(change: Change) -> None:
-            if change.record is not None and change.record.status.finished:
-                left.discard(change.job_id)
-                if not left:
-                    ended.set()
-
-        subscriptions = [self.lab.watch.subscribe(job_id, hear) for job_id in ids]
-        try:
-            return ended.wait(timeout)
-        finally:
-            for subscription in subscriptions:
-                subscription.close()
+    def _left(self) -> list[str]:
+        """Return the ids of those that have not ended."""
+        return [record.id for record in self.records if not record.status.finished]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
 from nanoos_lab.core.status import Reason, Status
+from nanoos_lab.lab import waiting
 from nanoos_lab.lab.results import ResultsView
 from nanoos_lab.store.results import read_results
 from nanoos_lab.store.segments import SegmentPlace
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nanoos_lab.core.record import Attempt, Event, JobRecord
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.lab.lab import Lab
-    from nanoos_lab.lab.watch import Change
     from nanoos_lab.store.prune import Pruned
 
 
@@ -95,25 +94,20 @@ class Job:
         ------
         TimeoutError
             If it has not ended by then; it goes on.
+        JobError
+            If the lab is closed meanwhile; it goes on.
         """
-        if self.done():
-            return self
-        ended = threading.Event()
-
-        def hear(change: Change) -> None:
-            if change.record is not None and change.record.status.finished:
-                ended.set()
-
-        subscription = self.lab.watch.subscribe(self.id, hear)
-        try:
-            if not ended.wait(timeout):
-                raise TimeoutError(f"job {self.id} has not ended within {timeout} s; it goes on")
-        finally:
-            subscription.close()
+        if not self.done() and not waiting.block(self.lab.watch, [self.id], timeout):
+            raise TimeoutError(f"job {self.id} has not ended within {timeout} s; it goes on")
         return self
 
     def __await__(self) -> Generator[Any, None, Job]:
-        return asyncio.to_thread(self.wait).__await__()
+        return self._end().__await__()
+
+    async def _end(self) -> Job:
+        if not await asyncio.to_thread(self.done):
+            await waiting.leave(self.lab.watch, [self.id])
+        return self
 
     def result(self, timeout: float | None = None) -> Mapping[str, Any]:
         """Wait for the end and return the results.

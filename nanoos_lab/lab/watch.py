@@ -61,6 +61,8 @@ class Subscription:
     callback: Callable[[Change], None]
     #: Whether frames are wanted; may be changed at any time.
     frames: bool
+    #: Called when the lab is closed, in the thread that closes it; None if that does not matter.
+    closed: Callable[[], None] | None
     _watch: Watch = field(repr=False)
     _greeted: bool = False
 
@@ -91,7 +93,14 @@ class Watch:
         self._subscriptions: set[Subscription] = set()
         self._listener: _Listener | None = None
 
-    def subscribe(self, job_id: str, callback: Callable[[Change], None], *, frames: bool = False) -> Subscription:
+    def subscribe(
+        self,
+        job_id: str,
+        callback: Callable[[Change], None],
+        *,
+        frames: bool = False,
+        closed: Callable[[], None] | None = None,
+    ) -> Subscription:
         """Follow a job.
 
         Parameters
@@ -102,8 +111,10 @@ class Watch:
             Called in the listener thread, first with a snapshot; must return soon.
         frames
             Whether the newest frames are wanted too; the run makes them only then.
+        closed
+            Called if the lab is closed, after which nothing comes any more.
         """
-        subscription = Subscription(job_id, callback, frames, self)
+        subscription = Subscription(job_id, callback, frames, closed, self)
         with self._lock:
             self._subscriptions.add(subscription)
             if self._listener is None:
@@ -114,13 +125,16 @@ class Watch:
         return subscription
 
     def close(self) -> None:
-        """End the listener thread."""
+        """End the listener thread, and tell those who asked for it."""
         with self._lock:
-            self._subscriptions.clear()
+            left, self._subscriptions = self._subscriptions, set()
             listener, self._listener = self._listener, None
         if listener is not None and listener is not threading.current_thread():
             listener.wake()
             listener.join(timeout=5.0)
+        for subscription in left:
+            if subscription.closed is not None:
+                subscription.closed()
 
     def by_job(self) -> dict[str, list[Subscription]]:
         """Return the subscriptions of every watched job."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from ase.build import bulk
 from nanoos_lab.core.errors import (
     InputError,
     JobCancelledError,
+    JobError,
     JobFailedError,
     JobNotFoundError,
     ParameterError,
@@ -28,7 +29,11 @@ from nanoos_lab.lab.lab import Lab
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from nanoos_lab.lab.job import Job
+
+T = TypeVar("T")
 
 COPPER = bulk("Cu", cubic=True)
 
@@ -63,21 +68,65 @@ def test_the_default_lab_and_a_second_process_see_the_same_job(lab: Lab) -> None
         assert job.id in other.jobs(engine="mock").index
 
 
+def in_a_loop(what: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread of its own: a browser of other tests keeps the main thread's event loop running."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, what).result(60)
+
+
+async def ended(job: Job) -> Job:
+    return await job
+
+
 def test_awaiting_a_job_leaves_the_event_loop_free(lab: Lab) -> None:
     async def both() -> int:
-        waiting = asyncio.ensure_future(_wait(md(lab, duration=1.0)))
+        waiting = asyncio.ensure_future(ended(md(lab, duration=1.0)))
         ticks = 0
         while not waiting.done():
             await asyncio.sleep(0.01)
             ticks += 1
+        assert (await waiting).done()
+        # Once more, now that it has ended.
+        await (await waiting)
         return ticks
 
-    async def _wait(job: Job) -> Job:
-        return await job
+    assert in_a_loop(both()) > 10
 
-    # In a thread of its own: a browser that other tests have open keeps the main thread's event loop running.
-    with ThreadPoolExecutor(1) as threads:
-        assert threads.submit(lambda: asyncio.run(both())).result(60) > 10
+
+def test_whoever_awaits_a_job_may_give_up_and_the_job_goes_on(lab: Lab) -> None:
+    job = md(lab, duration=20.0)
+    with pytest.raises(TimeoutError):
+        in_a_loop(asyncio.wait_for(ended(job), 0.2))
+    assert not job.done()
+    job.cancel()
+
+
+def test_however_many_jobs_are_awaited_they_hold_no_thread(lab: Lab) -> None:
+    later = datetime.now(UTC) + timedelta(days=30)
+    jobs = [md(lab, not_before=later) for _ in range(40)]
+
+    async def all_of_them() -> list[Job]:
+        waiting = [asyncio.ensure_future(ended(job)) for job in jobs]
+        await asyncio.to_thread(until, lambda: len(lab.watch.by_job()) == len(jobs))
+        assert lab.cancel_many(job.id for job in jobs) == len(jobs)
+        return await asyncio.gather(*waiting)
+
+    assert in_a_loop(all_of_them()) == jobs
+    assert lab.watch.by_job() == {}
+
+
+def test_a_lab_that_is_closed_leaves_nobody_waiting(lab: Lab) -> None:
+    job = md(lab, duration=60.0)
+    with Lab(lab.settings) as other, ThreadPoolExecutor(2) as threads:
+        mine = other.load(job.id)
+        waiting = [threads.submit(mine.wait), threads.submit(asyncio.run, ended(mine))]
+        until(lambda: [len(heard) for heard in other.watch.by_job().values()] == [2])
+        other.close()
+        for one in waiting:
+            with pytest.raises(JobError, match="closed"):
+                one.result(30)
+    assert not job.done()
+    job.cancel()
 
 
 def test_waiting_too_short_raises_and_the_job_goes_on(lab: Lab) -> None:
