@@ -41,6 +41,9 @@ _YOUNG = 60.0
 ROLE = "potentials"
 _TITLE = re.compile(r"TITEL\s*=\s*(.+)")
 _ENMAX = re.compile(r"ENMAX\s*=\s*([\d.]+)")
+_LEXCH = re.compile(r"LEXCH\s*=\s*(\w+)")
+#: What LEXCH is in a POTCAR for the local density approximation.
+_LDA = "CA"
 #: Lines at the beginning of a POTCAR among which its title is.
 _HEAD = 60
 
@@ -55,6 +58,8 @@ class Potential:
     title: str
     #: Recommended cut-off in eV.
     enmax: float
+    #: The functional that it was made with, such as "PE" or "CA".
+    lexch: str
     #: Of its bytes.
     sha256: str
 
@@ -70,7 +75,7 @@ def find(given: VaspParameters, species: Sequence[str]) -> list[Potential]:
     Raises
     ------
     InputError
-        If there is none for one of them, or it is for another element.
+        If there is none for one of them, or it is for another element or functional.
     """
     folder = _folder(given)
     suffixes = _suffixes(given.setups, species)
@@ -146,7 +151,21 @@ def _read(folder: Path, symbol: str, suffix: str, given: VaspParameters) -> Pote
             raise StructureError(f"there is no POTCAR for {symbol} in {folder}")
         choice = " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in there)
         raise ParameterError("setups", given.setups, f"there is no {symbol}{suffix} in {folder}; take {choice}")
-    return describe(path, symbol)
+    found = describe(path, symbol)
+    _check_functional(found, given)
+    return found
+
+
+def _check_functional(potential: Potential, given: VaspParameters) -> None:
+    """Refuse LDA with potentials of a GGA, whose functional VASP would take without a word, and the reverse."""
+    wants_lda = given.xc == "LDA"
+    if wants_lda != (potential.lexch == _LDA):
+        raise ParameterError(
+            "potentials",
+            given.potentials,
+            f"xc={given.xc!r} needs POTCARs of {'LDA' if wants_lda else 'PBE'}, such as those in "
+            f"{'potpaw_LDA' if wants_lda else 'potpaw_PBE'}; {potential.path} has LEXCH = {potential.lexch}",
+        )
 
 
 def describe(path: Path, symbol: str) -> Potential:
@@ -162,15 +181,16 @@ def describe(path: Path, symbol: str) -> Potential:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     head = "\n".join(data[: 1 << 14].decode(errors="replace").splitlines()[:_HEAD])
-    title, enmax = _TITLE.search(head), _ENMAX.search(head)
-    if title is None or enmax is None:
-        raise InputError(f"{path} is no POTCAR: it has no TITEL or no ENMAX")
+    title, enmax, lexch = _TITLE.search(head), _ENMAX.search(head), _LEXCH.search(head)
+    if title is None or enmax is None or lexch is None:
+        raise InputError(f"{path} is no POTCAR: it has no TITEL, no ENMAX or no LEXCH")
     name = " ".join(title[1].split())
     # Their VRHFIN is wrong in some of them, such as Zr_sv and Xe.
     element = re.search(r"\s([A-Z][a-z]?)(?![a-z])", name)
     if element is None or element[1] != symbol:
         raise InputError(f"{path} is for another element than {symbol}: its title is {name!r}")
-    return Potential(path=path, title=name, enmax=float(enmax[1]), sha256=hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return Potential(path=path, title=name, enmax=float(enmax[1]), lexch=lexch[1], sha256=digest)
 
 
 def note(species: Sequence[str], potentials: Sequence[Potential]) -> Path:

@@ -176,10 +176,10 @@ def _varray(name: str, rows: np.ndarray) -> str:
     return f'<varray name="{name}" >\n{text}</varray>\n'
 
 
-def potcar(symbol: str, *, suffix: str = "", enmax: float = 245.345) -> str:
+def potcar(symbol: str, *, suffix: str = "", enmax: float = 245.345, lexch: str = "PE") -> str:
     """Return the head of a POTCAR without any potential in it."""
     return (
         f"  PAW_PBE {symbol}{suffix} 01Jan2000\n   4.000\n parameters from PSCTR are:\n   VRHFIN ={symbol}: made up\n"
-        f"   LEXCH  = PE\n   TITEL  = PAW_PBE {symbol}{suffix} 01Jan2000\n"
+        f"   LEXCH  = {lexch}\n   TITEL  = PAW_PBE {symbol}{suffix} 01Jan2000\n"
         f"   ENMAX  =  {enmax}; ENMIN  =  {0.75 * enmax} eV\n End of Dataset\n"
     )

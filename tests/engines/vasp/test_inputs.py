@@ -341,6 +341,26 @@ def test_a_potcar_of_another_element_is_refused(potentials) -> None:
         check(bulk("Si"))
 
 
+@pytest.mark.parametrize(
+    ("xc", "lexch", "folder"),
+    [("LDA", "PE", "potpaw_LDA"), ("PBE", "CA", "potpaw_PBE"), ("SCAN", "CA", "potpaw_PBE")],
+)
+def test_potentials_of_another_functional_are_refused(potentials, xc: str, lexch: str, folder: str) -> None:
+    """VASP would say nothing: without a tag it takes the functional of the POTCAR."""
+    place = potentials / "potpaw_PBE.54" / "Si" / "POTCAR"
+    place.write_text(stand_in("Si", lexch=lexch))
+    with pytest.raises(ParameterError, match=rf"such as those in {folder};.*LEXCH = {lexch}") as caught:
+        check(bulk("Si"), xc=xc, potentials="potpaw_PBE.54")
+    assert caught.value.field == "potentials"
+
+
+def test_potentials_of_lda_are_for_lda(potentials) -> None:
+    place = potentials / "potpaw_LDA.54" / "Si" / "POTCAR"
+    place.parent.mkdir(parents=True)
+    place.write_text(stand_in("Si", lexch="CA"))
+    check(bulk("Si"), xc="LDA", potentials="potpaw_LDA.54")
+
+
 def test_unknown_tags_are_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
         parameters("static", incar={"ISMEER": 0})
