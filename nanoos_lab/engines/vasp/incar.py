@@ -45,7 +45,14 @@ _PER_PS, _KBAR = 1000.0, 10.0
 
 
 def build(
-    given: Given, *, species: int, enmax: float, magmoms: Array | None, seed: int = 0, first: int = 0
+    given: Given,
+    *,
+    species: int,
+    enmax: float,
+    magmoms: Array | None,
+    masses: list[float] | None = None,
+    seed: int = 0,
+    first: int = 0,
 ) -> dict[str, Value]:
     """Return the tags of the INCAR.
 
@@ -59,6 +66,8 @@ def build(
         The largest ENMAX of their POTCARs, in eV.
     magmoms
         Initial magnetic moments in the order of the POSCAR, shape (atoms,) or (atoms, 3); None if there are none.
+    masses
+        Of the species in u, for molecular dynamics; None for those of the POTCARs.
     seed
         Of random numbers, where the task has them.
     first
@@ -82,6 +91,8 @@ def build(
         tags |= _md(given, species, seed, first)
     else:
         tags |= {"IBRION": -1, "NSW": 0}
+    if masses is not None:
+        tags["POMASS"] = list(masses)
     return tags | given.incar
 
 

@@ -172,7 +172,7 @@ class VaspMDParameters(MDParameters, VaspParameters):
     def _one_temperature(self) -> VaspMDParameters:
         if self.temperature_end is not None:
             raise ParameterError("temperature_end", self.temperature_end, "engine 'vasp' holds one temperature")
-        for tag in ("POTIM", "IBRION"):
+        for tag in ("POTIM", "IBRION", "POMASS"):
             if tag in self.incar:
                 raise ParameterError("incar", {tag: self.incar[tag]}, f"task 'md' sets {tag}")
         return self

@@ -114,6 +114,30 @@ def _along_axes(cell: Array) -> bool:
     return bool(np.allclose(cell, np.diag(np.diag(cell)), atol=1e-9))
 
 
+def masses(atoms: Atoms, order: Order) -> list[float] | None:
+    """Return the mass of each species in u, in the order of the POSCAR; None if all atoms have those of their elements.
+
+    Raises
+    ------
+    StructureError
+        If atoms of a species differ in mass: VASP has one for each species.
+    """
+    from ase.data import atomic_masses
+
+    own = atoms.get_masses()
+    if np.array_equal(own, atomic_masses[atoms.numbers]):
+        return None
+    found = []
+    for species, rows in zip(order.species, np.split(own[order.to_vasp], np.cumsum(order.counts)[:-1]), strict=True):
+        if np.ptp(rows):
+            raise StructureError(
+                f"VASP has one mass for all atoms of an element; those of {species} have {rows.min():g} to "
+                f"{rows.max():g} u"
+            )
+        found.append(float(rows[0]))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
     """What a CONTCAR has."""

@@ -100,6 +100,7 @@ def write_inputs(
         species=len(order.species),
         enmax=enmax,
         magmoms=None if magmoms is None else magmoms[order.to_vasp],
+        masses=poscar.masses(atoms, order) if isinstance(given, VaspMDParameters) else None,
         seed=getattr(given, "seed", 0),
         first=first,
     )

@@ -94,6 +94,25 @@ def test_molecular_dynamics_in_each_ensemble() -> None:
     assert (npt["ISIF"], npt["PSTRESS"], npt["LANGEVIN_GAMMA_L"]) == (3, 10, 2)
 
 
+def test_masses_that_are_not_the_elements_are_written_for_all_species() -> None:
+    atoms = compound()
+    assert "POMASS" not in tags(atoms, "md", steps=5)
+    atoms.set_masses(atoms.get_masses())
+    assert "POMASS" not in tags(atoms, "md", steps=5)
+    atoms.set_masses([113.0 if symbol == "In" else None for symbol in atoms.get_chemical_symbols()])
+    assert tags(atoms, "md", steps=5)["POMASS"] == [113.0, pytest.approx(74.92, abs=0.01)]
+    # Elsewhere they have no part.
+    assert "POMASS" not in tags(atoms, "relax")
+
+
+def test_isotopes_of_an_element_that_vasp_cannot_tell_apart_are_refused(potentials) -> None:
+    atoms = compound()
+    atoms.set_masses([113.0, *[None] * 7])
+    with pytest.raises(StructureError, match="those of In have 113 to"):
+        check(atoms, "md", steps=5)
+    check(atoms, "relax")
+
+
 def test_magnetic_moments_are_in_the_order_of_the_poscar() -> None:
     atoms = Atoms("FeSiFe", positions=[[0, 0, 0], [0, 0, 2], [0, 0, 4]], cell=[5, 5, 6], pbc=True, magmoms=[1, 2, 3])
     assert tags(atoms, "static")["MAGMOM"] == [1, 3, 2]
@@ -380,6 +399,7 @@ def test_unknown_tags_are_refused_with_the_nearest() -> None:
         ("relax", {"incar": {"EDIFFG": -0.1}}, "incar"),
         ("relax", {"pressure": 1.0}, "pressure"),
         ("md", {"steps": 1, "incar": {"POTIM": 2}}, "incar"),
+        ("md", {"steps": 1, "incar": {"POMASS": [2.0]}}, "incar"),
         ("md", {"steps": 1, "ensemble": "nvt", "temperature": 300, "temperature_end": 400}, "temperature_end"),
         ("static", {"kpts": [2, 2, 2], "kspacing": 0.2}, "kspacing"),
         ("static", {"kpts": [0, 2, 2]}, "kpts"),
