@@ -77,7 +77,9 @@ def test_frequencies_along_a_path_have_labels_and_units(silicon: LatticeDynamics
     assert [label for label in table["label"] if label] == ["G", "X", "K", "G", "L"]
     assert table["distance"].is_monotonic_increasing
     assert table.attrs["units"]["branch_6"] == "THz"
-    assert table.attrs["units"]["distance"] == "2π/Å"
+    assert table.attrs["units"]["distance"] == "1/Å"
+    # From Γ to X it is 2π/a.
+    assert table.loc[table["label"] == "X", "distance"].item() == pytest.approx(2 * np.pi / 5.431)
     assert table.loc[0, "branch_6"] == pytest.approx(silicon.gamma[5])
     vectors = table[["q1", "q2", "q3"]].to_numpy()
     np.testing.assert_allclose(silicon.frequencies(vectors)[:, 0], table["branch_1"])
@@ -155,6 +157,22 @@ def test_masses_count(lab: Lab) -> None:
         phonons(atoms, supercell=2, lab=lab, **SW).wait(60).fit().gamma[-1] for atoms in (bulk("Si", a=5.431), heavy)
     )
     assert slow == pytest.approx(light / 2, rel=1e-3)
+
+
+def test_isotopes_of_one_element_are_refused(lab: Lab) -> None:
+    isotopes = bulk("Si", a=5.431)
+    isotopes.set_masses([28, 30])
+    with pytest.raises(StructureError, match="Si have 28, 30 u"):
+        phonons(isotopes, lab=lab, **SW)
+
+
+def test_an_antiferromagnet_keeps_both_of_its_atoms(lab: Lab) -> None:
+    """Without moments the two are one and the same, in a primitive cell half as large."""
+    chromium = bulk("Cr", cubic=True)
+    chromium.set_initial_magnetic_moments([1, -1])
+    group = phonons(chromium, supercell=2, lab=lab, engine="lammps", potential="lj", epsilon=0.5, sigma=2.3).wait(60)
+    assert len(group.fit().primitive) == 2
+    assert sorted(group[1].request.structure.atoms().get_initial_magnetic_moments()) == [-1] * 8 + [1] * 8
 
 
 @pytest.mark.parametrize(

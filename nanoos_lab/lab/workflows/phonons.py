@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
@@ -92,8 +93,8 @@ class LatticeDynamics:
         Returns
         -------
         pandas.DataFrame
-            A row per wave vector: `distance` along the path in 2π/Å, `label` of a special point or "", the wave vector
-            as `q1`, `q2`, `q3`, and `branch_1` … in THz.
+            A row per wave vector: `distance` along the path in 1/Å, with the factor 2π, `label` of a special point or "",
+            the wave vector as `q1`, `q2`, `q3`, and `branch_1` … in THz.
         """
         import pandas as pd
 
@@ -106,7 +107,7 @@ class LatticeDynamics:
         branches = {f"branch_{number + 1}": frequencies[:, number] for number in range(frequencies.shape[1])}
         vectors = {f"q{axis + 1}": found.kpts[:, axis] for axis in range(3)}
         table = pd.DataFrame({"distance": distances, "label": labels, **vectors, **branches})
-        table.attrs["units"] = {"distance": "2π/Å", "label": "", **dict.fromkeys(vectors, "1")} | dict.fromkeys(
+        table.attrs["units"] = {"distance": "1/Å", "label": "", **dict.fromkeys(vectors, "1")} | dict.fromkeys(
             branches, "THz"
         )
         return table
@@ -241,6 +242,7 @@ def phonons(
     matrix = _matrix(supercell)
     points = _mesh(mesh)
     atoms = crystal(structure)
+    _check_masses(atoms)
     dataset = _displaced(atoms, matrix, float(distance))
     lab = lab or default_lab()
     head = options.pop("name", None) or f"{atoms.get_chemical_formula()} phonons"
@@ -279,6 +281,16 @@ def _mesh(mesh: Any) -> tuple[int, int, int]:
     return first, second, third
 
 
+def _check_masses(atoms: Atoms) -> None:
+    """Raise for isotopes: to the symmetry that phonopy finds, atoms of one element are the same."""
+    for number in np.unique(atoms.numbers):
+        masses = np.unique(atoms.get_masses()[atoms.numbers == number])
+        if len(masses) > 1:
+            symbol = atoms.symbols[int(np.argmax(atoms.numbers == number))]
+            listed = ", ".join(f"{mass:g}" for mass in masses)
+            raise StructureError(f"all atoms of an element must have one mass; those of {symbol} have {listed} u")
+
+
 def _displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
     """Return phonopy's view of the crystal, with its displacements."""
     try:
@@ -292,8 +304,14 @@ def _displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
         scaled_positions=atoms.get_scaled_positions(),
         cell=atoms.cell.array,
         masses=atoms.get_masses(),
+        # Atoms that differ only in their moment are not equivalent: an antiferromagnet has a larger primitive cell.
+        magnetic_moments=atoms.arrays.get("initial_magmoms"),
     )
-    found = Phonopy(cell, supercell_matrix=matrix, primitive_matrix=guess_primitive_matrix(cell))
+    with warnings.catch_warnings():
+        # Of just that larger cell it warns, too.
+        warnings.filterwarnings("ignore", "The input unit cell has a magnetic ordering", UserWarning)
+        primitive = guess_primitive_matrix(cell)
+    found = Phonopy(cell, supercell_matrix=matrix, primitive_matrix=primitive)
     found.generate_displacements(distance=distance)
     return found
 
