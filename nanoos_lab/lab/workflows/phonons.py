@@ -93,8 +93,8 @@ class LatticeDynamics:
         Returns
         -------
         pandas.DataFrame
-            A row per wave vector: `distance` along the path in 1/Å, with the factor 2π, `label` of a special point or "",
-            the wave vector as `q1`, `q2`, `q3`, and `branch_1` … in THz.
+            A row per wave vector: `distance` along the path in 1/Å, factor 2π included, `label` of a special point
+            or "", the wave vector as `q1`, `q2`, `q3`, and `branch_1` … in THz.
         """
         import pandas as pd
 
