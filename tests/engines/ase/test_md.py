@@ -174,7 +174,8 @@ def test_npt_brings_copper_to_the_pressure_and_keeps_the_shape_of_its_cell(conte
 
 @pytest.mark.parametrize("thermostat", ["bussi", "langevin"])
 def test_a_thermostat_ramps(context, thermostat):
-    atoms = Atoms("Cu100", positions=np.zeros((100, 3)))
+    # All near the origin, where their springs end, and none in the place of another.
+    atoms = Atoms("Cu100", positions=0.011 * np.indices((5, 5, 4)).reshape(3, -1).T)
     options = {"temperature": 100, "temperature_end": 900, "thermostat": thermostat, "tdamp": 10.0}
     run(context, atoms, "md", calculator=SPRINGS, ensemble="nvt", steps=1000, every=5, timestep=3.0, **options)
     line = np.polyfit(context.series("time") / 3000, context.series("temperature"), 1)
