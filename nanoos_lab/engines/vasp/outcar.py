@@ -120,6 +120,10 @@ class Facts:
     steps: int = 0
     #: Whether the relaxation has ended because its criterion was met.
     accurate: bool = False
+    #: Seconds that the slowest of them took; 0 if that was not printed.
+    slowest: float = 0.0
+    #: Whether VASP was stopped within an ionic step; that one does not count, whatever is printed of it.
+    broken_off: bool = False
     #: Whether VASP has come to its last words.
     finished: bool = False
     #: Whether the SCF cycle of the last ionic step has converged.
@@ -203,6 +207,7 @@ class Reader:
 
     def _read_abort(self, line: str) -> None:
         self._explicit = "EDIFF is reached" in line
+        self.facts.broken_off = "hard stop" in line
 
     def _read_loop(self, line: str) -> Step | None:
         found = _REAL_TIME.search(line)
@@ -338,6 +343,8 @@ class Reader:
 
     def _step(self, seconds: float | None) -> Step | None:
         """Return the present ionic step if it is whole, once."""
+        if self.facts.broken_off:
+            return None
         parts, self._parts = self._parts, {}
         if not {"energy", "free_energy", "positions", "cell"} <= parts.keys():
             # Not whole yet: what is there may still be added to.
@@ -348,6 +355,7 @@ class Reader:
         facts_say = console.converged(self._last_scf, nelm, settings.get("EDIFF"))
         self.facts.scf_converged = facts_say and self._explicit is not False
         self.facts.steps += 1
+        self.facts.slowest = max(self.facts.slowest, seconds or 0.0)
         return Step(
             number=self._ionic,
             energy=parts["energy"],

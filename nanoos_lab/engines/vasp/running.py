@@ -55,6 +55,8 @@ UNITS: Mapping[str, str] = MappingProxyType(
 )
 OUTPUT = "vasp.out"
 STOP_FILE = "STOPCAR"
+#: Ionic steps are waited for if they take at most this part of the time that VASP has for stopping.
+_IN_TIME = 0.5
 #: Large files that are of no use once a run is over, unless they were asked for: name, and the tag that asks.
 _LARGE = {"WAVECAR": "LWAVE", "CHGCAR": "LCHARG", "CHG": "LCHARG", "TMPCAR": ""}
 #: Has Fortran's run-time library of GNU say each line at once, though it writes to a pipe.
@@ -250,7 +252,8 @@ class _Attempt:
         if error is None:
             return self._results(stopped=False)
         if self._context.checkpoint_interval and self._context.stop != "cancel":
-            self.watch.save(waves=True)
+            # A program that was killed may have left half of them.
+            self.watch.save(waves=code == 0 and self.watch.facts.finished)
         if stopped:
             return self._results(stopped=True)
         raise error
@@ -263,8 +266,11 @@ class _Attempt:
         (self._context.workdir / STOP_FILE).unlink(missing_ok=True)
 
     def _ask(self) -> None:
-        """Have VASP stop: after the present SCF iteration, or after the ionic step where one is to go on from there."""
+        """Have VASP stop: after the ionic step if that is worth it and comes in time, or after the SCF iteration."""
         at_once = self._context.stop in (None, "cancel") or not moves(self._given)
+        if not at_once and self.watch.slowest > _IN_TIME * program.LONG_GRACE:
+            at_once = True
+            self.watch.hold()
         (self._context.workdir / STOP_FILE).write_text("LABORT = .TRUE.\n" if at_once else "LSTOP = .TRUE.\n")
 
     # -- results ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,17 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """From where another attempt can go on."""
+
+    #: Its first step, and the last one that was computed.
+    step: int
+    evaluated: int
+    #: Text of the CONTCAR.
+    contcar: str
+
+
 class Watch:
     """Follows one run.
 
@@ -77,6 +89,8 @@ class Watch:
         self._looked = 0.0
         self._checkpointed = time.monotonic()
         self._sampled: int | None = None
+        self._held: _State | None = None
+        self._stepped_at = time.monotonic()
         self.signs = Signs()
         self.version = ""
         self.ranks: int | None = None
@@ -100,6 +114,11 @@ class Watch:
         """Positions in Å, in the user's order and not wrapped into the cell, and cell vectors, of the last step."""
         cell = self._atoms.cell.array if self.last is None else self.last.cell
         return self._scaled @ cell, cell
+
+    @property
+    def slowest(self) -> float:
+        """Seconds of the slowest ionic step so far, the present one included."""
+        return max(self.facts.slowest, time.monotonic() - self._stepped_at)
 
     def unwrapped(self, scaled: Array, cell: Array) -> Array:
         """Return positions in Å, of the last step in more digits, on the side of the cell on which they are here."""
@@ -195,6 +214,7 @@ class Watch:
 
     def _stepped(self, step: outcar.Step) -> None:
         before, self.last = self.last, step
+        self._stepped_at = time.monotonic()
         self.step = self._first + step.number - 1
         self._scf = None
         self._check(before, step)
@@ -297,22 +317,35 @@ class Watch:
         waves
             Whether to keep the wave functions, too: only once nobody writes them any more.
         """
-        if self.step is None or self.last is None or not moves(self._given):
+        state = self._held if self.facts.broken_off else self._state()
+        if state is None:
             return
-        workdir = self._context.workdir
+        with self._context.checkpoint(state.step, {"evaluated": state.evaluated}) as directory:
+            (directory / "CONTCAR").write_text(state.contcar)
+            for name in ("WAVECAR", "CHGCAR") if waves else ():
+                copy_if_fit(self._context.workdir / name, directory / name)
+        self._checkpointed = time.monotonic()
+
+    def hold(self) -> None:
+        """Remember where the run stands for its last checkpoint, before VASP is stopped within an ionic step.
+
+        What its CONTCAR has after such a stop is not documented.
+        """
+        self.look()
+        self._held = self._state()
+
+    def _state(self) -> _State | None:
+        if self.step is None or not moves(self._given):
+            return None
         try:
-            text = (workdir / "CONTCAR").read_text()
+            text = (self._context.workdir / "CONTCAR").read_text()
             there = poscar.read(text, self._order)
         except (OSError, ValueError):
             # It is being written; the next step has another.
-            return
+            return None
         # After its last step VASP leaves the structure of that step, before it the one that comes next.
         step = self.step + (not self._is_last(there))
-        with self._context.checkpoint(step, {"evaluated": self.step}) as directory:
-            (directory / "CONTCAR").write_text(text)
-            for name in ("WAVECAR", "CHGCAR") if waves else ():
-                copy_if_fit(workdir / name, directory / name)
-        self._checkpointed = time.monotonic()
+        return _State(step=step, evaluated=self.step, contcar=text)
 
     def _is_last(self, there: poscar.Cell) -> bool:
         if self.last is None or not np.allclose(there.cell, self.last.cell, atol=1e-7):

@@ -18,8 +18,9 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines import registry
-from nanoos_lab.engines.vasp import potcar
+from nanoos_lab.engines import program, registry
+from nanoos_lab.engines.vasp import poscar, potcar
+from nanoos_lab.engines.vasp.poscar import Order
 from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 from tests.engines.vasp.recordings import recording
@@ -295,6 +296,34 @@ def test_a_soft_stop_finishes_the_step_and_the_next_attempt_goes_on(context, rep
     assert second.steps == [last + 1, last + 2]
     placed = np.array([[float(word) for word in line.split()] for line in entry["POSCAR"].splitlines()[8:10]])
     np.testing.assert_allclose(placed @ made.cell, made.positions(last + 1), atol=1e-9)
+
+
+def test_a_soft_stop_does_not_wait_for_a_slow_step(context, replay, tmp_path) -> None:
+    """Steps of 200 s, of 240 s that there are."""
+    made = Run(steps=40, seconds=50.0)
+    replay(made.write(tmp_path / "recording"), speed=500)
+    context.checkpoint_interval = 60.0
+    context.stop_reason, context.stop_at_step = "time_limit", 2
+    results = run(context, atoms_of(made), "relax", steps=50)
+    assert results.stopped
+    assert "hard stop was set" in (context.workdir / "OUTCAR").read_text()
+    # What VASP has printed of the step after that does not count.
+    last = context.steps[-1]
+    assert results.properties["free_energy"] == made.free_energy(last)
+    assert context.checkpoint_made == [last + 1]
+    checkpoint = find([context.place]).checkpoints[0]
+    there = poscar.read((checkpoint.directory / "CONTCAR").read_text(), Order.of(["Si", "Si"]))
+    np.testing.assert_allclose(there.scaled @ there.cell, made.positions(last + 1), atol=1e-9)
+
+
+def test_wave_functions_of_a_killed_program_are_not_kept(context, replay, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(program, "LONG_GRACE", 0.2)
+    replay(long_run(tmp_path), speed=20, deaf=True)
+    context.checkpoint_interval = 60.0
+    context.stop_reason, context.stop_at_step = "time_limit", 3
+    assert run(context, atoms_of(Run()), "relax", steps=50).stopped
+    (checkpoint,) = find([context.place]).checkpoints
+    assert sorted(path.name for path in checkpoint.directory.iterdir()) == ["CONTCAR", "checkpoint.json"]
 
 
 def test_checkpoints_fall_on_the_steps_that_were_asked_for(context, replay, tmp_path) -> None:

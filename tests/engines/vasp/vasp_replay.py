@@ -3,6 +3,7 @@
 
 It computes nothing. It refuses to start without the four input files, or with a POSCAR and a POTCAR that do not belong
 together or to the recording; it obeys STOPCAR, as VASP does, between SCF iterations (LABORT) and ionic steps (LSTOP).
+What VASP prints and leaves of an ionic step after LABORT is not documented; here it is all, as if the step were whole.
 
 Environment
 -----------
@@ -51,6 +52,7 @@ def main() -> int:
         print(f" vasp_replay: {why}", flush=True)
         return 1
     write_diary()
+    Path("WAVECAR").write_bytes(b"half of")
     said = (recording / "vasp_output").read_text(errors="replace").splitlines(keepends=True)
     whole = play(outcar, said, recording)
     write_xml(recording, None if whole else steps_so_far())
@@ -95,8 +97,9 @@ def play(outcar: list[str], said: list[str], recording: Path) -> bool:
     """Write OUTCAR and say what was said; return whether it came to the end of the recording."""
     speed = float(os.environ.get("VASP_REPLAY_SPEED", "1"))
     spoken = iter(said)
+    cut = pieces(outcar)
     with open("OUTCAR", "w") as out:
-        for piece, kind, seconds in pieces(outcar):
+        for piece, kind, seconds in cut:
             # Ionic steps count their SCF iterations once more.
             time.sleep((seconds if kind == "scf" else 0.0) / speed)
             out.write("".join(piece))
@@ -109,6 +112,10 @@ def play(outcar: list[str], said: list[str], recording: Path) -> bool:
             if asked("LABORT") or (kind == "ionic" and asked("LSTOP")):
                 if kind == "scf":
                     out.write(" ----- aborting loop because hard stop was set -----\n")
+                    rest = next((piece for piece, kind, _ in cut if kind == "ionic"), [])
+                    out.write("".join(line for line in rest if "aborting loop" not in line))
+                    out.flush()
+                    write_contcar(outcar)
                 out.write(CLOSING)
                 return False
     for line in spoken:
