@@ -62,8 +62,10 @@ class Execution:
         self.atoms = request.structure.atoms()
         self.parameters = parameters
         self.reader = Reader(natoms=len(self.atoms))
-        #: Whether the run was stopped because the context asked for it.
+        #: Whether the run was stopped before its end because the context asked for it.
         self.stopped = False
+        #: Whether all that is wrong with it is that it has made all steps that it had.
+        self.out_of_steps = False
         self._plain = dict(request.parameters)
         self._context = context
         self._names = {role: ref.name for role, ref in request.files.items()} or {
@@ -100,7 +102,7 @@ class Execution:
         (self._context.workdir / EXIT_FILE).unlink(missing_ok=True)
 
     def run(self, follow: Follow, *, stem: str = STEM) -> EngineError | None:
-        """Run it to its end, or until the context asks to stop; return the error if it failed.
+        """Run it to its end, or until the context asks to stop or it goes bad; return the error if it failed.
 
         Parameters
         ----------
@@ -112,7 +114,7 @@ class Execution:
         Raises
         ------
         EngineError
-            If it cannot be started, or is stopped because it goes bad.
+            If it cannot be started.
         """
         if self._program is None:
             raise EngineError(program.missing("pw.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
@@ -124,34 +126,40 @@ class Execution:
                 if line is not None:
                     last.append(line)
                     self._scanner.feed(line)
-                    self._take(self.reader.feed(line), follow)
+                    error = self._take(self.reader.feed(line), follow)
+                    if error is not None:
+                        return error
             code = running.wait()
             errors = running.errors.splitlines()
-            self.stopped = running.stopped
+            # pw.x looks for EXIT only between iterations: asked later, it comes to its end, and ends with 0.
+            self.stopped = running.stopped and not (code == 0 and self.reader.done)
         if self.stopped:
             return None
         sign = self._scanner.scan(errors)
+        self.out_of_steps = sign is not None and sign.signature.name == failures.STEPS
         error = failures.verdict(self.reader, sign, code, self._plain, words=_telling(last, errors))
         # Only the first run of a task finds a density; a second one looks at its levels.
         if error is None and stem == STEM and self.reader.last is None:
             return failures.no_results()
         return error
 
-    def _take(self, event: Iteration | Cycle | None, follow: Follow) -> None:
+    def _take(self, event: Iteration | Cycle | None, follow: Follow) -> EngineError | None:
+        """Hand over an event, or return the error for which the run is not worth going on."""
         asked = self._context.resources.ranks
         if self.reader.ranks not in (None, asked):
-            raise failures.wrong_ranks(asked, int(self.reader.ranks or 0))
+            return failures.wrong_ranks(asked, int(self.reader.ranks or 0))
         if event is None:
-            return
+            return None
         if not np.isfinite(event.energy):
-            raise failures.not_finite(self._plain)
+            return failures.not_finite(self._plain)
         if isinstance(event, Iteration):
             self._accuracies.append(event.accuracy)
             if failures.stuck(self._accuracies, PATIENCE):
-                raise failures.is_stuck(event.number, self._plain)
+                return failures.is_stuck(event.number, self._plain)
         else:
             self._accuracies.clear()
         follow(event)
+        return None
 
     # -- results -------------------------------------------------------------------------------------------------------
 

@@ -96,6 +96,8 @@ def _diagonalization(name: str, pattern: str) -> Signature:
     )
 
 
+#: Name of the signature of a run that has made all its steps.
+STEPS = "steps"
 #: The signatures, the most telling first.
 TABLE: tuple[Signature, ...] = (
     _input(
@@ -201,7 +203,7 @@ TABLE: tuple[Signature, ...] = (
         correct=smaller_trust,
     ),
     Signature(
-        name="steps",
+        name=STEPS,
         pattern=r"The maximum number of steps has been reached",
         reason=Reason.CONVERGENCE,
         meaning="the relaxation did not converge within its steps",

@@ -109,7 +109,7 @@ def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Resul
     context.begin(replace(head, first=max(0, follower.first - 1)))
     follower.repeat()
     error = run.run(follower.take)
-    if dynamic and error is not None and follower.step >= parameters.steps and "number of steps" in str(error):
+    if dynamic and run.out_of_steps and follower.step >= parameters.steps:
         error = None
     follower.finish(failed=error is not None)
     if error is not None:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso import pseudos
 from tests.engines.espresso.running import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -16,3 +19,17 @@ if TYPE_CHECKING:
 def pw(tmp_path: Path) -> Runner:
     """Run a task of pw.x: ``pw(atoms, "relax", **parameters)``."""
     return Runner(tmp_path)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a script in place of pw.x, which has the real one as ``$PW``."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "pw.x"
+        path.write_text(f"#!/bin/sh\nPW={program.find('pw.x')}\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(pseudos.directory(None)))
+        monkeypatch.setenv("NANOOS_PW_X", str(path))
+
+    return put

@@ -284,6 +284,15 @@ def test_pwx_says_converged_where_nothing_has_and_the_results_say_so(pw: Runner)
     assert any("has not converged" in line for line in run.context.logged)
 
 
+def test_a_relaxation_that_goes_bad_leaves_a_checkpoint_too(pw: Runner, stand_in: Callable[[str], None]) -> None:
+    # The energy of the third step's first iteration is lost.
+    stand_in("""$PW "$@" | stdbuf -oL awk '/^!/ {n++} n == 2 && /^ +total energy/ {sub(/-[0-9.]+/, "********")} 1'""")
+    context = pw.context(checkpoint_interval=3600.0)
+    with pytest.raises(EngineError, match="no longer finite"):
+        pw(silicon(shift=0.2), "relax", context, **FAST, fmax=0.005)
+    assert (context.steps, context.checkpoint_made) == ([0, 1], [1])
+
+
 def test_a_cell_that_shrinks_too_far_gets_more_plane_waves(pw: Runner) -> None:
     with pytest.raises(EngineError, match="larger cell_factor") as caught:
         pw(SHRINKING[0], "vc_relax", **SHRINKING[1], cell_factor=1.0)
@@ -311,20 +320,6 @@ def test_a_cycle_that_gets_nowhere_is_found() -> None:
     assert not failures.stuck([1e-7, *[1e-6] * 40], 40)
     error = failures.is_stuck(45, {"mixing_beta": 0.7})
     assert (error.reason, error.correction.changes["mixing_beta"]) == (Reason.CONVERGENCE, 0.49)
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a script in place of pw.x, which has the real one as ``$PW``."""
-
-    def put(script: str) -> None:
-        path = tmp_path / "pw.x"
-        path.write_text(f"#!/bin/sh\nPW={program.find('pw.x')}\n{script}\n")
-        path.chmod(0o755)
-        monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(pseudos.directory(None)))
-        monkeypatch.setenv("NANOOS_PW_X", str(path))
-
-    return put
 
 
 @pytest.mark.parametrize("task", ["static", "bands"])

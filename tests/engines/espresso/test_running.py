@@ -17,12 +17,15 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso.output import Reader
 from nanoos_lab.store.checkpoints import find
 from tests.engines.espresso.running import SILICON, silicon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from nanoos_lab.engines.espresso.output import Cycle, Iteration
     from tests.engines.context import RecordingContext
     from tests.engines.espresso.running import Runner
 
@@ -240,6 +243,38 @@ def test_a_cancel_ends_it_within_two_seconds_and_leaves_no_checkpoint(pw: Runner
     assert run.results.stopped
     assert context.checkpoint_made == []
     assert not (context.workdir / "pwscf.EXIT").exists()
+
+
+@pytest.mark.parametrize(("task", "cycles"), [("static", 1), ("md", 2)])
+def test_one_that_ends_though_it_was_asked_to_stop_has_its_results(
+    pw: Runner, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, task: str, cycles: int
+) -> None:
+    how = {**SILICON, **({"steps": cycles - 1} if task == "md" else {})}
+    whole = pw(silicon(shift=0.1), task, **how)
+    context = pw.context(checkpoint_interval=3600.0, stop_reason="time_limit")
+    feed = Reader.feed
+    forces: list[str] = []
+
+    def ask_at_the_last_forces(reader: Reader, line: str) -> Iteration | Cycle | None:
+        forces.extend([line] if "Forces acting" in line else [])
+        if len(forces) == cycles and context.stop is None:
+            context.ask_to_stop()
+        return feed(reader, line)
+
+    monkeypatch.setattr(Reader, "feed", ask_at_the_last_forces)
+    # Whatever is said after the last forces comes when pw.x has been asked to stop.
+    stand_in(
+        f"""$PW "$@" | while IFS= read -r line; do
+            echo "$line"
+            case $line in *"Forces acting"*) n=x$n;; esac
+            [ ${{#n}} -lt {cycles} ] || until [ -e pwscf.EXIT ]; do :; done
+        done"""
+    )
+    run = pw(silicon(shift=0.1), task, context, **how)
+    assert (context.stop, run.results.stopped) == ("time_limit", False)
+    assert context.checkpoint_made == []
+    assert run["energy"] == whole["energy"]
+    assert context.steps == whole.context.steps
 
 
 def test_a_stop_file_that_was_left_does_not_stop_the_next_run(pw: Runner) -> None:
