@@ -116,20 +116,24 @@ def dynamics(system: System, parameters: LammpsMDParameters, first: int = 0) -> 
         fixes find their state by their names and styles.
     """
     resumed = first > 0
+    held, langevin = bool(len(system.fixed)), parameters.thermostat == "langevin"
     lines = [*hold_fixed(system), *_calm(system, parameters, resumed=resumed)]
+    if langevin and not held:
+        # Its random forces move the centre of mass too, so that it has a temperature.
+        lines.append("compute_modify thermo_temp extra/dof 0")
     lines.append(f"timestep {parameters.timestep / system.units.time!r}")
     if system.velocities is None and parameters.temperature and not resumed:
+        free = held or langevin
         lines.append(
-            f"velocity mobile create {parameters.temperature!r} {parameters.seed} "
-            f"mom {'no' if len(system.fixed) else 'yes'} rot no dist gaussian loop all"
+            f"velocity mobile create {parameters.temperature!r} {parameters.seed} mom {'no' if free else 'yes'} rot no "
+            f"dist gaussian loop all temp {'mobile_temp' if held else 'thermo_temp'}"
         )
     lines += _integrator(system, parameters, first)
-    if len(system.fixed) and parameters.ensemble != "nve":
-        name = "bath" if parameters.thermostat == "langevin" else "integrate"
-        lines.append(f"fix_modify {name} temp mobile_temp")
+    if held and parameters.ensemble != "nve":
+        lines.append(f"fix_modify {'bath' if langevin else 'integrate'} temp mobile_temp")
     lines += parameters.commands
     if parameters.columns:
-        lines += thermo_style(bool(len(system.fixed)), parameters.columns)
+        lines += thermo_style(held, parameters.columns)
     return lines
 
 

@@ -132,8 +132,8 @@ class LammpsMDParameters(MDParameters, PotentialParameters):
     """Molecular dynamics: velocity Verlet, with a Nosé-Hoover thermostat and barostat, or Langevin's.
 
     Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`. Temperatures are
-    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed. A ramp from
-    `temperature` to `temperature_end` anneals or quenches.
+    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed or Langevin's thermostat
+    acts, which move it. A ramp from `temperature` to `temperature_end` anneals or quenches.
     """
 
     thermostat: Literal["nose-hoover", "langevin"] = field(

@@ -12,6 +12,8 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
 
+from tests.engines.lammps.outside import Options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -264,6 +266,33 @@ def test_fixed_atoms_stay_and_have_no_part_in_the_temperature(lammps: Lammps) ->
     np.testing.assert_allclose(run.series("temperature"), expected, rtol=1e-5)
     assert run.series("temperature")[40:].mean() == pytest.approx(500, rel=0.15)
     assert run.atoms.constraints[0].index.tolist() == fixed.tolist()
+
+
+@pytest.mark.parametrize("options", [Options(), Options(ranks=2)], ids=["library", "executable"])
+@pytest.mark.parametrize("mobile", [1, 4])
+def test_few_mobile_atoms_begin_at_the_temperature_that_was_asked_for(
+    lammps: Lammps, mobile: int, options: Options
+) -> None:
+    copper = bulk("Cu", cubic=True) * (3, 3, 3)
+    copper.set_constraint(FixAtoms(indices=range(mobile, len(copper))))
+    run = lammps(copper, "md", options, potential=MISHIN, temperature=300, steps=1, every=1)
+    assert run.series("temperature")[0] == pytest.approx(300, rel=1e-6)
+    assert run.series("kinetic_energy")[0] == pytest.approx(1.5 * mobile * units.kB * 300, rel=1e-5)
+
+
+def test_langevins_bath_has_its_temperature_for_few_atoms_too(lammps: Lammps) -> None:
+    """It moves the centre of mass like all else, so that all 3N degrees of freedom have kT / 2 each."""
+    copper = bulk("Cu", cubic=True)
+    bath = {"ensemble": "nvt", "thermostat": "langevin", "temperature": 300, "tdamp": 20.0, "timestep": 4.0}
+    run = lammps(copper, "md", potential=MISHIN, **bath, steps=20_000, every=10)
+    temperature = run.series("temperature")
+    assert temperature[0] == pytest.approx(300, rel=1e-6)
+    np.testing.assert_allclose(temperature, 2 * run.series("kinetic_energy") / (12 * units.kB), rtol=1e-5)
+    assert temperature[50:].mean() == pytest.approx(300, rel=0.05)
+    mass = copper.get_masses()[0]
+    drift = [(mass * sample.frame.velocities).sum(axis=0) for sample in run.samples[50:]]
+    centre = np.square(np.array(drift) / units.fs).sum(axis=1).mean() / (3 * 4 * mass * units.kB)
+    assert centre == pytest.approx(300, rel=0.2)
 
 
 def test_relaxed_copper_has_forces_below_fmax_whatever_the_sampling(lammps: Lammps) -> None:
