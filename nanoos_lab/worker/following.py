@@ -92,6 +92,7 @@ class Follower:
         releasable: bool,
     ) -> None:
         self._engine = engine
+        self._inbox = pipe.Inbox(engine.pipe)
         self._recorder = recorder
         self._live = live
         self._beat = beat
@@ -144,7 +145,7 @@ class Follower:
 
     def _read(self) -> None:
         try:
-            message = pipe.receive(self._engine.pipe)
+            messages = self._inbox.read()
         except (EOFError, OSError):
             if now() >= self._heard + self._lease:
                 # Its own watchdog, or the nursery's, has ended it.
@@ -152,10 +153,11 @@ class Follower:
             else:
                 self._last = pipe.Message(kind="gone", fields={})
             return
-        if message.kind in ("done", "failed"):
-            self._last = message
-        else:
-            self._recorder.take(message)
+        for message in messages:
+            if message.kind in ("done", "failed"):
+                self._last = message
+            else:
+                self._recorder.take(message)
 
     def _obey(self) -> None:
         for order in self._live.orders():
@@ -167,7 +169,7 @@ class Follower:
                 self._tell_viewers()
 
     def _tell_viewers(self) -> None:
-        self._engine.order("look", watched=self._recorder.watched, cost=self._recorder.live_cost)
+        self._engine.tell("look", watched=self._recorder.watched, cost=self._recorder.live_cost)
 
     def _look_after(self) -> None:
         """Flush, renew the lease, and see whether the run may go on."""

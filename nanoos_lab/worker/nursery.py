@@ -199,9 +199,14 @@ class EngineProcess:
         with suppress(OSError):
             pipe.send(self.pipe, kind, fields)
 
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Send what will be said again, unless a lot of it is unread: a write might have to wait for that."""
+        if pipe.has_room(self.pipe):
+            self.order(kind, **fields)
+
     def lease(self, until: float) -> None:
         """Let it run until then, by `clocks.now`, and no longer, whatever becomes of this process."""
-        self.order("lease", until=until)
+        self.tell("lease", until=until)
         self._nursery.lease(self.pid, until)
 
     def pause(self) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import select
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +18,12 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+#: Before each message: its length in bytes, this not counted, and that of its JSON.
+_LENGTHS = struct.Struct("<QQ")
 #: Parts of a message begin at multiples of this many bytes.
 _ALIGNED = 8
+#: Bytes that are read at once; more than a pipe holds.
+_MOST = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,8 +38,47 @@ class Message:
     arrays: Arrays = field(default_factory=dict)
 
 
-def send(pipe: Connection, kind: str, fields: Mapping[str, Any] | None = None, arrays: Arrays | None = None) -> None:
-    """Write one message."""
+class Inbox:
+    """Takes messages as they come; only whole ones are given out.
+
+    An engine is stopped wherever it is, when its run is paused or its lease is over, in the middle of a message too.
+    Who waited for the rest of it would do nothing else meanwhile, not even resume the run.
+
+    Parameters
+    ----------
+    pipe
+        What to read from.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._data = bytearray()
+
+    def read(self) -> list[Message]:
+        """Read what is there and return the messages that are whole with it; blocks only if there is nothing.
+
+        Raises
+        ------
+        EOFError
+            If the other side has closed the pipe.
+        """
+        self._data += _read(self._pipe, _MOST)
+        messages = []
+        while (end := self._end()) is not None:
+            messages.append(_message(bytes(self._data[:end])))
+            del self._data[:end]
+        return messages
+
+    def _end(self) -> int | None:
+        """Return where the first message ends, if it is whole."""
+        if len(self._data) < _LENGTHS.size:
+            return None
+        end = _LENGTHS.size + int(_LENGTHS.unpack_from(self._data)[0])
+        return end if end <= len(self._data) else None
+
+
+def packed(kind: str, fields: Mapping[str, Any] | None = None, arrays: Arrays | None = None) -> bytes:
+    """Return one message as it is written."""
     blobs = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     head = {
         "kind": kind,
@@ -40,24 +86,56 @@ def send(pipe: Connection, kind: str, fields: Mapping[str, Any] | None = None, a
         "arrays": {name: [array.dtype.str, array.shape] for name, array in blobs.items()},
     }
     text = json.dumps(head).encode()
-    parts: list[Any] = [len(text).to_bytes(_ALIGNED, "little"), text, b" " * _short_of(len(text))]
+    parts: list[Any] = [text, b" " * _short_of(len(text))]
     for array in blobs.values():
         parts += [array.reshape(-1).view(np.uint8).data, b" " * _short_of(array.nbytes)]
+    return b"".join([_LENGTHS.pack(sum(map(len, parts)), len(text)), *parts])
+
+
+def send(pipe: Connection, kind: str, fields: Mapping[str, Any] | None = None, arrays: Arrays | None = None) -> None:
+    """Write one message."""
     # In one piece: for each the other side, whose caches are cold, would be woken once more.
-    pipe.send_bytes(b"".join(parts))
+    left = memoryview(packed(kind, fields, arrays))
+    while left:
+        left = left[os.write(pipe.fileno(), left) :]
+
+
+def has_room(pipe: Connection) -> bool:
+    """Whether a short message can be written without waiting for the other side to read."""
+    poll = select.poll()
+    poll.register(pipe.fileno(), select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in poll.poll(0))
 
 
 def receive(pipe: Connection) -> Message:
-    """Read one message.
+    """Wait for one message and read it.
 
     Raises
     ------
     EOFError
         If the other side has closed the pipe.
     """
-    data = pipe.recv_bytes()
-    place = _ALIGNED + int.from_bytes(data[:_ALIGNED], "little")
-    head = json.loads(data[_ALIGNED:place])
+    lengths = _exactly(pipe, _LENGTHS.size)
+    return _message(lengths + _exactly(pipe, _LENGTHS.unpack(lengths)[0]))
+
+
+def _exactly(pipe: Connection, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        data += _read(pipe, min(count - len(data), _MOST))
+    return bytes(data)
+
+
+def _read(pipe: Connection, most: int) -> bytes:
+    data = os.read(pipe.fileno(), most)
+    if not data:
+        raise EOFError
+    return data
+
+
+def _message(data: bytes) -> Message:
+    place = _LENGTHS.size + int(_LENGTHS.unpack_from(data)[1])
+    head = json.loads(data[_LENGTHS.size : place])
     arrays = {}
     for name, (dtype, shape) in head["arrays"].items():
         place += _short_of(place)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nanoos_lab.worker import child
 from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.nursery import EngineProcess, Nursery, NurseryGoneError
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -33,25 +32,6 @@ if os.fork(): os._exit(0)
 with open(sys.argv[1], "w") as file: file.write(str(os.getpid()))
 time.sleep(60)
 """
-
-
-@pytest.fixture
-def nursery_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Connection], None]], Nursery]]:
-    """Return what makes a nursery whose engine processes do the given thing."""
-    made: list[Nursery] = []
-
-    def make(serve: Callable[[Connection], None]) -> Nursery:
-        def serve_when_asked(connection: Connection) -> None:
-            connection.recv_bytes()
-            serve(connection)
-
-        monkeypatch.setattr(child, "_serve", serve_when_asked)
-        made.append(Nursery.fork())
-        return made[-1]
-
-    yield make
-    for nursery in made:
-        nursery.close()
 
 
 def started(nursery: Nursery) -> EngineProcess:
@@ -237,3 +217,12 @@ class TestLeases:
 
 def hang(_connection: Connection) -> None:
     time.sleep(60)
+
+
+def test_an_engine_that_reads_nothing_for_long_holds_nobody_up(nursery_of: Callable[..., Nursery]) -> None:
+    engine = started(nursery_of(lambda _: time.sleep(60)))
+    for _ in range(2000):
+        engine.lease(now() + 60)
+        engine.tell("look", watched=True, cost=0.0)
+    engine.kill()
+    assert engine.join().code == -signal.SIGKILL

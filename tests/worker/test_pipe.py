@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from multiprocessing import Pipe
 
 import numpy as np
@@ -46,3 +48,34 @@ def test_a_closed_pipe_is_the_end() -> None:
     ours.close()
     with theirs, pytest.raises(EOFError):
         pipe.receive(theirs)
+
+
+def test_a_message_that_stops_half_way_holds_nobody_up() -> None:
+    ours, theirs = Pipe()
+    with ours, theirs:
+        inbox = pipe.Inbox(theirs)
+        frame = np.arange(300_000.0)
+        whole = pipe.packed("sample", {"step": 7}, {"positions": frame})
+        os.write(ours.fileno(), whole[:10])
+        assert inbox.read() == []
+        sender = threading.Thread(target=lambda: os.write(ours.fileno(), whole[10:]))
+        sender.start()
+        messages: list[pipe.Message] = []
+        while not messages:
+            messages = inbox.read()
+        sender.join()
+    (message,) = messages
+    assert (message.kind, message.fields) == ("sample", {"step": 7})
+    np.testing.assert_array_equal(message.arrays["positions"], frame)
+
+
+def test_messages_that_come_together_are_all_taken() -> None:
+    ours, theirs = Pipe()
+    with ours, theirs:
+        inbox = pipe.Inbox(theirs)
+        for step in range(3):
+            pipe.send(ours, "progress", {"step": step})
+        assert [message.fields["step"] for message in inbox.read()] == [0, 1, 2]
+        ours.close()
+        with pytest.raises(EOFError):
+            inbox.read()
