@@ -11,7 +11,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import InputError, UnknownNameError
+from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
+from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines.base import EngineInfo, TaskInfo
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import Engine, EnginePolicy, RunContext, Task
+    from nanoos_lab.engines.base import Engine, EnginePolicy, Parallel, RunContext, Task
 
 ENGINES = "nanoos_lab.engines"
 TASKS = "nanoos_lab.tasks"
@@ -53,6 +54,27 @@ class Calculation:
         if self.added is not None:
             return getattr(self.added, "resumable", False)
         return self.task in getattr(self.engine, "resumable", ())
+
+    @property
+    def parallel(self) -> frozenset[Parallel]:
+        """How a run can use more than one core."""
+        of_engine: frozenset[Parallel] = frozenset(getattr(self.engine, "parallel", ()))
+        return of_engine - {"ranks"} if self.task in getattr(self.engine, "one_process", ()) else of_engine
+
+    def check_resources(self, resources: Resources) -> None:
+        """Raise for resources that a run could not use.
+
+        Raises
+        ------
+        ParameterError
+            Names them, and those that it can use.
+        """
+        least = Resources()
+        for kind in ("ranks", "threads", "gpus"):
+            asked = getattr(resources, kind)
+            if asked > getattr(least, kind) and kind not in self.parallel:
+                uses = f"uses only {', '.join(sorted(self.parallel))}" if self.parallel else "uses one core"
+                raise ParameterError("resources", {kind: asked}, f"{self.where} {uses}")
 
     @property
     def version(self) -> str:

@@ -1,4 +1,4 @@
-"""What the host of an embedded lab has, against what a job asks for: there all workers are on this machine."""
+"""What the host of an embedded lab has, against what a job needs: there all workers are on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import ParameterError
+from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.engines import registry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
 
 #: Where graphics processors show, of NVIDIA and AMD.
 _DEVICES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
+
+
+def check_engine(name: str, settings: Settings) -> None:
+    """Raise for an engine whose program the workers of an embedded lab do not have.
+
+    Raises
+    ------
+    InputError
+        Says what is missing and how to get it.
+    """
+    if not settings.embedded or registry.found(name).found:
+        return
+    # It may have been installed since it was looked for.
+    registry.forget()
+    info = registry.found(name)
+    if not info.found:
+        raise InputError(f"engine {name!r} cannot run on this machine: {info.missing}")
 
 
 def check(resources: Resources, settings: Settings, devices: Collection[Path] = _DEVICES) -> None:

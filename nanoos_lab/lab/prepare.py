@@ -118,11 +118,13 @@ class _Batch:
     def add(self, draft: Draft) -> None:
         """Check a draft whose parents are there already."""
         calculation = registry.calculation(draft.engine, draft.task)
+        host.check_engine(draft.engine, self._services.settings)
         options = dict(draft.options)
         if "repeat" in options:
             raise InputError("a job is submitted once; nanoos_lab.schedule(…, repeat=…) submits again and again")
         delivery = {name: options.pop(name) for name in _DELIVERY & options.keys()}
         resources = Resources.from_any(options.pop("resources", None))
+        calculation.check_resources(resources)
         host.check(resources, self._services.settings)
         checked = _checked(calculation, options)
         first = self._first[draft] = self._structure(draft.structure)

@@ -29,7 +29,7 @@ def emt(lab: Lab, structure=COPPER, **parameters) -> Job:
 
 def test_an_equal_job_is_answered_at_once_with_all_that_the_first_has(lab: Lab) -> None:
     first = emt(lab, seed=11).wait(60)
-    again = emt(lab, seed=11, name="again", priority=20, resources={"threads": 2})
+    again = emt(lab, seed=11, name="again", priority=20)
 
     assert (again.status, again.progress, again.name) == ("succeeded", 1.0, "again")
     assert (again.cached_from, first.cached_from) == (first.id, None)
@@ -39,6 +39,12 @@ def test_an_equal_job_is_answered_at_once_with_all_that_the_first_has(lab: Lab) 
     np.testing.assert_array_equal(again.results["forces"], first.results["forces"])
     assert again.structure == first.structure
     assert lab.jobs(name="again", results=["energy"])["energy"].tolist() == [first.results["energy"]]
+
+
+def test_a_job_on_more_threads_is_the_same_job(lab: Lab) -> None:
+    wanted = {"engine": "lammps", "task": "static", "potential": "Cu_u6.eam"}
+    first = lab.submit(COPPER, **wanted).wait(60)
+    assert lab.submit(COPPER, **wanted, resources={"threads": 2}).cached_from == first.id
 
 
 def test_one_that_must_not_be_corrected_runs_itself(lab: Lab) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from ase.build import bulk
 
-from nanoos_lab.core.errors import ParameterError
+from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.resources import Resources
+from nanoos_lab.engines import registry
 from nanoos_lab.lab import host
+from tests.engines.espresso.running import SILICON, silicon
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from nanoos_lab.lab.lab import Lab
+
+#: What keeps a job from running: a time that no test lives to see.
+LATER = datetime.now(UTC) + timedelta(days=30)
 
 
 def test_more_cores_than_there_are_are_refused_before_a_worker_is_used(lab: Lab) -> None:
@@ -33,6 +41,46 @@ def test_a_gpu_is_refused_where_none_shows(lab: Lab, tmp_path: Path) -> None:
         host.check(Resources(gpus=1), lab.settings, [device])
     device.touch()
     host.check(Resources(gpus=1), lab.settings, [device])
+
+
+@pytest.mark.parametrize(
+    ("engine", "task", "parameters", "asked", "says"),
+    [
+        ("ase", "static", {"calculator": "emt"}, {"ranks": 2}, "engine 'ase', task 'static' uses one core"),
+        ("ase", "static", {"calculator": "emt"}, {"threads": 2}, "uses one core"),
+        ("lammps", "static", {"potential": "Cu_u3.eam"}, {"gpus": 1}, "uses only ranks, threads"),
+        ("lammps", "script", {"script": "run 0"}, {"ranks": 2}, "engine 'lammps', task 'script' uses only threads"),
+        ("tblite", "static", {}, {"ranks": 2}, "uses only threads"),
+    ],
+)
+def test_what_a_run_could_not_use_is_refused(lab: Lab, engine: str, task: str, parameters, asked, says: str) -> None:
+    with pytest.raises(ParameterError, match=says) as caught:
+        lab.submit(bulk("Cu"), engine=engine, task=task, resources=asked, **parameters)
+    assert (caught.value.field, caught.value.value) == ("resources", asked)
+
+
+@pytest.fixture
+def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where pw.x is looked for, and is not."""
+    program = tmp_path / "pw.x"
+    monkeypatch.setenv("NANOOS_PW_X", str(program))
+    registry.forget()
+    yield program
+    registry.forget()
+
+
+def test_an_engine_that_is_not_here_is_refused_until_it_is_installed(lab: Lab, missing: Path) -> None:
+    there = shutil.which("pw.x")
+    with pytest.raises(InputError, match=r"engine 'espresso' cannot run on this machine: .*NANOOS_PW_X"):
+        lab.submit(silicon(), engine="espresso", task="static", **SILICON)
+    missing.symlink_to(there)
+    assert lab.submit(silicon(), engine="espresso", task="static", not_before=LATER, **SILICON).cancel()
+
+
+def test_an_engine_that_is_not_here_may_be_on_a_cluster(lab: Lab, missing: Path) -> None:
+    host.check_engine("espresso", lab.settings.model_copy(update={"redis_url": "redis://example.org"}))
+    with pytest.raises(InputError):
+        host.check_engine("espresso", lab.settings)
 
 
 def test_of_a_cluster_nobody_knows_here(lab: Lab) -> None:

