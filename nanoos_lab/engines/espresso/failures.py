@@ -118,7 +118,7 @@ TABLE: tuple[Signature, ...] = (
         "the pseudopotentials are of different functionals",
         "Choose pseudopotentials of one functional.",
     ),
-    _input("overlap", r"atoms #.*overlap", "two atoms overlap", "Move them apart."),
+    _input("overlap", r"atoms #.*(?:overlap|differ by lattice vector)", "two atoms overlap", "Move them apart."),
     _input(
         "charge is wrong",
         r"charge is wrong",
@@ -127,13 +127,13 @@ TABLE: tuple[Signature, ...] = (
     ),
     _input(
         "too few bands",
-        r"too few bands$",
+        r"too few (?:spin (?:up|dw) )?bands$",
         "there are fewer bands than electrons need",
         "Leave nbnd out, or make it larger.",
     ),
     _input(
         "cut-offs",
-        r"ecutrho <= ecutwfc|ecutrho < ecutwfc",
+        r"ecutrho <= ecutwfc",
         "the cut-off of the density is too small",
         "Make ecutrho at least 4 times ecutwfc.",
     ),
@@ -147,14 +147,15 @@ TABLE: tuple[Signature, ...] = (
     ),
     Signature(
         name="disk",
-        pattern=r"No space left on device|error (?:while )?writing|Disk quota exceeded",
+        pattern=r"No space left on device|error writing|Disk quota exceeded",
         reason=Reason.RESOURCE,
         meaning="there is no room for pw.x's files",
         remedy="Free space on the worker's host.",
     ),
     Signature(
         name="memory",
-        pattern=r"oom-kill|[Cc]annot allocate memory|Allocation would exceed|Insufficient virtual memory",
+        pattern=r"oom-kill|[Cc]annot allocate memory|Error allocating \d+ bytes|Allocation would exceed|"
+        r"[Ii]nsufficient virtual memory",
         reason=Reason.MEMORY,
         meaning="there was not enough memory",
         remedy="Use a smaller cell, cut-off or mesh of k-points, or a host with more memory.",
@@ -169,16 +170,20 @@ TABLE: tuple[Signature, ...] = (
     ),
     Signature(
         name="symmetry",
-        pattern=r"not orthogonal operation|NOT a reciprocal lattice vector|symmetry operation is non orthogonal",
+        pattern=r"not orthogonal operation|NOT a reciprocal lattice vector|symmetry operation is not orthogonal",
         reason=Reason.ENGINE,
         meaning="symmetry and the mesh of k-points no longer go together",
         remedy=_SYMMETRY,
     ),
-    _diagonalization("cholesky", r"problems computing cholesky|S matrix not positive definite|zhegvd? failed"),
+    _diagonalization(
+        "cholesky", r"problems computing cholesky|S matrix not positive definite|(?:zhegvd|dsygvd) failed"
+    ),
     _diagonalization("bands not converged", r"too many bands are not converged"),
-    _diagonalization("eigenvectors", r"eigenvectors failed to converge|\[Q, R\] = qr\(X, 0\) failed|zheevd? failed"),
+    _diagonalization(
+        "eigenvectors",
+        r"eigenvectors failed to converge|\[Q, R\] = qr\(X, 0\) failed|diagonalization \(ZHEEV\) failed",
+    ),
     _diagonalization("broyden", r"Error in routine +broyden"),
-    _diagonalization("exchange", r"dexx is negative"),
     Signature(
         name="no k-points",
         pattern=r"some nodes have no k-points",

@@ -187,29 +187,62 @@ def test_more_pools_than_kpoints_are_no_failure_by_themselves(hand: ByHand) -> N
     assert ended.error is None
 
 
-#: Lines of pw.x's sources and of users' failing runs, which cannot be made to order.
+#: Lines of pw.x's sources and of users' failing runs, which cannot be made to order; and which of it is in the program.
 LINES = [
-    ("disk", "Fortran runtime error: No space left on device", Reason.RESOURCE),
-    ("memory", "slurmstepd: error: Detected 1 oom-kill event(s) in step 5.0 cgroup", Reason.MEMORY),
-    ("symmetry", "     not orthogonal operation", Reason.ENGINE),
-    ("symmetry", "G_par is NOT a reciprocal lattice vector", Reason.ENGINE),
-    ("cholesky", "     problems computing cholesky", Reason.ENGINE),
-    ("cholesky", "     S matrix not positive definite", Reason.ENGINE),
-    ("cholesky", "     zhegvd failed", Reason.ENGINE),
-    ("bands not converged", "     too many bands are not converged", Reason.ENGINE),
-    ("eigenvectors", "     [Q, R] = qr(X, 0) failed", Reason.ENGINE),
-    ("eigenvectors", "     eigenvectors failed to converge", Reason.ENGINE),
-    ("broyden", "     Error in routine broyden (1):", Reason.ENGINE),
-    ("exchange", "     dexx is negative!  Check that exxdiv_treatment is appropriate", Reason.ENGINE),
-    ("BFGS history", "     bfgs history already reset at previous step: stopping", Reason.CONVERGENCE),
+    ("disk", "Fortran runtime error: No space left on device", Reason.RESOURCE, None),
+    ("disk", "     error writing file out/pwscf.wfc1", Reason.RESOURCE, "error writing file"),
+    ("memory", "slurmstepd: error: Detected 1 oom-kill event(s) in step 5.0 cgroup", Reason.MEMORY, None),
+    ("memory", "In file 'cdiagh.f90', around line 71: Error allocating 12800 bytes", Reason.MEMORY, None),
+    ("memory", "forrtl: severe (41): insufficient virtual memory", Reason.MEMORY, None),
+    (
+        "overlap",
+        "atoms #   1 and #   2 differ by lattice vector ( 1, 0, 0)",
+        Reason.INPUT,
+        " differ by lattice vector (",
+    ),
+    ("too few bands", "     too few spin up bands", Reason.INPUT, "too few spin up bands"),
+    ("too few bands", "     too few spin dw bands", Reason.INPUT, "too few spin dw bands"),
+    ("symmetry", "     not orthogonal operation", Reason.ENGINE, "not orthogonal operation"),
+    ("symmetry", "   probably because G_par is NOT a reciprocal lattice vector", Reason.ENGINE, "G_par is NOT"),
+    (
+        "symmetry",
+        "     D_S (l=1) for this symmetry operation is not orthogonal",
+        Reason.ENGINE,
+        "D_S (l=1) for this symmetry",
+    ),
+    ("cholesky", "     problems computing cholesky", Reason.ENGINE, "problems computing cholesky"),
+    ("cholesky", "     S matrix not positive definite", Reason.ENGINE, "S matrix not positive definite"),
+    ("cholesky", "     zhegvd failed", Reason.ENGINE, "zhegvd failed"),
+    ("cholesky", "     dsygvd failed", Reason.ENGINE, "dsygvd failed"),
+    ("bands not converged", "     too many bands are not converged", Reason.ENGINE, "too many bands are not converged"),
+    ("eigenvectors", "     [Q, R] = qr(X, 0) failed", Reason.ENGINE, "[Q, R] = qr(X, 0) failed"),
+    ("eigenvectors", "     eigenvectors failed to converge", Reason.ENGINE, "eigenvectors failed to converge"),
+    ("eigenvectors", "     diagonalization (ZHEEV) failed", Reason.ENGINE, "diagonalization (ZHEEV) failed"),
+    ("broyden", "     Error in routine broyden (1):", Reason.ENGINE, "broyden"),
+    (
+        "BFGS history",
+        "     history already reset at previous step: stopping",
+        Reason.CONVERGENCE,
+        "history already reset",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "line", "reason"), LINES)
-def test_a_line_that_is_known_is_recognised(name: str, line: str, reason: Reason) -> None:
+@pytest.mark.parametrize(("name", "line", "reason", "own"), LINES)
+def test_a_line_that_is_known_is_recognised(name: str, line: str, reason: Reason, own: str | None) -> None:
     sign = Scanner(failures.TABLE).scan(["all is well", line])
     assert sign is not None
     assert (sign.signature.name, sign.signature.reason) == (name, reason)
+    where = program.find("pw.x")
+    assert where is not None
+    if own is not None:
+        assert own in line
+        assert own.encode() in where.read_bytes()
+
+
+@pytest.mark.parametrize("line", ["     ecutrho < 4*ecutwfc, are you sure?", "     BEWARE: negative dexx:  -1.0E-05"])
+def test_a_line_after_which_pwx_goes_on_is_no_failure(line: str) -> None:
+    assert Scanner(failures.TABLE).scan([line]) is None
 
 
 def test_each_row_of_the_table_is_shown_by_a_test() -> None:
