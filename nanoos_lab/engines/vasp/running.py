@@ -18,7 +18,7 @@ from nanoos_lab.engines.program import Command, Program
 from nanoos_lab.engines.vasp import incar, poscar, potcar, vasprun
 from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.verdict import Ending, judge
-from nanoos_lab.engines.vasp.watch import Watch, copy_if_fit
+from nanoos_lab.engines.vasp.watch import SCALED, Watch, copy_if_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,18 @@ _LARGE = {"WAVECAR": "LWAVE", "CHGCAR": "LCHARG", "CHG": "LCHARG", "TMPCAR": ""}
 #: Has Fortran's run-time library of GNU say each line at once, though it writes to a pipe.
 _UNBUFFERED = {"GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
 INSTALL = "VASP is licensed software that its users build themselves; load the site's module for it"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Origin:
+    """From where an attempt begins."""
+
+    #: Its first step.
+    step: int = 0
+    #: Text of the CONTCAR that it goes on from; None if it begins with the structure.
+    contcar: str | None = None
+    #: Positions before the first step, in units of the cell vectors and not wrapped, in the user's order.
+    scaled: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,18 +144,18 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     atoms = request.structure.atoms()
     order = poscar.Order.of(atoms.get_chemical_symbols())
     potentials = _potentials(given, order, context)
-    origin, contcar = _origin(context, order)
+    origin = _origin(context, order)
     inputs = write_inputs(
         atoms,
         order,
         given,
         enmax=max(each.enmax for each in potentials),
-        first=origin.step if origin else 0,
-        contcar=contcar,
+        first=origin.step,
+        contcar=origin.contcar,
     )
     executable = executable_for(given, inputs)
     command = command_for(executable, context)
-    attempt = _Attempt(atoms, order, given, context, inputs=inputs, first=origin.step if origin else 0)
+    attempt = _Attempt(atoms, order, given, context, inputs=inputs, origin=origin)
     try:
         results = attempt.run(command, potentials)
     finally:
@@ -203,33 +215,35 @@ def command_for(executable: Path, context: RunContext) -> Command:
     return replace(command, environment={**command.environment, **_UNBUFFERED})
 
 
-def _origin(context: RunContext, order: Order) -> tuple[Checkpoint | None, str | None]:
-    """Return the checkpoint to go on from and its structure; its wave functions are put in place."""
-    texts: list[str] = []
+def _origin(context: RunContext, order: Order) -> Origin:
+    """Return from where this attempt begins; wave functions to go on from are put in place."""
+    found: list[Origin] = []
 
     def load(checkpoint: Checkpoint) -> None:
         text = (checkpoint.directory / "CONTCAR").read_text()
-        poscar.read(text, order)
+        scaled = np.load(checkpoint.directory / SCALED, allow_pickle=False)
+        if scaled.shape != poscar.read(text, order).scaled.shape:
+            raise ValueError(f"{SCALED} is of other atoms")
         for name in ("WAVECAR", "CHGCAR"):
             copy_if_fit(checkpoint.directory / name, context.workdir / name)
-        texts.append(text)
+        found.append(Origin(step=checkpoint.step, contcar=text, scaled=scaled))
 
-    origin = grid.resume(context, load)
-    return origin, texts[-1] if origin else None
+    grid.resume(context, load)
+    return found[-1] if found else Origin()
 
 
 class _Attempt:
     """The impure part."""
 
     def __init__(
-        self, atoms: Atoms, order: Order, given: Given, context: RunContext, *, inputs: Inputs, first: int
+        self, atoms: Atoms, order: Order, given: Given, context: RunContext, *, inputs: Inputs, origin: Origin
     ) -> None:
         self._atoms = atoms
         self._order = order
         self._given = given
         self._context = context
         self._inputs = inputs
-        self.watch = Watch(atoms, order, given, context, first=first)
+        self.watch = Watch(atoms, order, given, context, first=origin.step, scaled=origin.scaled)
 
     def run(self, command: Command, potentials: list[Potential]) -> Results:
         """Run the program to its end, and judge what it has done."""

@@ -31,6 +31,8 @@ Array = np.ndarray[Any, Any]
 
 #: eV/Å³ in GPa.
 _GPA = 160.21766208
+#: File in a checkpoint with the positions of the last step that was computed, as in `_State`.
+SCALED = "scaled.npy"
 #: Seconds between two looks at the OUTCAR.
 _LOOK = 0.1
 #: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
@@ -48,7 +50,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _State:
     """From where another attempt can go on."""
 
@@ -57,6 +59,8 @@ class _State:
     evaluated: int
     #: Text of the CONTCAR.
     contcar: str
+    #: Positions of the last one that was computed, in units of the cell vectors and not wrapped, in the user's order.
+    scaled: Array
 
 
 class Watch:
@@ -74,16 +78,28 @@ class Watch:
         Takes what there is to say.
     first
         Step at which this attempt begins.
+    scaled
+        Positions from which atoms are followed across the sides of the cell, in units of the cell vectors and in the
+        user's order, shape (atoms, 3); None for those of the structure.
     """
 
-    def __init__(self, atoms: Atoms, order: Order, given: Given, context: RunContext, *, first: int) -> None:
+    def __init__(
+        self,
+        atoms: Atoms,
+        order: Order,
+        given: Given,
+        context: RunContext,
+        *,
+        first: int,
+        scaled: Array | None = None,
+    ) -> None:
         self._given = given
         self._context = context
         self._order = order
         self._first = first
         self._free = poscar.movable(atoms)
         self._atoms = atoms
-        self._scaled = _scaled(atoms.positions, atoms.cell.array)
+        self._scaled = _scaled(atoms.positions, atoms.cell.array) if scaled is None else scaled
         self._reader = outcar.Reader()
         self._tail = Tail(context.workdir / "OUTCAR")
         self._looked = 0.0
@@ -322,6 +338,7 @@ class Watch:
             return
         with self._context.checkpoint(state.step, {"evaluated": state.evaluated}) as directory:
             (directory / "CONTCAR").write_text(state.contcar)
+            np.save(directory / SCALED, state.scaled)
             for name in ("WAVECAR", "CHGCAR") if waves else ():
                 copy_if_fit(self._context.workdir / name, directory / name)
         self._checkpointed = time.monotonic()
@@ -345,7 +362,7 @@ class Watch:
             return None
         # After its last step VASP leaves the structure of that step, before it the one that comes next.
         step = self.step + (not self._is_last(there))
-        return _State(step=step, evaluated=self.step, contcar=text)
+        return _State(step=step, evaluated=self.step, contcar=text, scaled=self._scaled)
 
     def _is_last(self, there: poscar.Cell) -> bool:
         if self.last is None or not np.allclose(there.cell, self.last.cell, atol=1e-7):

@@ -22,6 +22,9 @@ class Run:
     counts: list[int] = field(default_factory=lambda: [2])
     cell: np.ndarray = field(default_factory=lambda: np.diag([4.0, 4.5, 5.0]))
     steps: int = 3
+    #: Steps that are not in it since they were made before, and what each moves all atoms by, in cell vectors.
+    begin: int = 0
+    drift: float = 0.01
     iterations: int = 4
     nelm: int = 60
     #: Real time of an iteration, in s.
@@ -45,7 +48,7 @@ class Run:
 
     def positions(self, step: int) -> np.ndarray:
         base = np.linspace(0.05, 0.8, self.atoms)[:, None] * np.array([1.0, 0.9, 0.8])
-        return np.round((base + 0.01 * step) @ self.cell, 5)
+        return np.round((base + self.drift * (self.begin + step)) % 1.0 @ self.cell, 5)
 
     def forces(self, step: int) -> np.ndarray:
         shape = np.zeros((self.atoms, 3))

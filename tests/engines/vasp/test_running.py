@@ -130,6 +130,24 @@ def test_atoms_that_leave_the_cell_are_followed(context, replay, tmp_path) -> No
     )
 
 
+def test_atoms_are_followed_from_attempt_to_attempt(context, replay, tmp_path) -> None:
+    before, after = Run(steps=3, drift=0.3), Run(steps=2, drift=0.3, begin=2, accurate=True)
+    replay(before.write(tmp_path / "before"), after.write(tmp_path / "after"))
+    context.checkpoint_interval = 60.0
+    with pytest.raises(EngineError, match="did not converge"):
+        run(context, atoms_of(before), "relax", steps=2)
+    work = tmp_path / "second"
+    work.mkdir()
+    found = find([context.place]).checkpoints
+    second = RecordingContext(workdir=work, checkpoint_interval=60.0, checkpoints=found)
+    results = run(second, atoms_of(before), "relax", steps=4)
+    assert second.steps == [2, 3]
+    for sample in second.samples:
+        away = sample.frame.positions - before.positions(0)
+        np.testing.assert_allclose(away, np.tile(0.3 * sample.step * before.cell.sum(axis=0), (2, 1)), atol=1e-4)
+    np.testing.assert_allclose(results.structure.atoms().positions, second.samples[-1].frame.positions, atol=1e-4)
+
+
 def test_those_who_watch_see_every_scf_iteration(context, replay, tmp_path) -> None:
     made = Run(steps=1)
     replay(made.write(tmp_path / "recording"))
@@ -283,6 +301,7 @@ def test_a_soft_stop_finishes_the_step_and_the_next_attempt_goes_on(context, rep
         "CONTCAR",
         "WAVECAR",
         "checkpoint.json",
+        "scaled.npy",
     ]
     work = tmp_path / "second"
     work.mkdir()
@@ -323,7 +342,7 @@ def test_wave_functions_of_a_killed_program_are_not_kept(context, replay, tmp_pa
     context.stop_reason, context.stop_at_step = "time_limit", 3
     assert run(context, atoms_of(Run()), "relax", steps=50).stopped
     (checkpoint,) = find([context.place]).checkpoints
-    assert sorted(path.name for path in checkpoint.directory.iterdir()) == ["CONTCAR", "checkpoint.json"]
+    assert sorted(path.name for path in checkpoint.directory.iterdir()) == ["CONTCAR", "checkpoint.json", "scaled.npy"]
 
 
 def test_checkpoints_fall_on_the_steps_that_were_asked_for(context, replay, tmp_path) -> None:
