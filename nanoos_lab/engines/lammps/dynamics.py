@@ -13,6 +13,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.grid import Grid, resume
 from nanoos_lab.engines.lammps import inputs
+from nanoos_lab.engines.lammps.script.text import words_of
 from nanoos_lab.engines.lammps.session import Session
 from nanoos_lab.engines.lammps.simulation import Simulation
 
@@ -26,6 +27,29 @@ if TYPE_CHECKING:
 STATE = "state.restart"
 #: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
 _HERE = "checkpoint.restart"
+
+
+#: Fixes that gather what no restart file holds, or write files that they would begin anew, by the first part of style.
+_GATHERING = ("ave", "phonon", "print", "reaxff", "saed", "vector")
+
+
+def gathering(parameters: LammpsMDParameters) -> str | None:
+    """Return the first command of the user's own that would lose at a checkpoint what it has gathered; None if none."""
+    for command in parameters.commands:
+        words = [word.text for word in words_of(command)]
+        if words[0] == "fix" and ((words[3:4] and words[3].split("/")[0] in _GATHERING) or "file" in words):
+            return command
+    return None
+
+
+def makes_checkpoints(parameters: LammpsMDParameters, context: RunContext) -> bool:
+    """Whether checkpoints can be made; tell the log if they are wanted and cannot."""
+    command = gathering(parameters)
+    if command and context.checkpoint_interval:
+        context.log(
+            f"There are no checkpoints: {command!r} would begin anew at each, with all that it has gathered lost."
+        )
+    return command is None and context.checkpoint_interval > 0
 
 
 def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext) -> Results:
@@ -42,11 +66,13 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         if origin is None:
             run.start()
         session.note([f"thermo {parameters.every}", f"run {parameters.steps - first} start 0 stop {parameters.steps}"])
-        grid = Grid(run, context, every=parameters.every, origin=origin, renew=run.renew)
+        grid = None
+        if makes_checkpoints(parameters, context):
+            grid = Grid(run, context, every=parameters.every, origin=origin, renew=run.renew)
         context.begin(replace(run.head(total=parameters.steps), first=first))
         reached = drive(run, Course(steps=parameters.steps, every=parameters.every, first=first), context, grid)
         session.program.log_again()
-        made_by = {"seed": parameters.seed, **grid.provenance}
+        made_by = {"seed": parameters.seed, **(grid.provenance if grid else {})}
         results = session.results(run, made_by, stopped=reached < parameters.steps)
         session.write_restart()
         return results

@@ -132,8 +132,8 @@ class LammpsMDParameters(MDParameters, PotentialParameters):
     """Molecular dynamics: velocity Verlet, with a Nosé-Hoover thermostat and barostat, or Langevin's.
 
     Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`. Temperatures are
-    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed or Langevin's thermostat
-    acts, which move it. A ramp from `temperature` to `temperature_end` anneals or quenches.
+    LAMMPS's: three degrees of freedom less, those of the centre of mass, unless atoms are fixed or Langevin's
+    thermostat acts, which move it. A ramp from `temperature` to `temperature_end` anneals or quenches.
     """
 
     thermostat: Literal["nose-hoover", "langevin"] = field(
@@ -152,7 +152,9 @@ class LammpsMDParameters(MDParameters, PotentialParameters):
     strain_axis: Literal["a", "b", "c"] = field("a", doc="cell vector that is strained; only with an orthogonal cell")
     minimize_first: bool = field(False, doc="whether the largest forces are taken off before the first step")
     commands: tuple[Name, ...] = field(
-        (), doc="LAMMPS commands of your own before the run: compute, fix, group, region, variable"
+        (),
+        doc="LAMMPS commands of your own before the run: compute, fix, group, region, variable; with a fix that averages "
+        "or writes a file there are no checkpoints, since it would begin anew at each",
     )
     columns: tuple[Name, ...] = field(
         (), doc="more columns of thermo: keywords of thermo_style, or those of your own, such as 'c_msd[4]'"

@@ -239,6 +239,23 @@ def attempt(
     return context, LammpsEngine().run(request, context)
 
 
+def test_what_the_users_commands_gather_is_not_cut_by_checkpoints(tmp_path: Path) -> None:
+    commands = ["variable t equal temp", "fix av all ave/time 1 10 50 v_t file temps.txt"]
+    parameters = {**COPPER, "steps": 200, "every": 10, "commands": commands}
+    context, results = attempt(
+        tmp_path / "1",
+        turned(2),
+        "md",
+        parameters=parameters,
+        checkpoint_steps=50,
+        stop_at_step=120,
+        stop_reason="pause",
+    )
+    assert results.stopped
+    assert context.checkpoint_made == []
+    assert [text for text in context.logged if "ave/time 1 10 50" in text]
+
+
 @pytest.mark.parametrize("reason", ["pause", "time_limit"])
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path, reason: StopReason) -> None:
     parameters = {**COPPER, "ensemble": "nvt", "steps": 1000, "every": 10}
