@@ -40,6 +40,8 @@ _XC: Mapping[str, Mapping[str, Value]] = {
 }
 #: Factor on the largest ENMAX where the cell changes, since the basis set does not change with it.
 _FREE_CELL = 1.3
+#: The first number of RANDOM_SEED is below this (VASP wiki, page RANDOM_SEED).
+_SEEDS = 900_000_000
 #: Friction in 1/ps for a relaxation time of 1 fs; kB in GPa.
 _PER_PS, _KBAR = 1000.0, 10.0
 
@@ -51,8 +53,8 @@ def build(
     enmax: float,
     magmoms: Array | None,
     masses: list[float] | None = None,
-    seed: int = 0,
     first: int = 0,
+    random_seed: tuple[int, int, int] | None = None,
 ) -> dict[str, Value]:
     """Return the tags of the INCAR.
 
@@ -68,10 +70,10 @@ def build(
         Initial magnetic moments in the order of the POSCAR, shape (atoms,) or (atoms, 3); None if there are none.
     masses
         Of the species in u, for molecular dynamics; None for those of the POTCARs.
-    seed
-        Of random numbers, where the task has them.
     first
         Step at which this attempt begins.
+    random_seed
+        Where VASP's random numbers stand there; None if that is not known, or at the beginning.
     """
     tags: dict[str, Value] = {
         "PREC": given.precision,
@@ -88,7 +90,7 @@ def build(
     if isinstance(given, VaspRelaxParameters):
         tags |= _relax(given, first)
     elif isinstance(given, VaspMDParameters):
-        tags |= _md(given, species, seed, first)
+        tags |= _md(given, species, first, random_seed)
     else:
         tags |= {"IBRION": -1, "NSW": 0}
     if masses is not None:
@@ -125,14 +127,18 @@ def _relax(given: VaspRelaxParameters, first: int) -> dict[str, Value]:
     return found | ({"PSTRESS": given.pressure * _KBAR} if given.pressure else {})
 
 
-def _md(given: VaspMDParameters, species: int, seed: int, first: int) -> dict[str, Value]:
+def _md(
+    given: VaspMDParameters, species: int, first: int, random_seed: tuple[int, int, int] | None
+) -> dict[str, Value]:
+    # Another seed, where the place in the sequence is not known: the forces of the attempt before must not come again.
+    seeds = random_seed or ((given.seed + first) % _SEEDS, 0, 0)
     found: dict[str, Value] = {
         "IBRION": 0,
         "NSW": given.steps - first + 1,
         "POTIM": given.timestep,
         "ISYM": 0,
         "ISIF": 3 if given.ensemble == "npt" else 2,
-        "RANDOM_SEED": [seed, 0, 0],
+        "RANDOM_SEED": list(seeds),
     }
     if given.temperature is not None:
         found |= {"TEBEG": given.temperature, "TEEND": given.temperature}

@@ -74,6 +74,11 @@ class Origin:
     contcar: str | None = None
     #: Positions before the first step, in units of the cell vectors and not wrapped, in the user's order.
     scaled: Array | None = None
+    #: Where VASP's random numbers stand there; None if that is not known.
+    random_seed: tuple[int, int, int] | None = None
+
+
+_BEGINNING = Origin()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,9 +93,7 @@ class Inputs:
     files: dict[str, str]
 
 
-def write_inputs(
-    atoms: Atoms, order: Order, given: Given, *, enmax: float, first: int = 0, contcar: str | None = None
-) -> Inputs:
+def write_inputs(atoms: Atoms, order: Order, given: Given, *, enmax: float, origin: Origin = _BEGINNING) -> Inputs:
     """Return the input files of an attempt; pure.
 
     Parameters
@@ -103,10 +106,8 @@ def write_inputs(
         The task's parameters.
     enmax
         The largest recommended cut-off of its potentials, in eV.
-    first
-        Step at which the attempt begins.
-    contcar
-        What it goes on from.
+    origin
+        From where the attempt begins.
     """
     magmoms = atoms.arrays.get("initial_magmoms")
     tags = incar.build(
@@ -115,8 +116,8 @@ def write_inputs(
         enmax=enmax,
         magmoms=None if magmoms is None else magmoms[order.to_vasp],
         masses=poscar.masses(atoms, order) if isinstance(given, VaspMDParameters) else None,
-        seed=getattr(given, "seed", 0),
-        first=first,
+        first=origin.step,
+        random_seed=origin.random_seed,
     )
     points = incar.mesh(given, atoms.cell.array, (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])))
     moving = isinstance(given, VaspMDParameters) and "momenta" in atoms.arrays
@@ -126,7 +127,7 @@ def write_inputs(
         files={
             "INCAR": incar.write(tags),
             "KPOINTS": incar.write_kpoints(points, gamma=given.gamma),
-            "POSCAR": contcar or poscar.write(atoms, order, velocities=moving),
+            "POSCAR": origin.contcar or poscar.write(atoms, order, velocities=moving),
         },
     )
 
@@ -145,14 +146,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     order = poscar.Order.of(atoms.get_chemical_symbols())
     potentials = _potentials(given, order, context)
     origin = _origin(context, order)
-    inputs = write_inputs(
-        atoms,
-        order,
-        given,
-        enmax=max(each.enmax for each in potentials),
-        first=origin.step,
-        contcar=origin.contcar,
-    )
+    inputs = write_inputs(atoms, order, given, enmax=max(each.enmax for each in potentials), origin=origin)
     executable = executable_for(given, inputs)
     command = command_for(executable, context)
     attempt = _Attempt(atoms, order, given, context, inputs=inputs, origin=origin)
@@ -226,10 +220,12 @@ def _origin(context: RunContext, order: Order) -> Origin:
             raise ValueError(f"{SCALED} is of other atoms")
         for name in ("WAVECAR", "CHGCAR"):
             copy_if_fit(checkpoint.directory / name, context.workdir / name)
-        found.append(Origin(step=checkpoint.step, contcar=text, scaled=scaled))
+        seeds = checkpoint.facts.get("random_seed")
+        random_seed = None if seeds is None else (int(seeds[0]), int(seeds[1]), int(seeds[2]))
+        found.append(Origin(step=checkpoint.step, contcar=text, scaled=scaled, random_seed=random_seed))
 
     grid.resume(context, load)
-    return found[-1] if found else Origin()
+    return found[-1] if found else _BEGINNING
 
 
 class _Attempt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ Array = np.ndarray[Any, Any]
 _GPA = 160.21766208
 #: File in a checkpoint with the positions of the last step that was computed, as in `_State`.
 SCALED = "scaled.npy"
+#: Bytes of the end of a REPORT that have the words about the last step.
+_REPORT_END = 1 << 16
+_RANDOM_SEED = re.compile(rb"RANDOM_SEED\s*=\s*(\d+)\s+(\d+)\s+(\d+)[ \r]*\n")
 #: Seconds between two looks at the OUTCAR.
 _LOOK = 0.1
 #: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
@@ -61,6 +65,8 @@ class _State:
     contcar: str
     #: Positions of the last one that was computed, in units of the cell vectors and not wrapped, in the user's order.
     scaled: Array
+    #: Where VASP's random numbers stand; None if it has not said so.
+    random_seed: list[int] | None
 
 
 class Watch:
@@ -336,7 +342,8 @@ class Watch:
         state = self._held if self.facts.broken_off else self._state()
         if state is None:
             return
-        with self._context.checkpoint(state.step, {"evaluated": state.evaluated}) as directory:
+        facts = {"evaluated": state.evaluated, "random_seed": state.random_seed}
+        with self._context.checkpoint(state.step, facts) as directory:
             (directory / "CONTCAR").write_text(state.contcar)
             np.save(directory / SCALED, state.scaled)
             for name in ("WAVECAR", "CHGCAR") if waves else ():
@@ -362,7 +369,13 @@ class Watch:
             return None
         # After its last step VASP leaves the structure of that step, before it the one that comes next.
         step = self.step + (not self._is_last(there))
-        return _State(step=step, evaluated=self.step, contcar=text, scaled=self._scaled)
+        return _State(
+            step=step,
+            evaluated=self.step,
+            contcar=text,
+            scaled=self._scaled,
+            random_seed=_random_seed(self._context.workdir / "REPORT"),
+        )
 
     def _is_last(self, there: poscar.Cell) -> bool:
         if self.last is None or not np.allclose(there.cell, self.last.cell, atol=1e-7):
@@ -370,6 +383,17 @@ class Watch:
         away = there.scaled - _scaled(self.last.positions, self.last.cell)
         away -= np.round(away)
         return bool(np.abs(away @ there.cell).max() < _SAME)
+
+
+def _random_seed(report: Path) -> list[int] | None:
+    """Return the last RANDOM_SEED in a REPORT; VASP adds one after each step (VASP wiki, page RANDOM_SEED)."""
+    try:
+        with report.open("rb") as file:
+            file.seek(max(0, report.stat().st_size - _REPORT_END))
+            found = _RANDOM_SEED.findall(file.read())
+    except FileNotFoundError:
+        return None
+    return [int(word) for word in found[-1]] if found else None
 
 
 def copy_if_fit(source: Path, target: Path) -> None:

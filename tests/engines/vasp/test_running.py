@@ -148,6 +148,29 @@ def test_atoms_are_followed_from_attempt_to_attempt(context, replay, tmp_path) -
     np.testing.assert_allclose(results.structure.atoms().positions, second.samples[-1].frame.positions, atol=1e-4)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told by VASP", "not told"])
+def test_no_random_numbers_come_again_in_the_next_attempt(context, replay, tmp_path, monkeypatch, told: bool) -> None:
+    made = Run(md=True, steps=5)
+    diary = replay(made.write(tmp_path / "recording"))
+    if not told:
+        monkeypatch.setenv("VASP_REPLAY_NO_REPORT", "1")
+    values = {"timestep": 2.0, "ensemble": "nvt", "temperature": 300, "seed": 7}
+    context.checkpoint_interval, context.checkpoint_steps = 60.0, 4
+    run(context, atoms_of(made), "md", steps=4, **values)
+    work = tmp_path / "second"
+    work.mkdir()
+    found = find([context.place]).checkpoints
+    second = RecordingContext(workdir=work, checkpoint_interval=60.0, checkpoints=found)
+    replay(Run(md=True, steps=3, begin=4).write(tmp_path / "other"))
+    run(second, atoms_of(made), "md", steps=6, **values)
+    first, other = read_diary(diary)
+    assert "RANDOM_SEED = 7 0 0\n" in first["INCAR"]
+    # The replay draws nine in a step, and may not have said so of the last one yet.
+    seeds = found[0].facts["random_seed"]
+    assert seeds in ([[7, 36, 0], [7, 45, 0]] if told else [None])
+    assert f"RANDOM_SEED = {f'7 {seeds[1]} 0' if told else '11 0 0'}\n" in other["INCAR"]
+
+
 def test_those_who_watch_see_every_scf_iteration(context, replay, tmp_path) -> None:
     made = Run(steps=1)
     replay(made.write(tmp_path / "recording"))

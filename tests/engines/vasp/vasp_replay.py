@@ -16,6 +16,8 @@ VASP_REPLAY_EXIT
     Exit code; 0 by default.
 VASP_REPLAY_DEAF
     If set, STOPCAR is not obeyed.
+VASP_REPLAY_NO_REPORT
+    If set, no REPORT is written.
 VASP_REPLAY_DIARY
     File to which a line of JSON is added at each start: what the input files were.
 """
@@ -34,6 +36,8 @@ INPUTS = ("INCAR", "KPOINTS", "POSCAR", "POTCAR")
 LOOP = re.compile(r"^\s+LOOP(\+?):.*real time\s*([\d.]+)")
 SCF = re.compile(r"^\s*[A-Z]{2,4}:\s+\d+\s")
 IONIC = re.compile(r"^\s+\d+ (F|T)=")
+#: Random numbers that a step draws.
+DRAWN = 9
 CLOSING = """\
  General timing and accounting informations for this job:
  ========================================================
@@ -109,6 +113,7 @@ def play(outcar: list[str], said: list[str], recording: Path) -> bool:
             speak(spoken, SCF if kind == "scf" else IONIC)
             if kind == "ionic":
                 write_contcar(outcar)
+                write_report()
             if asked("LABORT") or (kind == "ionic" and asked("LSTOP")):
                 if kind == "scf":
                     out.write(" ----- aborting loop because hard stop was set -----\n")
@@ -165,6 +170,15 @@ def write_contcar(outcar: list[str]) -> None:
     rows = [" ".join(f"{value:.16f}" for value in scaled(cell, each)) for each in positions]
     vectors = [" ".join(f"{value:.16f}" for value in row) for row in cell]
     Path("CONTCAR").write_text("\n".join([head[0], "1.0", *vectors, *head[5:7], "Direct", *rows, ""]))
+
+
+def write_report() -> None:
+    """Say where the random numbers stand after a step of molecular dynamics, had they been drawn."""
+    seeds = re.search(r"RANDOM_SEED = (\d+) (\d+) (\d+)", Path("INCAR").read_text())
+    if seeds is not None and not os.environ.get("VASP_REPLAY_NO_REPORT"):
+        drawn = int(seeds[2]) + DRAWN * steps_so_far()
+        with open("REPORT", "a") as file:
+            file.write(f"\n   RANDOM_SEED = {seeds[1]:>17} {drawn:>16} {seeds[3]:>16}\n")
 
 
 def scaled(cell: list[list[float]], position: list[float]) -> list[float]:
