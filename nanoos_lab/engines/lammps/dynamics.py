@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 STATE = "state.restart"
 #: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
 _HERE = "checkpoint.restart"
-
-
-#: Fixes that gather what no restart file holds, or write files that they would begin anew, by the first part of style.
+#: Fixes that gather what no restart file holds, or write files that they would begin anew, by the first part of their style.
 _GATHERING = ("ave", "phonon", "print", "reaxff", "saed", "vector")
 
 
@@ -46,9 +44,7 @@ def makes_checkpoints(parameters: LammpsMDParameters, context: RunContext) -> bo
     """Whether checkpoints can be made; tell the log if they are wanted and cannot."""
     command = gathering(parameters)
     if command and context.checkpoint_interval:
-        context.log(
-            f"There are no checkpoints: {command!r} would begin anew at each, with all that it has gathered lost."
-        )
+        context.log(f"There are no checkpoints: {command!r} would lose at each what it has gathered.")
     return command is None and context.checkpoint_interval > 0
 
 

@@ -153,7 +153,7 @@ class LammpsMDParameters(MDParameters, PotentialParameters):
     minimize_first: bool = field(False, doc="whether the largest forces are taken off before the first step")
     commands: tuple[Name, ...] = field(
         (),
-        doc="LAMMPS commands of your own before the run: compute, fix, group, region, variable; with a fix that averages "
+        doc="LAMMPS commands of your own before the run: compute, fix, group, region, variable; where a fix averages "
         "or writes a file there are no checkpoints, since it would begin anew at each",
     )
     columns: tuple[Name, ...] = field(
