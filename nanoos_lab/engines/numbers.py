@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 
-_NUMBER = re.compile(
-    r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?|\*+|(?<![A-Za-z])[-+]?(?i:nan|inf(?:inity)?)(?![A-Za-z])"
-)
+#: The form of one number, a regular expression without groups.
+PATTERN = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?|\*+|(?<![A-Za-z])[-+]?(?i:nan|inf(?:inity)?)(?![A-Za-z])"
+_NUMBER = re.compile(PATTERN)
 
 
 def numbers(text: str) -> list[float]:
@@ -16,7 +16,7 @@ def numbers(text: str) -> list[float]:
 
 
 def number(word: str) -> float:
-    """Return one number."""
+    """Return one number, given by a word of the form `PATTERN`; not a number for stars."""
     if word.startswith("*"):
         return math.nan
     return float(word.replace("D", "E").replace("d", "e"))

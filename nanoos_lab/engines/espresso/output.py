@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import units
 
+from nanoos_lab.engines.numbers import PATTERN, number, numbers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Array = np.ndarray[Any, Any]
 
 _RY_PER_BOHR = units.Ry / units.Bohr
-_NUMBER = r"([-+]?[\d.]+(?:[EeDd][-+]?\d+)?|[*]+|[-+]?(?i:nan|inf(?:inity)?))"
+_NUMBER = f"({PATTERN})"
+#: A row of a matrix: nothing but numbers, of which those beyond the third are in other units.
+_ROW = re.compile(r"^([-+.\d*EeDdNnAaIiFfTtYy ]+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +101,17 @@ class Reader:
 
     def feed(self, line: str) -> Iteration | Cycle | None:
         """Take one line of output."""
-        if self._block is not None:
-            if not self._block.take(line):
-                return None
-            block, self._block = self._block, None
-            block.done(np.array(block.rows, dtype=float))
-            return None
         if not line or line.isspace():
+            return None
+        if self._block is not None and self._block.take(line):
+            if self._block.complete:
+                self._block.done(np.array(self._block.rows))
+                self._block = None
             return None
         for pattern, read in _RULES:
             if found := pattern.search(line):
+                # What begins something else ends a block, also one of which a line could not be read.
+                self._block = None
                 return read(self, found)
         return None
 
@@ -160,8 +165,7 @@ class Reader:
         def done(rows: Array) -> None:
             self._note(forces=rows * _RY_PER_BOHR)
 
-        pattern = rf"atom +\d+ +type +\d+ +force = +{_NUMBER} +{_NUMBER} +{_NUMBER}"
-        self._block = _Block(count=self.natoms, pattern=re.compile(pattern), done=done)
+        self._block = _Block(count=self.natoms, pattern=re.compile(r"atom .* force =(.*)"), done=done)
 
     def _stress(self, _: re.Match[str]) -> None:
         def done(rows: Array) -> None:
@@ -169,8 +173,7 @@ class Reader:
             voigt = np.array([xx, yy, zz, rows[1, 2], rows[0, 2], rows[0, 1]])
             self._note(stress=-voigt * units.Ry / units.Bohr**3)
 
-        pattern = rf"^ *{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER}"
-        self._block = _Block(count=3, pattern=re.compile(pattern), done=done)
+        self._block = _Block(count=3, pattern=_ROW, done=done)
 
     def _new_cell(self, found: re.Match[str]) -> None:
         scale = number(found.group(1)) * units.Bohr if found.group(1) else 1.0
@@ -178,15 +181,13 @@ class Reader:
         def done(rows: Array) -> None:
             self._next = (None if self._next is None else self._next[0], rows * scale)
 
-        pattern = rf"^ *{_NUMBER} +{_NUMBER} +{_NUMBER}"
-        self._block = _Block(count=3, pattern=re.compile(pattern), done=done)
+        self._block = _Block(count=3, pattern=_ROW, done=done)
 
     def _new_positions(self, _: re.Match[str]) -> None:
         def done(rows: Array) -> None:
             self._next = (rows, None if self._next is None else self._next[1])
 
-        pattern = rf"^ *[A-Z]\w* +{_NUMBER} +{_NUMBER} +{_NUMBER}"
-        self._block = _Block(count=self.natoms, pattern=re.compile(pattern), done=done)
+        self._block = _Block(count=self.natoms, pattern=re.compile(r"^ *[A-Z]\w* (.*)"), done=done)
 
     def _kinetic(self, found: re.Match[str]) -> None:
         self._note(kinetic=number(found.group(1)) * units.Ry)
@@ -224,7 +225,7 @@ class _Block:
 
     #: How many.
     count: int
-    #: Their form.
+    #: Their form; its group has the numbers, three or more.
     pattern: re.Pattern[str]
     #: Called with the numbers of all.
     done: Callable[[Array], None]
@@ -232,18 +233,17 @@ class _Block:
     rows: list[list[float]] = field(default_factory=list)
 
     def take(self, line: str) -> bool:
-        """Take a line; say whether the block is complete."""
-        if found := self.pattern.search(line):
-            self.rows.append([number(word) for word in found.groups()][:3])
+        """Take a line; say whether it is one of the block's."""
+        found = self.pattern.search(line)
+        row = numbers(found.group(1))[:3] if found else []
+        if len(row) == 3:
+            self.rows.append(row)
+        return len(row) == 3
+
+    @property
+    def complete(self) -> bool:
+        """Whether all lines have come."""
         return len(self.rows) == self.count
-
-
-def number(word: str) -> float:
-    """Return a number as Fortran prints it; NaN for the stars that it prints where one does not fit."""
-    try:
-        return float(word.lower().replace("d", "e"))
-    except ValueError:
-        return np.nan
 
 
 def read(lines: Iterable[str], natoms: int) -> tuple[Reader, list[Cycle]]:

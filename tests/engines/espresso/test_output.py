@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanoos_lab.engines.espresso import schema
-from nanoos_lab.engines.espresso.output import Cycle, Iteration, Reader, number, read
+from nanoos_lab.engines.espresso.output import Cycle, Iteration, Reader, read
 from tests.engines.espresso.running import SILICON, Runner, silicon
 
 if TYPE_CHECKING:
@@ -58,11 +59,35 @@ def test_damaged_output_never_stops_the_reader(printed: list[str], data: st.Data
     assert all(event is None or isinstance(event, (Iteration, Cycle)) for event in events)
 
 
-@pytest.mark.parametrize(
-    ("word", "value"), [("1.5E-3", 1.5e-3), ("1.5D+01", 15.0), ("*****", np.nan), ("-NaN", np.nan), ("7", 7.0)]
-)
-def test_fortrans_numbers_are_read(word: str, value: float) -> None:
-    assert number(word) == pytest.approx(value, nan_ok=True)
+HARMED = [
+    # Fields without a gap, and one that does not fit.
+    (r"(force =).*", r"\1-1234.12345678-1234.12345678    0.00000000", "forces", False),
+    (r"^( +-?\d\.\d{8} .*?)-?\d+\.\d\d *$", r"\1********************", "stress", False),
+    (r"(force = +-?\d+\.\d+).*", r"\1", "forces", True),
+    (r"^( +-?\d\.\d{8} ).*", r"\1", "stress", True),
+]
+
+
+@pytest.mark.parametrize(("pattern", "harm", "name", "lost"), HARMED)
+def test_a_line_that_cannot_be_read_costs_no_more_than_its_block(
+    printed: list[str], pattern: str, harm: str, name: str, *, lost: bool
+) -> None:
+    at = next(i for i, line in enumerate(printed) if re.search(pattern, line))
+    lines = [*printed[:at], re.sub(pattern, harm, printed[at]), *printed[at + 1 :]]
+    assert lines[at] != printed[at]
+    _, (first, *others) = read(printed, 2)
+    reader, (harmed, *rest) = read(lines, 2)
+    assert reader.done
+    assert (getattr(harmed, name) is None) == lost
+    for one, other in zip([harmed, *rest], [first, *others], strict=True):
+        for each in ("energy", "forces", "stress", "positions", "cell"):
+            if (one, each) != (harmed, name):
+                np.testing.assert_array_equal(getattr(one, each), getattr(other, each))
+    if name == "stress" and not lost:
+        np.testing.assert_array_equal(harmed.stress, first.stress)
+    if name == "forces" and not lost:
+        expected = np.array([-1234.12345678, -1234.12345678, 0]) * units.Ry / units.Bohr
+        assert harmed.forces[0] == pytest.approx(expected)
 
 
 def test_energies_of_iterations_and_cycles_are_told_apart(printed: list[str]) -> None:
