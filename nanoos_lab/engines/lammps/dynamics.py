@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STATE = "state.restart"
 #: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
 _HERE = "checkpoint.restart"
-#: Fixes that gather what no restart file holds, or write files that they would begin anew, by the first part of their style.
+#: First parts of the styles of fixes that gather what no restart file holds, or write files that they would begin anew.
 _GATHERING = ("ave", "phonon", "print", "reaxff", "saed", "vector")
 
 

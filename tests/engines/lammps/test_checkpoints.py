@@ -19,11 +19,11 @@ COPPER = {"potential": "Cu_u3.eam", "temperature": 600.0}
 
 @pytest.mark.parametrize(
     "fix",
-    ["fix av all ave/time 1 10 50 v_t file temps.txt", 'fix out all print 50 "$(step)" append temps.txt screen no'],
+    ["fix av all ave/time 1 10 50 v_t file temps.txt", 'fix out all print 50 "a row" append temps.txt screen no'],
     ids=["an average", "a print"],
 )
 def test_what_the_users_commands_gather_is_gathered_over_the_whole_run(tmp_path: Path, fix: str) -> None:
-    commands = ["variable t equal temp", fix.replace("$(step)", "a row")]
+    commands = ["variable t equal temp", fix]
     job = Job(
         tmp_path / "job", "lammps", "md", bulk("Cu", cubic=True), grid=200, steps=400, commands=commands, **COPPER
     )
