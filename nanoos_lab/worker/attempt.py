@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nanoos_lab.broker.live import LiveWriter
-from nanoos_lab.core.errors import StoreError
+from nanoos_lab.core.errors import StoreError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.record import Correction, Failure, Usage
 from nanoos_lab.core.status import Reason, Status
@@ -28,7 +28,7 @@ from nanoos_lab.worker.outcome import Success, adopt
 from nanoos_lab.worker.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -116,6 +116,9 @@ class AttemptRun:
                 return self._adopt(success)
             recorder = Recorder(directory, live)
             self._start(assignment, directory, earlier, asked)
+        except StructureError as error:
+            # However often it is tried, there will be none.
+            return self._fail(Failure(reason=Reason.INPUT, message=str(error)))
         except (OSError, StoreError) as error:
             return self._fail(failures.not_started(error))
         follower = Follower(
@@ -165,11 +168,17 @@ class AttemptRun:
         return usable, [last.get(int(path.name), 0) for path in usable]
 
     def _structure_of(self, job_id: str, asked: float) -> Structure:
-        """Return the final structure of another job, which has succeeded."""
+        """Return the final structure of another job, which has succeeded.
+
+        Raises
+        ------
+        StructureError
+            If it has left none.
+        """
         holder = self._within_lease(lambda: self._store.holder(job_id), asked)
         structure = read_results(self._services.artifacts.attempt_dir(holder.id, holder.attempt)).structure
         if structure is None:
-            raise OSError(f"job {job_id} has left no final structure")
+            raise StructureError(f"job {job_id} has left no final structure")
         return structure
 
     def _beat(self, recorder: Recorder) -> Orders:
@@ -185,7 +194,7 @@ class AttemptRun:
         if message.kind == "done" and not stopped and end.cause != "cancel":
             return self._succeed(directory, recorder, assignment, message, end)
         if message.kind == "done":
-            write_results(directory, _results(message))
+            write_results(directory, _results(message, assignment))
         self._beat_last(recorder)
         usage = self._usage(end)
         if end.cause == "cancel":
@@ -222,9 +231,7 @@ class AttemptRun:
     def _succeed(
         self, directory: Path, recorder: Recorder, assignment: Assignment, message: pipe.Message, end: EndOfRun
     ) -> Outcome:
-        results = _results(message)
-        if assignment.corrected:
-            results = replace(results, provenance={**results.provenance, "corrected": dict(assignment.corrected)})
+        results = _results(message, assignment)
         write_results(directory, results)
         success = Success(
             step=recorder.step,
@@ -331,16 +338,25 @@ def _correction(message: pipe.Message, end: EndOfRun) -> Correction | None:
     return Correction(**fields) if fields else None
 
 
-def _results(message: pipe.Message) -> Results:
+def _results(message: pipe.Message, assignment: Assignment) -> Results:
     arrays: dict[str, np.ndarray[Any, Any]] = dict(message.arrays)
     data = arrays.pop("$structure").tobytes()
     return Results(
         properties={**message.fields["scalars"], **arrays},
         structure=Structure(data) if message.fields["has_structure"] else None,
-        provenance=message.fields["provenance"],
+        provenance=_provenance(message.fields["provenance"], assignment),
         stopped=message.fields["stopped"],
         units=message.fields["units"],
     )
+
+
+def _provenance(told: Mapping[str, Any], assignment: Assignment) -> Mapping[str, Any]:
+    """Return what made the results, with the request as it was submitted: a corrected one has the key of no job."""
+    if not assignment.corrected:
+        return told
+    asked = assignment.request
+    request = {**told["request"], "key": asked.key, "parameters": dict(asked.parameters)}
+    return {**told, "request": request, "corrected": dict(assignment.corrected)}
 
 
 def _worker_name() -> str:

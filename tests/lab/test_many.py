@@ -75,6 +75,14 @@ def test_a_job_on_the_structure_of_another_one_has_the_files_that_its_user_named
     assert [job.exception() for job in group] == [None] * 5
 
 
+def test_a_job_on_the_structure_of_one_that_leaves_none_has_failed_once(lab: Lab) -> None:
+    empty = Draft(COPPER, engine="lammps", task="script", script="units metal\n")
+    parent, child = lab.submit_many([empty, md(empty)]).wait(60)
+    assert parent.status == "succeeded"
+    assert (child.status, child.record.reason, len(child.attempts)) == ("failed", "input", 1)
+    assert child.record.failure.message == f"job {parent.id} has left no final structure"
+
+
 def test_jobs_fan_out_and_in(lab: Lab) -> None:
     first = md(duration=0.3)
     middle = [md(after=first, seed=seed) for seed in (1, 2, 3)]

@@ -312,6 +312,9 @@ def test_a_failure_that_the_engine_knows_a_way_around_is_corrected(lab: Lab) -> 
     assert job.attempts[0].correction.changes == {"needed_corrections": 1}
     assert job.attempts[-1].provenance["corrected"] == {"needed_corrections": 1, "fail_at": None}
     assert job.request.parameters["fail_at"] == 10
+    # It is the request that was submitted, without what was corrected.
+    assert job.provenance["request"]["key"] == job.request.key
+    assert job.provenance["request"]["parameters"] == job.request.parameters
     # Each began at step 0; what the earlier ones wrote does not count.
     assert job.thermo.index.tolist() == [0, 5, 10, 15, 20]
 
