@@ -148,8 +148,17 @@ class Cell:
     scaled: Array
 
 
-def read(text: str, order: Order) -> Cell:
+def read(text: str, order: Order, *, velocities: bool = False) -> Cell:
     """Read a CONTCAR.
+
+    Parameters
+    ----------
+    text
+        The file.
+    order
+        The order of the atoms.
+    velocities
+        Whether it must have the atoms' velocities, as after a step of molecular dynamics.
 
     Raises
     ------
@@ -165,6 +174,8 @@ def read(text: str, order: Order) -> Cell:
         direct = lines[start - 1].strip()[:1] in "dD"
         rows = lines[start : start + sum(counts)]
         scaled = np.array([[float(word) for word in line.split()[:3]] for line in rows])
+        if velocities:
+            _check_velocities(lines[start + sum(counts) :], sum(counts))
     except IndexError as error:
         raise ValueError("the file is cut off") from error
     if tuple(name.split("/")[0].split("_")[0] for name in species) != order.species or tuple(counts) != order.counts:
@@ -174,3 +185,12 @@ def read(text: str, order: Order) -> Cell:
     if not text.endswith("\n"):
         raise ValueError("the file is cut off")
     return Cell(cell=cell, scaled=scaled)
+
+
+def _check_velocities(lines: list[str], atoms: int) -> None:
+    """Check that velocities of all atoms follow: after a line that may be blank (VASP wiki, page POSCAR)."""
+    # A cell that changes has velocities, too: a heading, a flag, and twice three vectors.
+    start = 1 + (8 if lines[0].strip()[:1] in ("L", "l") else 0)
+    rows = [[float(word) for word in line.split()] for line in lines[start : start + atoms]]
+    if len(rows) < atoms or not all(len(row) == 3 and np.isfinite(row).all() for row in rows):
+        raise ValueError("the file is cut off")

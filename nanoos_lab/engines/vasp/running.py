@@ -145,7 +145,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     atoms = request.structure.atoms()
     order = poscar.Order.of(atoms.get_chemical_symbols())
     potentials = _potentials(given, order, context)
-    origin = _origin(context, order)
+    origin = _origin(given, context, order)
     inputs = write_inputs(atoms, order, given, enmax=max(each.enmax for each in potentials), origin=origin)
     executable = executable_for(given, inputs)
     command = command_for(executable, context)
@@ -209,14 +209,15 @@ def command_for(executable: Path, context: RunContext) -> Command:
     return replace(command, environment={**command.environment, **_UNBUFFERED})
 
 
-def _origin(context: RunContext, order: Order) -> Origin:
+def _origin(given: Given, context: RunContext, order: Order) -> Origin:
     """Return from where this attempt begins; wave functions to go on from are put in place."""
     found: list[Origin] = []
 
     def load(checkpoint: Checkpoint) -> None:
         text = (checkpoint.directory / "CONTCAR").read_text()
         scaled = np.load(checkpoint.directory / SCALED, allow_pickle=False)
-        if scaled.shape != poscar.read(text, order).scaled.shape:
+        there = poscar.read(text, order, velocities=isinstance(given, VaspMDParameters))
+        if scaled.shape != there.scaled.shape:
             raise ValueError(f"{SCALED} is of other atoms")
         for name in ("WAVECAR", "CHGCAR"):
             copy_if_fit(checkpoint.directory / name, context.workdir / name)

@@ -363,7 +363,7 @@ class Watch:
             return None
         try:
             text = (self._context.workdir / "CONTCAR").read_text()
-            there = poscar.read(text, self._order)
+            there = poscar.read(text, self._order, velocities=isinstance(self._given, VaspMDParameters))
         except (OSError, ValueError):
             # It is being written; the next step has another.
             return None

@@ -202,6 +202,25 @@ def test_a_contcar_that_is_cut_off_is_refused() -> None:
         poscar.read(text, Order.of(["In"] * 8))
 
 
+@pytest.mark.parametrize("cell_moves", [False, True])
+def test_a_contcar_that_is_cut_off_within_its_velocities_is_refused(cell_moves: bool) -> None:
+    atoms = compound()
+    atoms.set_velocities(np.arange(24).reshape(8, 3) * 1e-3)
+    order = Order.of(atoms.get_chemical_symbols())
+    lines = poscar.write(atoms, order, velocities=True).splitlines(keepends=True)
+    assert len(lines) == 8 + 8 + 1 + 8
+    if cell_moves:
+        lines[16:16] = ["Lattice velocities and vectors\n", "  1\n", *["  0.1E+00  0.2E+00  0.3E+00\n"] * 6]
+    text = "".join(lines)
+    there = poscar.read(text, order, velocities=True)
+    np.testing.assert_allclose(order.restore(there.scaled @ there.cell), atoms.positions, atol=1e-12)
+    for cut in range(len(text)):
+        with pytest.raises(ValueError, match=r"."):
+            poscar.read(text[:cut], order, velocities=True)
+    # What may come after them is of no interest.
+    poscar.read(text + "\n 1\n 0.1E+01\n", order, velocities=True)
+
+
 # -- POTCAR -----------------------------------------------------------------------------------------------------------
 
 

@@ -169,7 +169,8 @@ def write_contcar(outcar: list[str]) -> None:
     head = Path("POSCAR").read_text().splitlines()
     rows = [" ".join(f"{value:.16f}" for value in scaled(cell, each)) for each in positions]
     vectors = [" ".join(f"{value:.16f}" for value in row) for row in cell]
-    Path("CONTCAR").write_text("\n".join([head[0], "1.0", *vectors, *head[5:7], "Direct", *rows, ""]))
+    moving = ["", *["  0.00000000E+00" * 3 for _ in rows]] if "IBRION = 0\n" in Path("INCAR").read_text() else []
+    Path("CONTCAR").write_text("\n".join([head[0], "1.0", *vectors, *head[5:7], "Direct", *rows, *moving, ""]))
 
 
 def write_report() -> None:
