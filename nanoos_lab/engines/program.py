@@ -119,7 +119,11 @@ class Command:
         if os.geteuid() == 0:
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         launcher = launcher or _launcher(program)
-        return cls(arguments=(str(launcher), "-n", str(resources.ranks), *own), environment=environment)
+        ranks = ["-n", str(resources.ranks)]
+        if launcher.name == "srun":
+            # A worker may be a step of the allocation, and hold its cores; and srun learns of threads by no variable.
+            ranks += ["--overlap", "-c", str(resources.threads)]
+        return cls(arguments=(str(launcher), *ranks, *own), environment=environment)
 
 
 def _launcher(program: Path) -> Path:
@@ -224,8 +228,8 @@ class Program:
     def lines(self) -> Iterator[str | None]:
         """Yield its output line by line as it comes, without line ends; None whenever nothing has come for a tick.
 
-        Ends when the program has closed its output. While it goes on, a stop of the context is passed on: first as the
-        program wants to be asked, then by signals.
+        Ends when the program has closed its output, or has ended and left somebody who holds it open. While it goes on,
+        a stop of the context is passed on: first as the program wants to be asked, then by signals.
 
         Raises
         ------
@@ -233,14 +237,16 @@ class Program:
             If the program has said nothing for too long.
         """
         rest = b""
-        heard = time.monotonic()
+        # By ticks, not by the clock: while the run is paused nothing can be heard, and no time passes.
+        quiet = 0.0
         for data in self._pieces():
             self._pass_on_stop()
             if data is None:
-                self._check_silence(heard)
+                quiet += TICK
+                self._check_silence(quiet)
                 yield None
                 continue
-            heard = time.monotonic()
+            quiet = 0.0
             self._file.write(data)
             self._file.flush()
             *whole, rest = (rest + data).split(b"\n")
@@ -273,6 +279,8 @@ class Program:
             selector.register(pipe, selectors.EVENT_READ)
             while True:
                 if not selector.select(TICK):
+                    if self._process.poll() is not None:
+                        return
                     yield None
                 elif data := os.read(pipe.fileno(), 1 << 16):
                     yield data
@@ -292,10 +300,10 @@ class Program:
                 os.killpg(self._process.pid, signal.SIGTERM)
         elif waited > _TERM and self._signalled == 1:
             self._signalled = 2
-            _kill_tree(self._process.pid)
+            _kill(self._process.pid)
 
-    def _check_silence(self, heard: float) -> None:
-        if self._silence is not None and time.monotonic() - heard > self._silence:
+    def _check_silence(self, quiet: float) -> None:
+        if self._silence is not None and quiet > self._silence:
             raise EngineError(
                 f"{self._command.arguments[0]} has said nothing for {self._silence:g} s and was stopped",
                 reason=Reason.ENGINE,
@@ -310,18 +318,30 @@ def _end_with_us() -> Sequence[str]:
 
 
 def _end_all(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a program, and its ranks in groups of their own."""
-    if process.poll() is None:
-        _kill_tree(process.pid)
-    else:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    """Kill what is left of a program, and wait for its end."""
+    _kill(process.pid)
     process.wait()
 
 
-def _kill_tree(pid: int) -> None:
+def _kill(pid: int) -> None:
+    """Kill a program, all that it has started, and what is left of its session when it has ended itself."""
+    for one in {*_family(pid), *_session(pid)}:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _family(pid: int) -> list[int]:
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        for one in [*root.children(recursive=True), root]:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
+        return [one.pid for one in (root, *root.children(recursive=True))]
+    return []
+
+
+def _session(pid: int) -> list[int]:
+    """Return the processes of the session that began with a process; MPI ranks are of it, in groups of their own."""
+    found = []
+    for one in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(one) == pid:
+                found.append(one)
+    return found

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -22,6 +24,7 @@ from tests.engines.context import RecordingContext
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PYTHON = sys.executable
@@ -34,6 +37,35 @@ def context(tmp_path: Path) -> RecordingContext:
 
 def python(code: str) -> Command:
     return Command(arguments=(PYTHON, "-u", "-c", code))
+
+
+@contextmanager
+def engine_of(workdir: Path, program: str, options: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Give an engine process that says the process id of a Python program, and what that says."""
+    code = f"""
+import sys
+sys.path.insert(0, {os.getcwd()!r})
+from pathlib import Path
+from tests.engines.context import RecordingContext
+from nanoos_lab.engines.program import Command, Program
+context = RecordingContext(workdir=Path({str(workdir)!r}))
+command = Command(arguments=(sys.executable, "-c", {program!r}))
+with Program(command, context, output="it.out", {options}) as run:
+    print(run._process.pid, flush=True)
+    for line in run.lines():
+        if line:
+            print(line, flush=True)
+"""
+    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, text=True) as engine:
+        yield engine
+        engine.kill()
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, though somebody may still have to ask for its exit code."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def test_its_lines_come_as_it_says_them_and_are_kept(context: RecordingContext) -> None:
@@ -104,6 +136,53 @@ def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) 
     assert not psutil.pid_exists(pid)
 
 
+def test_a_pause_is_no_silence(tmp_path: Path) -> None:
+    program = """
+import time
+for number in range(8):
+    print(number, flush=True)
+    time.sleep(0.25)
+"""
+    with engine_of(tmp_path, program, "silence=1.0") as engine:
+        assert engine.stdout is not None
+        child = psutil.Process(int(engine.stdout.readline()))
+        assert engine.stdout.readline() == "0\n"
+        for process in (engine, child):
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(2.0)
+        for process in (child, engine):
+            process.send_signal(signal.SIGCONT)
+        assert engine.stdout.read().split() == list("1234567")
+        assert engine.wait(30) == 0
+
+
+def test_one_that_has_ended_is_not_waited_for_though_its_output_is_held_open(context: RecordingContext) -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\nos._exit(7)"
+    )
+    with Program(python(code), context, output="it.out") as run:
+        (child,) = [int(line) for line in run.lines() if line]
+        assert run.wait() == 7
+    until(lambda: is_gone(child))
+
+
+def test_ranks_do_not_outlive_a_launcher_that_was_killed(context: RecordingContext) -> None:
+    rank = (PYTHON, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(600)")
+    environment = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    launcher = shutil.which("mpirun") or ""
+    command = Command(arguments=(launcher, "-n", "2", "--oversubscribe", *rank), environment=environment)
+    ranks: list[int] = []
+    with Program(command, context, output="it.out") as run:
+        for line in run.lines():
+            ranks += [int(line)] if line else []
+            if len(ranks) == 2:
+                run._process.kill()
+        assert run.wait() == -signal.SIGKILL
+    until(lambda: all(is_gone(pid) for pid in ranks))
+
+
 def test_nothing_of_it_is_left_whatever_happens(context: RecordingContext) -> None:
     code = (
         "import subprocess, sys, time\n"
@@ -113,29 +192,15 @@ def test_nothing_of_it_is_left_whatever_happens(context: RecordingContext) -> No
     with Program(python(code), context, output="it.out") as run:
         child = int(next(line for line in run.lines() if line) or 0)
     assert not psutil.pid_exists(run._process.pid)
-    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: is_gone(child))
 
 
 def test_it_dies_with_the_engine_process(tmp_path: Path) -> None:
-    code = f"""
-import sys
-sys.path.insert(0, {os.getcwd()!r})
-from pathlib import Path
-from tests.engines.context import RecordingContext
-from nanoos_lab.engines.program import Command, Program
-context = RecordingContext(workdir=Path({str(tmp_path)!r}))
-sleeper = Command(arguments=(sys.executable, "-c", "import time; time.sleep(600)"))
-with Program(sleeper, context, output="it.out") as run:
-    print(run._process.pid, flush=True)
-    list(run.lines())
-"""
-    import subprocess
-
-    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, text=True) as engine:
+    with engine_of(tmp_path, "import time; time.sleep(600)") as engine:
         assert engine.stdout is not None
-        child = psutil.Process(int(engine.stdout.readline()))
+        child = int(engine.stdout.readline())
         engine.kill()
-        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: is_gone(child))
 
 
 def test_one_that_is_not_there_is_named(context: RecordingContext) -> None:
@@ -184,3 +249,16 @@ def test_a_stop_from_another_thread_is_heard_within_a_tick(context: RecordingCon
         list(run.lines())
         assert run.wait() == -signal.SIGTERM
         assert time.monotonic() - begin < 5
+
+
+def test_slurm_starts_ranks_beside_the_worker_with_a_core_for_each_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("srun", "its.x"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.delenv("NANOOS_MPIRUN", raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = Command.of(tmp_path / "its.x", resources=Resources(ranks=3, threads=2))
+    assert command.arguments[1:-1] == ("-n", "3", "--overlap", "-c", "2")
