@@ -36,10 +36,18 @@ class Ending:
 
 
 class Signs:
-    """Looks for what VASP says when it fails."""
+    """Looks for what VASP says when it fails.
 
-    def __init__(self) -> None:
-        self._fatal = Scanner(failures.FATAL)
+    Parameters
+    ----------
+    given
+        The task's parameters.
+    """
+
+    def __init__(self, given: Given) -> None:
+        tag, name = failures.CHARGED
+        charged = tag in given.incar
+        self._fatal = Scanner([each for each in failures.FATAL if not (charged and each.name == name)])
         self._hints = Scanner(failures.HINTS)
 
     def feed(self, line: str) -> bool:
@@ -50,10 +58,7 @@ class Signs:
     def fatal(self, parameters: dict[str, Any]) -> EngineError | None:
         """Return the error for what makes a run worthless, if there was anything."""
         sign = self._fatal.worst
-        tag, name = failures.CHARGED
-        if sign is None or (sign.signature.name == name and corrections.tag(parameters, tag) is not None):
-            return None
-        return sign.error("VASP", parameters)
+        return None if sign is None else sign.error("VASP", parameters)
 
     def hint(self, parameters: dict[str, Any]) -> EngineError | None:
         """Return the error for what VASP warned of, if it did."""
@@ -90,6 +95,9 @@ def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
         signs.feed(line)
     if (error := signs.fatal(parameters)) is not None:
         return error
+    if ending.code in _KILLED:
+        # Whatever it has warned of before, it did not end because of that.
+        return _broken_off(ending)
     if ending.code != 0 or not ending.facts.finished or ending.step is None:
         return signs.hint(parameters) or _broken_off(ending)
     if not ending.facts.scf_converged:

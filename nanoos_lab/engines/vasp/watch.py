@@ -113,7 +113,7 @@ class Watch:
         self._sampled: int | None = None
         self._held: _State | None = None
         self._stepped_at = time.monotonic()
-        self.signs = Signs()
+        self.signs = Signs(given)
         self.version = ""
         self.ranks: int | None = None
         #: The last step of the task that was computed, and the ionic step of VASP's that it was.

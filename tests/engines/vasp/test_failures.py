@@ -108,10 +108,11 @@ def parameters(task: str, **values: Any) -> Any:
 
 
 def failed(task: str, lines: list[str], *, bands: int = 20, **values: Any) -> EngineError:
-    signs = Signs()
+    given = parameters(task, **values)
+    signs = Signs(given)
     for line in lines:
         signs.feed(line)
-    error = judge(parameters(task, **values), Ending(code=1, facts=Facts(bands=bands), step=None), signs)
+    error = judge(given, Ending(code=1, facts=Facts(bands=bands), step=None), signs)
     assert error is not None
     return error
 
@@ -160,7 +161,7 @@ def test_errors_with_a_way_around_are_not_the_users_input() -> None:
 
 @pytest.mark.parametrize("name", ["basic_run", "exit_codes/converged/out", "exit_codes/ionic-unconverged/out"])
 def test_healthy_output_has_no_signs(name: str) -> None:
-    signs = Signs()
+    signs = Signs(parameters("static"))
     for line in (recording(name) / "vasp_output").read_text().splitlines():
         signs.feed(line)
     assert signs.fatal({}) is None
@@ -169,7 +170,7 @@ def test_healthy_output_has_no_signs(name: str) -> None:
 
 def test_advice_in_a_relaxation_that_converged_is_no_failure() -> None:
     """Recorded: VASP asks for a larger POTIM, and then reaches the required accuracy."""
-    signs = Signs()
+    signs = Signs(parameters("static"))
     text = (recording("ionic-relax-magmom-carry-on/calc-001/out") / "vasp_output").read_text()
     for line in text.splitlines():
         signs.feed(line)
@@ -179,7 +180,7 @@ def test_advice_in_a_relaxation_that_converged_is_no_failure() -> None:
 
 
 def test_the_recorded_breakdown_of_mixing() -> None:
-    signs = Signs()
+    signs = Signs(parameters("static"))
     for line in (recording("exit_codes/converged-with-error/out") / "vasp_output").read_text().splitlines():
         signs.feed(line)
     error = signs.fatal(parameters("static").model_dump())
@@ -189,9 +190,14 @@ def test_the_recorded_breakdown_of_mixing() -> None:
 
 
 def test_a_charged_cell_may_mix_as_it_likes() -> None:
-    signs = Signs()
-    signs.feed("BRMIX: very serious problems")
-    assert signs.fatal({"incar": {"nelect": 9}}) is None
+    signs = Signs(parameters("static", incar={"nelect": 9}))
+    assert not signs.feed("BRMIX: very serious problems")
+    assert signs.fatal({}) is None
+    # What it says afterwards counts.
+    assert signs.feed(" ZBRENT: fatal error in bracketing")
+    error = signs.fatal({})
+    assert error is not None
+    assert "line search" in error.message
 
 
 def test_the_ladder_of_an_scf_cycle_that_does_not_converge() -> None:
@@ -199,7 +205,7 @@ def test_the_ladder_of_an_scf_cycle_that_does_not_converge() -> None:
     facts = Facts(finished=True, scf_converged=False, settings={"NELM": 60})
     tried = []
     while True:
-        error = judge(given, Ending(code=0, facts=facts, step=0), Signs())
+        error = judge(given, Ending(code=0, facts=facts, step=0), Signs(parameters("static")))
         assert error is not None
         assert error.reason is Reason.CONVERGENCE
         if error.correction is None:
@@ -223,7 +229,7 @@ def test_advice_about_steps_is_no_answer_to_an_scf_cycle_that_does_not_converge(
         ("BRIONS problems: POTIM should be increased", {"ALGO": "All", "ISEARCH": 1}),
         ("One of the lattice vectors is very long (>50 A), but AMIN", {"AMIN": 0.01}),
     ):
-        signs = Signs()
+        signs = Signs(parameters("static"))
         signs.feed(line)
         error = judge(parameters("relax"), Ending(code=0, facts=facts, step=0), signs)
         assert error is not None
@@ -247,27 +253,36 @@ def test_a_mesh_without_gamma_is_moved_there_first() -> None:
 
 def test_words_on_the_error_stream_count_too() -> None:
     ending = Ending(code=1, facts=Facts(), step=None, errors="slurmstepd: error: Detected 1 oom-kill event(s)")
-    error = judge(parameters("static"), ending, Signs())
+    error = judge(parameters("static"), ending, Signs(parameters("static")))
     assert error is not None
     assert error.reason is Reason.MEMORY
 
 
 def test_a_kill_without_a_word_is_put_down_to_memory() -> None:
-    error = judge(parameters("static"), Ending(code=-9, facts=Facts(), step=2), Signs())
+    error = judge(parameters("static"), Ending(code=-9, facts=Facts(), step=2), Signs(parameters("static")))
     assert error is not None
     assert (error.reason, "after step 2" in error.message) == (Reason.MEMORY, True)
 
 
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_kill_has_nothing_to_do_with_an_earlier_warning(code: int) -> None:
+    signs = Signs(parameters("static"))
+    signs.feed("|  One of the lattice vectors is very long (>50 A), but AMIN  |")
+    error = judge(parameters("static"), Ending(code=code, facts=Facts(), step=2), signs)
+    assert error is not None
+    assert (error.reason, error.correction) == (Reason.MEMORY, None)
+
+
 def test_dynamics_that_end_early_have_failed() -> None:
-    error = judge(parameters("md"), Ending(code=0, facts=Facts(finished=True), step=4), Signs())
+    error = judge(parameters("md"), Ending(code=0, facts=Facts(finished=True), step=4), Signs(parameters("static")))
     assert error is not None
     assert error.message == "VASP ended after 4 of 10 steps"
 
 
 def test_small_forces_are_convergence_enough_in_a_fixed_cell() -> None:
     ending = Ending(code=0, facts=Facts(finished=True), step=4, fmax=0.009)
-    assert judge(parameters("relax"), ending, Signs()) is None
-    assert judge(parameters("relax", cell="free"), ending, Signs()) is not None
+    assert judge(parameters("relax"), ending, Signs(parameters("static"))) is None
+    assert judge(parameters("relax", cell="free"), ending, Signs(parameters("static"))) is not None
 
 
 def test_a_fatal_word_ends_the_run_at_once_and_leaves_a_checkpoint(context, replay, tmp_path) -> None:
