@@ -59,6 +59,8 @@ def variable(name: str) -> str:
 
 def missing(name: str, how: str) -> str:
     """Say that a program is not there, and how to get it."""
+    if chosen := os.environ.get(variable(name)):
+        return f"{variable(name)} is {chosen!r}, where no program is; correct it, or {how} and unset it"
     return f"{name} is not on the search path: {how}, or set {variable(name)} to where it is"
 
 

@@ -1,4 +1,4 @@
-"""Processes of a run that have outlived it: found by the mark in their environment, on this host, and ended.
+"""Programs of a run that have outlived it: found by the mark in their environment, on this host, and ended.
 
 A run's own nursery ends what the run has started. If all of work-horse, nursery and engine are killed at once, what
 had made itself a daemon lives on; this is the sweep for that.
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Variable with job and attempt, ``<job id>_<attempt>``, in the environment of all that a run starts.
+#: Variable with job and attempt, ``<job id>_<attempt>``, in the environment of all programs that a run starts. What was only
+#: forked does not show it: the environment that the system shows is that of the start of a program.
 MARK = "NANOOS_ATTEMPT"
 
 

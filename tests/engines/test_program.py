@@ -221,7 +221,11 @@ def test_programs_are_found_by_a_variable_or_on_the_search_path(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert program.find("own.x") == own
     assert program.find("pw.x") is None
-    assert program.variable("pw.x") == "NANOOS_PW_X"
+    assert program.missing("pw.x", "install it") == (
+        "pw.x is not on the search path: install it, or set NANOOS_PW_X to where it is"
+    )
+    monkeypatch.setenv("NANOOS_PW_X", "/no/such")
+    assert program.missing("pw.x", "install it").startswith("NANOOS_PW_X is '/no/such', where no program is")
     monkeypatch.setenv("NANOOS_PW_X", str(own))
     assert program.find("pw.x") == own
 
