@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-_PIECE = 1 << 20
+_PIECE = 1 << 16
+#: Tables of states resolved by atom: large, and of no use here.
+_UNWANTED = ("projected", "partial")
 #: Row and column of the components of the stress in ASE's order.
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
@@ -86,6 +88,7 @@ class Reader:
         self.contents = Contents()
         self._parser: ElementTree.XMLPullParser[Any] = ElementTree.XMLPullParser(("start", "end"))
         self._open: list[Element] = []
+        self._unwanted = 0
         self._broken = False
 
     def feed(self, data: bytes) -> list[Calculation]:
@@ -100,8 +103,10 @@ class Reader:
             for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
                 if event == "start":
                     self._open.append(element)
+                    self._unwanted += element.tag in _UNWANTED
                     continue
                 self._open.pop()
+                self._unwanted -= element.tag in _UNWANTED
                 calculation = self._end(element)
                 if calculation is not None:
                     found.append(calculation)
@@ -115,8 +120,9 @@ class Reader:
         if depth == 0:
             self.contents.whole = True
         if depth != 1:
-            if element.tag in ("projected", "partial"):
-                element.clear()
+            if self._unwanted:
+                # They are most of the file, so they are not kept until they end.
+                self._open[-1].remove(element)
             return None
         found = None
         if element.tag == "calculation":

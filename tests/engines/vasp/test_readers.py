@@ -162,6 +162,28 @@ def test_a_vasprun_forgets_the_steps_that_it_has_given() -> None:
     assert peak < len(text)
 
 
+@pytest.mark.parametrize("name", ["projected", "partial"])
+def test_tables_by_atom_in_a_vasprun_take_no_memory(name: str, tmp_path) -> None:
+    """24 MB, which were 64 MB in memory."""
+    table = "<r>  0.0000  0.1000  0.0000  0.2000  0.0000  0.0000  0.3000  0.0000  0.0000 </r>\n" * 300
+    before, _, after = Run(steps=1).xml().partition(" </calculation>")
+    path = tmp_path / "vasprun.xml"
+    with path.open("w") as file:
+        file.write(before + f"  <dos><{name}><array><set>\n")
+        for ion in range(1000):
+            file.write(f'<set comment="ion {ion}">\n{table}</set>\n')
+        file.write(f"</set></array></{name}></dos>\n </calculation>" + after)
+    assert path.stat().st_size > 24_000_000
+    tracemalloc.start()
+    reader = vasprun.Reader()
+    (step,) = vasprun.read(path, reader)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert step.free_energy == Run().free_energy(0)
+    assert reader.contents.whole
+    assert peak < 2_000_000
+
+
 def test_a_vasprun_has_its_steps() -> None:
     run = Run(species=["In", "As"], counts=[1, 2])
     reader = vasprun.Reader()
