@@ -14,7 +14,11 @@ from ase import units
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nanoos_lab.engines.lammps.parameters import LammpsMDParameters, LammpsRelaxParameters
+    from nanoos_lab.engines.lammps.parameters import (
+        LammpsMDParameters,
+        LammpsRelaxParameters,
+        PotentialParameters,
+    )
     from nanoos_lab.engines.lammps.system import System
 
 #: Name of the data file in the working directory.
@@ -23,6 +27,9 @@ DATA_FILE = "structure.data"
 THERMO = "step temp pe ke etotal press vol"
 #: The compute of the stress without its kinetic part.
 VIRIAL = "compute virial all pressure NULL virial"
+#: With a free cell a minimiser is started anew after so many iterations, since it measures strain from the cell at its
+#: start (manual, ``fix box/relax``).
+RENEWED_AFTER = 100
 #: LAMMPS's axis for each cell vector of an orthogonal cell.
 _AXES = {"a": "x", "b": "y", "c": "z"}
 #: Criterion (in eV/Å) and steps of the minimisation before the first step of dynamics.
@@ -64,6 +71,11 @@ def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> 
         velocities = system.velocities.tolist()
         lines += [f"{i} {x:.17g} {y:.17g} {z:.17g}" for i, (x, y, z) in enumerate(velocities, start=1)]
     return "\n".join(lines) + "\n"
+
+
+def skews(parameters: PotentialParameters) -> bool:
+    """Whether the box must be able to skew with these parameters, even if it is orthogonal at first."""
+    return getattr(parameters, "cell", "fixed") == "free" or getattr(parameters, "barostat", "iso") == "tri"
 
 
 def _atom_style(system: System) -> str:

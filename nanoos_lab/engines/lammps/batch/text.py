@@ -30,8 +30,6 @@ _LOOK = 10
 _PULSE = 1000
 #: Largest number of steps between outputs that LAMMPS knows.
 _LARGEST = 2**31 - 1
-#: Iterations after which a minimiser is started anew with a free cell.
-_RESTART = 100
 
 
 def static(system: System, force_field: Sequence[str]) -> list[str]:
@@ -149,9 +147,9 @@ def _with_fixed_cell(system: System, parameters: LammpsRelaxParameters) -> list[
 
 def _with_free_cell(system: System, parameters: LammpsRelaxParameters) -> list[str]:
     criterion = inputs.minimise(system, parameters, 1).split()[2]
-    done = '"jump SELF done"'
+    done, renewed = '"jump SELF done"', inputs.RENEWED_AFTER
     return [
-        f"variable chunk equal ternary(v_left<{_RESTART},v_left,{_RESTART})",
+        f"variable chunk equal ternary(v_left<{renewed},v_left,{renewed})",
         "variable turn loop 1000000000",
         "label turn",
         "variable before equal $(step)",

@@ -1,0 +1,89 @@
+"""What is written for LAMMPS alone, run by its executable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.engines.lammps import LammpsEngine, executable, library
+from nanoos_lab.engines.lammps.batch.output import Table
+from tests.engines.attempts import Job, at_sample
+from tests.engines.lammps.outside import submitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from nanoos_lab.core.request import JobRequest
+    from tests.engines.lammps.outside import Outcome
+
+    Lammps = Callable[..., Outcome]
+
+
+def rows_of(
+    place: Path, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]
+) -> list[dict[str, float]]:
+    """Run a recipe in a new directory; return all rows of thermo."""
+    place.mkdir()
+    found = LammpsEngine().recipe(request, files, provenance)
+    for name, text in found.texts.items():
+        (place / name).write_text(text)
+    for role, name in found.files.items():
+        shutil.copyfile(files[role], place / name)
+    made = executable.command("-in", "in.lammps", "-suffix", "opt", resources=Resources())
+    environment = {**os.environ, **made.environment}
+    done = subprocess.run(made.arguments, cwd=place, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    table = Table()
+    return [row for line in done.stdout.splitlines() if (row := table.feed(line))]
+
+
+def test_a_relaxation_that_was_interrupted_is_reproduced_from_its_first_structure(tmp_path: Path) -> None:
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.rattle(0.2, seed=3)
+    job = Job(tmp_path / "job", "lammps", "relax", atoms, potential="Cu_u3.eam", fmax=1e-4, steps=200, every=1)
+    job.attempt(at_sample(13))
+    done = job.attempt()
+    provenance = done.fields["provenance"]
+    first = provenance["first"]
+    assert first > 0
+    request, files = submitted(atoms, "relax", potential="Cu_u3.eam", fmax=1e-4, steps=200, every=1)
+    rows = rows_of(tmp_path / "again", request, files, provenance)
+    assert rows[0]["PotEng"] == pytest.approx(job.series("potential_energy")[0], rel=1e-9)
+    assert rows[-1]["PotEng"] == pytest.approx(job.series("potential_energy")[-1], rel=1e-7)
+    found = LammpsEngine().recipe(request, files, provenance)
+    assert "minimize 0.0 0.0001 200 10050" in found.texts["in.lammps"]
+    assert f"at step {first}" in found.notes
+    assert "at step" not in LammpsEngine().recipe(request, files, {}).notes
+
+
+def test_two_potential_files_of_one_name_stay_two(lammps: Lammps, tmp_path: Path) -> None:
+    folder = library.potentials_folder()
+    assert folder is not None
+    paths = []
+    for element in ("Cu", "Ni"):
+        (tmp_path / element).mkdir()
+        paths.append(str(shutil.copyfile(folder / f"{element}_u3.eam", tmp_path / element / "mine.eam")))
+    alloy = bulk("CuNi", "cesiumchloride", a=2.85) * (2, 2, 2)
+    run = lammps(alloy, "static", potential=paths)
+    request, files = submitted(alloy, "static", potential=paths)
+    rows = rows_of(tmp_path / "again", request, files, run.results.provenance)
+    np.testing.assert_allclose(rows[-1]["PotEng"], run["energy"], rtol=1e-9)
+    assert sorted(path.name for path in (tmp_path / "again").glob("*.eam")) == ["mine.eam", "potential_2_mine.eam"]
+
+
+def test_a_file_with_the_name_of_the_data_file_is_not_written_over(lammps: Lammps, tmp_path: Path) -> None:
+    folder = library.potentials_folder()
+    assert folder is not None
+    mine = shutil.copyfile(folder / "Cu_u3.eam", tmp_path / "structure.data")
+    before = mine.read_bytes()
+    run = lammps(bulk("Cu", cubic=True), "static", potential=str(mine), pair_style="eam")
+    assert mine.read_bytes() == before
+    assert run["energy"] / 4 == pytest.approx(-3.54, abs=0.02)
