@@ -92,8 +92,8 @@ class Execution:
         place = self._context.workdir / inputs.PSEUDO_DIR
         place.mkdir(exist_ok=True)
         self.out.mkdir(exist_ok=True)
-        for symbol, pseudo in self._pseudos.items():
-            link = place / pseudo.name
+        for symbol in self._pseudos:
+            link = place / inputs.pseudo_file(symbol)
             link.unlink(missing_ok=True)
             link.symlink_to(self._context.files[pseudos.role(symbol)].resolve())
         text = inputs.write_inputs(atoms, self.parameters, self._pseudos, self._cutoffs, start)

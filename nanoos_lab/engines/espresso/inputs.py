@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 PREFIX = "pwscf"
 #: Directories in the working directory: what pw.x writes for itself, and the pseudopotentials.
 OUTDIR, PSEUDO_DIR = "out", "pseudo"
+#: Most kinds of atoms that pw.x takes, its ``ntypx``.
+MOST_SPECIES = 10
 #: pw.x's unit of time in units of fs: Rydberg's.
 TIME = 4.8378e-2
 
@@ -62,7 +64,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Species:
-    """Atoms of one element and one initial magnetic moment."""
+    """Atoms of one element, one initial magnetic moment and one mass."""
 
     #: Its name in the input.
     label: str
@@ -112,7 +114,7 @@ def write_inputs(
     blocks = [
         keywords.text(keywords.merged(keywords.merged(namelists, parameters.input), start.keywords)),
         "ATOMIC_SPECIES",
-        *(f"{kind.label} {kind.mass:.6f} {pseudos[kind.symbol].name}" for kind in kinds),
+        *(f"{kind.label} {kind.mass:.6f} {pseudo_file(kind.symbol)}" for kind in kinds),
         *(start.kpoints or _kpoints(atoms, parameters)),
         "CELL_PARAMETERS angstrom",
         *(_vector(row) for row in atoms.cell.array),
@@ -122,6 +124,11 @@ def write_inputs(
     return "\n".join(blocks) + "\n"
 
 
+def pseudo_file(symbol: str) -> str:
+    """Return the name that an element's pseudopotential has for pw.x, whatever the user's file is called."""
+    return f"{symbol}.upf"
+
+
 def check(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo], cutoffs: Cutoffs | None) -> None:
     """Raise an InputError if pw.x could not run it, or would run something else than was meant."""
     if atoms.cell.rank < 3 or atoms.cell.volume < 1e-3:
@@ -129,6 +136,7 @@ def check(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Ps
             "pw.x needs a cell with a volume, molecules too: atoms.center(vacuum=6) puts them into one"
         )
     distances.check(atoms, periodic=True)
+    _check_species(atoms, parameters)
     _check_electrons(atoms, parameters, pseudos)
     _check_constraints(atoms, parameters)
     write_inputs(atoms, parameters, pseudos, cutoffs)
@@ -163,16 +171,16 @@ def mesh(atoms: Atoms, parameters: EspressoParameters) -> tuple[int, int, int] |
 
 
 def species(atoms: Atoms) -> tuple[list[Species], list[int]]:
-    """Return the kinds of atoms, by element and initial magnetic moment, and the kind of each atom."""
+    """Return the kinds of atoms, by element, initial magnetic moment and mass, and the kind of each atom."""
     moments = atoms.get_initial_magnetic_moments()
     if moments.ndim > 1:
         raise StructureError("non-collinear magnetic moments are not implemented; give one number per atom")
     masses = atoms.get_masses()
-    found: dict[tuple[str, float], int] = {}
+    found: dict[tuple[str, float, float], int] = {}
     kinds: list[Species] = []
     of_atoms = []
     for symbol, moment, mass in zip(atoms.symbols, moments.tolist(), masses.tolist(), strict=True):
-        key = (symbol, round(moment, 6))
+        key = (symbol, round(moment, 6), round(mass, 6))
         if key not in found:
             found[key] = len(kinds)
             count = sum(kind.symbol == symbol for kind in kinds)
@@ -340,6 +348,28 @@ def free_components(atoms: Atoms) -> Array:
 
 
 # -- the checks --------------------------------------------------------------------------------------------------------
+
+
+def _check_species(atoms: Atoms, parameters: EspressoParameters) -> None:
+    kinds, _ = species(atoms)
+    if len(kinds) > MOST_SPECIES:
+        raise StructureError(
+            f"pw.x takes at most {MOST_SPECIES} kinds of atoms, and elements, initial magnetic moments and masses make "
+            f"{len(kinds)}: {', '.join(f'{kind.symbol} {kind.magmom:g} {kind.mass:g} u' for kind in kinds)}"
+        )
+    total = parameters.asked("system", "tot_magnetization")
+    if total is not None and not any(kind.magmom for kind in kinds):
+        raise ParameterError(
+            "input['system']['tot_magnetization']",
+            total,
+            "only for a structure with initial magnetic moments, which make pw.x count both spins",
+        )
+    if parameters.smearing == "tetrahedra" and not atoms.pbc.any():
+        raise ParameterError(
+            "smearing",
+            parameters.smearing,
+            "a smearing with a width for a structure that is not periodic: it has no mesh of k-points for tetrahedra",
+        )
 
 
 def _check_electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> None:

@@ -89,6 +89,8 @@ class EspressoParameters(TaskParameters):
             raise ParameterError("degauss", self.degauss, "only with a smearing that has a width")
         if self.ecutrho is not None and self.ecutwfc is None:
             raise ParameterError("ecutrho", self.ecutrho, "only with ecutwfc")
+        if self.ecutrho is not None and self.ecutwfc is not None and self.ecutrho <= self.ecutwfc:
+            raise ParameterError("ecutrho", self.ecutrho, "more than ecutwfc, four times as much or more as a rule")
         keywords.check(self.input)
         return self
 

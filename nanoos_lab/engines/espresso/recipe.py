@@ -54,7 +54,7 @@ def recipe(request: JobRequest, given: EspressoParameters, files: Mapping[str, P
     return Recipe(
         command="\n".join(lines),
         texts=texts,
-        files={pseudos.role(symbol): f"{inputs.PSEUDO_DIR}/{one.name}" for symbol, one in found.items()},
+        files={pseudos.role(symbol): f"{inputs.PSEUDO_DIR}/{inputs.pseudo_file(symbol)}" for symbol in found},
         notes=_NOTES,
     )
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.signatures import Sign
     from tests.engines.espresso.running import Runner
 
+#: The name of the pseudopotential in the input.
+FILE = "Si.upf"
 FAST: dict[str, Any] = {**SILICON, "kpts": (1, 1, 1)}
 #: A cell much too large: it shrinks beyond the plane waves for which there is room.
 SHRINKING = (silicon(strain=0.18, shift=0.1), {**SILICON, "ecutwfc": 16})
@@ -60,8 +62,8 @@ class ByHand:
         (place / "pseudo").mkdir(parents=True)
         package = pseudos.directory(None)
         assert package is not None
-        for name in ("Si.pz-vbc.UPF", "Si.pbe-rrkj.UPF"):
-            shutil.copy(package / name, place / "pseudo")
+        shutil.copy(package / "Si.pz-vbc.UPF", place / "pseudo" / FILE)
+        shutil.copy(package / "Si.pbe-rrkj.UPF", place / "pseudo")
 
     def __call__(self, *changes: tuple[str, str], task: str = "static", launch: tuple[str, ...] = ()) -> Ended:
         text = self._texts[task]
@@ -111,12 +113,11 @@ def hand(tmp_path: Path, texts: dict[str, str]) -> ByHand:
     return ByHand(tmp_path / "by hand", texts)
 
 
-FILE = "Si.pz-vbc.UPF"
 SECOND = "Si 1.35000000000000 1.35000000000000 1.35000000000000"
 TWO_SPECIES = [(FILE, f"{FILE}\nX 28 Si.pbe-rrkj.UPF"), (SECOND, f"X{SECOND[2:]}")]
 #: Name of the signature; changes of the input; the task; exit code and whether pw.x says JOB DONE.
 RUNS = [
-    ("no pseudopotential", [(FILE, "Sx.UPF")], "static", 1, False),
+    ("no pseudopotential", [(FILE, "Sx.upf")], "static", 1, False),
     ("namelist", [("ecutwfc", "ecutwfk")], "static", 1, False),
     ("functionals", [("ntyp = 1", "ntyp = 2"), *TWO_SPECIES], "static", 1, False),
     ("overlap", [(SECOND, "Si 0 0 0")], "static", 1, False),

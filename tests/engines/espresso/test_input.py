@@ -111,7 +111,7 @@ def test_magnetic_moments_make_species() -> None:
     # Eight valence electrons.
     assert (value(text, "starting_magnetization(1)"), value(text, "starting_magnetization(2)")) == ("0.25", "-0.25")
     assert [line.split()[0] for line in text.splitlines()[-2:]] == ["Fe", "Fe1"]
-    assert text.count("Fe.pz-nd-rrkjus.UPF") == 2
+    assert text.count(" Fe.upf") == 2
     with pytest.raises(ParameterError, match=r"smearing=None.*tot_magnetization"):
         text_of(atoms, **IRON)
     assert "tot_magnetization = 0" in text_of(atoms, **IRON, input={"system": {"tot_magnetization": 0}})
@@ -119,6 +119,33 @@ def test_magnetic_moments_make_species() -> None:
     atoms.set_initial_magnetic_moments(np.ones((2, 3)))
     with pytest.raises(StructureError, match="non-collinear"):
         text_of(atoms, **IRON, smearing="gaussian")
+
+
+def test_isotopes_make_species() -> None:
+    atoms = h2()
+    atoms.set_masses([1.008, 2.014])
+    lines = text_of(atoms, **HYDROGEN).splitlines()
+    at = lines.index("ATOMIC_SPECIES")
+    assert lines[at + 1 : at + 3] == ["H 1.008000 H.upf", "H1 2.014000 H.upf"]
+    assert [line.split()[0] for line in lines[-2:]] == ["H", "H1"]
+
+
+def test_more_kinds_of_atoms_than_pwx_takes_are_refused() -> None:
+    atoms = bulk("Fe", cubic=True) * (3, 2, 1)
+    atoms.set_initial_magnetic_moments(np.linspace(1.0, 2.1, 12))
+    with pytest.raises(StructureError, match=r"at most 10 kinds of atoms.* make 12: Fe 1 55\.845 u, Fe 1\.1"):
+        text_of(atoms, **IRON, smearing="gaussian")
+    atoms.set_initial_magnetic_moments([*np.linspace(1.0, 1.9, 10), 1.0, 1.0])
+    assert value(text_of(atoms, **IRON, smearing="gaussian"), "ntyp") == "10"
+
+
+def test_what_pwx_would_refuse_is_refused_before() -> None:
+    with pytest.raises(ParameterError, match=r"smearing='tetrahedra'.*not periodic"):
+        text_of(h2(), **HYDROGEN, smearing="tetrahedra")
+    with pytest.raises(ParameterError, match=r"tot_magnetization.*=2.*initial magnetic moments"):
+        text_of(silicon(), **SILICON, input={"system": {"tot_magnetization": 2}})
+    with pytest.raises(ParameterError, match=r"ecutrho=12.*more than ecutwfc"):
+        text_of(silicon(), **SILICON, ecutrho=12)
 
 
 def test_keywords_of_the_users_own_are_added() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
-from nanoos_lab.engines.espresso import pseudos, upf
+from nanoos_lab.engines.espresso import EspressoEngine, pseudos, upf
 from tests.engines.espresso.running import SILICON, request_of, silicon
 
 if TYPE_CHECKING:
@@ -131,6 +131,24 @@ def test_one_of_several_tables_is_never_picked_silently(family: Path) -> None:
 def test_a_file_of_another_element_is_refused() -> None:
     with pytest.raises(ParameterError, match="that file is for Al, not Si"):
         request_of(silicon(), "static", ecutwfc=12, pseudos={"Si": "Al.pz-vbc.UPF"})
+
+
+def test_files_of_one_name_are_kept_apart(tmp_path: Path, pw: Runner) -> None:
+    names = {"Al": "Al.pz-vbc.UPF", "Si": "Si.pz-vbc.UPF"}
+    chosen = {}
+    for symbol, name in names.items():
+        (tmp_path / symbol).mkdir()
+        chosen[symbol] = tmp_path / symbol / "of the lab.UPF"
+        shutil.copy(installed(name), chosen[symbol])
+    atoms = bulk("AlSi", "zincblende", a=5.4)
+    how: dict[str, Any] = {"ecutwfc": 12, "kpts": (1, 1, 1), "smearing": "gaussian"}
+    run = pw(atoms, "static", **how, pseudos=chosen)
+    assert run["energy"] == pw(atoms, "static", **how, pseudos=names)["energy"]
+    made_by = run.results.provenance["pseudopotentials"]
+    assert {one["file"] for one in made_by.values()} == {"of the lab.UPF"}
+    request, files = request_of(atoms, "static", **how, pseudos=chosen)
+    recipe = EspressoEngine().recipe(request, files, {})
+    assert recipe.files == {"pseudo_Al": "pseudo/Al.upf", "pseudo_Si": "pseudo/Si.upf"}
 
 
 def test_functionals_are_not_mixed() -> None:
