@@ -61,7 +61,7 @@ _IN_TIME = 0.5
 _LARGE = {"WAVECAR": "LWAVE", "CHGCAR": "LCHARG", "CHG": "LCHARG", "TMPCAR": ""}
 #: Has Fortran's run-time library of GNU say each line at once, though it writes to a pipe.
 _UNBUFFERED = {"GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
-INSTALL = "VASP is licensed software that its users build themselves; load the site's module for it"
+INSTALL = "load the site's module for VASP, which is licensed software that its users build themselves"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

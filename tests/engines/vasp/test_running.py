@@ -197,7 +197,7 @@ def test_spin_orbit_coupling_needs_its_own_program(context, replay, tmp_path, mo
     made = Run(steps=1)
     replay(made.write(tmp_path / "recording"))
     monkeypatch.setenv("NANOOS_VASP_NCL", str(tmp_path / "nowhere"))
-    with pytest.raises(EngineError, match="vasp_ncl is not on the search path") as caught:
+    with pytest.raises(EngineError, match=r"NANOOS_VASP_NCL is '.*nowhere', where no program is") as caught:
         run(context, atoms_of(made), "static", soc=True)
     assert caught.value.reason is Reason.RESOURCE
 
@@ -401,14 +401,22 @@ def test_a_static_run_stops_within_its_scf_cycle(context, replay, tmp_path) -> N
 
 
 def test_without_vasp_it_says_how_to_get_it(context, potentials, monkeypatch) -> None:
-    monkeypatch.setenv("NANOOS_VASP_STD", str(context.workdir / "vasp_std"))
+    monkeypatch.delenv("NANOOS_VASP_STD", raising=False)
+    monkeypatch.setenv("PATH", str(context.workdir))
     info = registry.get("vasp").probe()
     assert not info.found
-    assert "VASP is licensed software" in info.missing
+    assert "VASP, which is licensed software" in info.missing
     with pytest.raises(EngineError, match="vasp_std is not on the search path") as caught:
         run(context, atoms_of(Run()), "static")
     assert caught.value.reason is Reason.RESOURCE
     assert not (context.workdir / "POTCAR").exists()
+
+
+def test_a_mistyped_place_of_vasp_is_said(context, potentials, monkeypatch) -> None:
+    monkeypatch.setenv("NANOOS_VASP_STD", "/opt/vasp/vasp_sdt")
+    assert "NANOOS_VASP_STD is '/opt/vasp/vasp_sdt', where no program is" in registry.get("vasp").probe().missing
+    with pytest.raises(EngineError, match="NANOOS_VASP_STD is '/opt/vasp/vasp_sdt', where no program is"):
+        run(context, atoms_of(Run()), "static")
 
 
 def test_where_vasp_is_there_it_says_where(replay, tmp_path) -> None:
