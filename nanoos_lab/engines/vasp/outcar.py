@@ -118,6 +118,8 @@ class Facts:
     settings: dict[str, float] = field(default_factory=dict)
     #: Number of ionic steps so far.
     steps: int = 0
+    #: In how many of them the SCF cycle has not converged.
+    unconverged: int = 0
     #: Whether the relaxation has ended because its criterion was met.
     accurate: bool = False
     #: Seconds that the slowest of them took; 0 if that was not printed.
@@ -355,6 +357,7 @@ class Reader:
         facts_say = console.converged(self._last_scf, nelm, settings.get("EDIFF"))
         self.facts.scf_converged = facts_say and self._explicit is not False
         self.facts.steps += 1
+        self.facts.unconverged += not self.facts.scf_converged
         self.facts.slowest = max(self.facts.slowest, seconds or 0.0)
         return Step(
             number=self._ionic,

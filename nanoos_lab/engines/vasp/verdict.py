@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import EngineError
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 #: Signals that come from a lack of memory as a rule: SIGKILL, and bash's way to say so.
 _KILLED = (-9, 137)
+#: Share of the steps of molecular dynamics whose SCF cycle may end unconverged. A few come by chance, such as the first
+#: step from a poor guess, and the next one starts better; more than one in ten means that the settings do not suit the
+#: system, and the energy drifts.
+_UNCONVERGED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +104,8 @@ def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
         return _broken_off(ending)
     if ending.code != 0 or not ending.facts.finished or ending.step is None:
         return signs.hint(parameters) or _broken_off(ending)
-    if not ending.facts.scf_converged:
-        return _not_converged(ending, signs.hint(parameters) if signs.about_scf else None, parameters)
+    if not _trusted(given, ending.facts):
+        return _not_converged(given, ending, signs.hint(parameters) if signs.about_scf else None, parameters)
     if isinstance(given, VaspRelaxParameters):
         return _relaxed(given, ending, parameters)
     if isinstance(given, VaspMDParameters) and ending.step < given.steps:
@@ -109,6 +113,13 @@ def judge(given: Given, ending: Ending, signs: Signs) -> EngineError | None:
             f"VASP ended after {ending.step} of {given.steps} steps", reason=Reason.ENGINE, remedy=failures.LOOK
         )
     return None
+
+
+def _trusted(given: Given, facts: Facts) -> bool:
+    """Whether enough SCF cycles have converged: the last one, or most of them where each step is a result."""
+    if isinstance(given, VaspMDParameters):
+        return facts.unconverged <= _UNCONVERGED * facts.steps
+    return facts.scf_converged
 
 
 def _broken_off(ending: Ending) -> EngineError:
@@ -127,16 +138,20 @@ def _broken_off(ending: Ending) -> EngineError:
     )
 
 
-def _not_converged(ending: Ending, hint: EngineError | None, parameters: dict[str, Any]) -> EngineError:
+def _not_converged(given: Given, ending: Ending, hint: EngineError | None, parameters: dict[str, Any]) -> EngineError:
     nelm = ending.facts.settings.get("NELM")
     why = f" in {int(nelm)} iterations" if nelm is not None else ""
-    correction = hint.correction if hint is not None else None
+    correction = (hint.correction if hint is not None else None) or corrections.next_algorithm(parameters)
+    if isinstance(given, VaspMDParameters):
+        why += f" at {ending.facts.unconverged} of {ending.facts.steps} steps"
+        # The steps that there are cannot be trusted, so the next attempt must not go on from them.
+        correction = correction and replace(correction, from_start=True)
     return EngineError(
         f"the SCF cycle did not converge{why}" + (f"; {hint.message}" if hint is not None else ""),
         reason=Reason.CONVERGENCE,
         remedy="Try more iterations (nelm), another algorithm or less mixing (ALGO, AMIX, BMIX in incar), or more "
         "smearing.",
-        correction=correction or corrections.next_algorithm(parameters),
+        correction=correction,
     )
 
 

@@ -196,6 +196,10 @@ class Watch:
         last = self._reader.close()
         if last is not None:
             self._stepped(last)
+        if self.facts.unconverged > 1:
+            self._context.log(
+                f"warning: the SCF cycle did not converge in {self.facts.unconverged} of {self.facts.steps} ionic steps"
+            )
         if self.step is not None and self.step != self._sampled and not isinstance(self._given, VaspMDParameters):
             self._sample()
 
@@ -240,6 +244,8 @@ class Watch:
         self.step = self._first + step.number - 1
         self._scf = None
         self._check(before, step)
+        if self.facts.unconverged == 1 and not step.scf_converged:
+            self._context.log(f"warning: the SCF cycle did not converge at step {self.step}; later ones are counted")
         # VASP puts atoms that leave the cell back on the other side.
         scaled = _scaled(self._order.restore(step.positions), step.cell)
         self._scaled = scaled + np.round(self._scaled - scaled)

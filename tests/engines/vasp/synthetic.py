@@ -34,6 +34,8 @@ class Run:
     accurate: bool = False
     #: Last change of the energy in each SCF cycle.
     change: float = 1e-9
+    #: Steps of which VASP says that their SCF cycle has not converged.
+    unconverged: tuple[int, ...] = ()
     closing: bool = True
     version: str = "6.2.0 18Jan21 (made up)"
     ranks: int = 1
@@ -98,7 +100,8 @@ class Run:
 
     def ionic(self, step: int) -> Iterator[str]:
         yield f" E-fermi :   {1.5 + step:.4f}     XC(G=0): -10.0     alpha+bet :-16.1"
-        reached = "because EDIFF is reached" if self.iterations < self.nelm else "EDIFF was not reached (unconverged)"
+        converged = self.iterations < self.nelm and step not in self.unconverged
+        reached = "because EDIFF is reached" if converged else "EDIFF was not reached (unconverged)"
         yield f"{'-' * 24} aborting loop {reached} {'-' * 40}"
         yield "  in kB  " + "".join(f"{value:12.5f}" for value in self.kbar(step))
         if self.md:

@@ -494,6 +494,28 @@ def test_molecular_dynamics_that_blows_up_is_stopped(context, replay, tmp_path) 
     assert not alive(context.workdir)
 
 
+def test_dynamics_whose_forces_are_not_converged_have_failed(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=20, unconverged=(4, 7, 11))
+    replay(made.write(tmp_path / "recording"))
+    with pytest.raises(EngineError, match=r"did not converge in 60 iterations at 3 of 20 steps") as caught:
+        run(context, atoms_of(made), "md", steps=19)
+    assert caught.value.reason is Reason.CONVERGENCE
+    assert caught.value.correction is not None
+    assert caught.value.correction.from_start
+    assert [line for line in context.logged if line.startswith("warning")] == [
+        "warning: the SCF cycle did not converge at step 4; later ones are counted",
+        "warning: the SCF cycle did not converge in 3 of 20 ionic steps",
+    ]
+
+
+def test_dynamics_get_over_a_few_steps_that_are_not_converged(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=20, unconverged=(0, 19))
+    replay(made.write(tmp_path / "recording"))
+    run(context, atoms_of(made), "md", steps=19)
+    assert context.steps[-1] == 19
+    assert "warning: the SCF cycle did not converge in 2 of 20 ionic steps" in context.logged
+
+
 def test_an_energy_that_is_no_number_ends_the_run(context, replay, tmp_path) -> None:
     made = Run(steps=3)
     text = made.outcar().replace(f"{made.free_energy(1):18.8f} eV", "****************** eV")
