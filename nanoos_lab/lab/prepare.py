@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
@@ -18,8 +21,7 @@ from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.job import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Sequence
 
     from ase import Atoms
 
@@ -139,7 +141,7 @@ class _Batch:
             structure=None if isinstance(draft.structure, (Job, Draft)) else first,
             engine=draft.engine,
             task=draft.task,
-            parameters=checked.model_dump(mode="json"),
+            parameters=_by_name(checked.model_dump(mode="json"), {path.resolve() for path in files.values()}),
             files={role: self._file(path) for role, path in files.items()},
             resources=resources,
             structure_of=self._structure_of(draft.structure),
@@ -235,6 +237,24 @@ class _Batch:
 def _checked(calculation: Calculation, parameters: Mapping[str, Any]) -> TaskParameters:
     given = {name: value for name, value in parameters.items() if value is not None}
     return validate(calculation.parameters, given, where=calculation.where)
+
+
+def _by_name(value: Any, files: Collection[Path]) -> Any:
+    """Return plain parameters that call input files by their names: where a user has them decides no result."""
+    if isinstance(value, dict):
+        return {name: _by_name(item, files) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_by_name(item, files) for item in value]
+    return os.path.basename(value) if isinstance(value, str) and _is_path_of(value, files) else value
+
+
+def _is_path_of(text: str, files: Collection[Path]) -> bool:
+    if os.sep not in text:
+        return False
+    with suppress(OSError, ValueError, RuntimeError):
+        # A text may be no path at all.
+        return Path(text).expanduser().resolve() in files
+    return False
 
 
 def _require_same_lab(job: Job, services: Services) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,11 @@ import pytest
 from ase.build import bulk, molecule
 
 import nanoos_lab as nl
+from nanoos_lab.engines.espresso.pseudos import directory
+from nanoos_lab.engines.lammps import library
 from nanoos_lab.lab.differences import frame
+from nanoos_lab.lab.prepare import prepare
+from tests.engines.espresso.running import SILICON
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -174,8 +179,6 @@ def test_engine_task_version_and_structure_differ(lab: Lab) -> None:
 
 
 def test_files_differ_by_their_content_not_by_their_name(lab: Lab, tmp_path: Path) -> None:
-    from nanoos_lab.engines.lammps import library
-
     theirs = (library.potentials_folder() / "Cu_u3.eam").read_text()
     jobs = []
     for text in (theirs, theirs.replace("Cu functions", "Cu Functions", 1)):
@@ -187,6 +190,34 @@ def test_files_differ_by_their_content_not_by_their_name(lab: Lab, tmp_path: Pat
     assert table.iloc[0, 0].startswith("Cu_u3.eam (")
     for job in jobs:
         job.wait(60)
+
+
+def test_a_file_is_the_same_however_its_path_is_written(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(library.potentials_folder() / "Cu_u3.eam", "mine.eam")
+    shutil.copyfile(directory(None) / "Si.pz-vbc.UPF", "mine.UPF")
+    script = "units metal\nread_data structure.data\npair_style eam\npair_coeff 1 1 mine.eam  # a/b\nrun 0\n"
+    keys = set()
+    for where in ("", "./", f"{tmp_path}/"):
+        parameters = [
+            ("lammps", COPPER, "static", {"potential": f"{where}mine.eam"}),
+            ("lammps", COPPER, "script", {"script": script, "files": [f"{where}mine.eam"]}),
+            ("espresso", bulk("Si"), "static", {**SILICON, "pseudos": {"Si": f"{where}mine.UPF"}}),
+        ]
+        for engine, atoms, task, given in parameters:
+            request = prepare(lab.services, atoms, engine=engine, task=task, parameters=given).request
+            keys.add((engine, task, request.key))
+    assert len(keys) == 3
+
+
+def test_a_file_that_was_named_by_its_path_is_there_in_the_run(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "mine.eam"
+    shutil.copyfile(library.potentials_folder() / "Cu_u3.eam", path)
+    job = lab.submit(COPPER, engine="lammps", task="static", potential=str(path)).wait(60)
+    assert job.status == "succeeded"
+    assert job.request.parameters["potential"] == "mine.eam"
 
 
 def test_final_structures_of_different_jobs_differ(lab: Lab) -> None:
