@@ -106,8 +106,8 @@ def parse(lines: Iterable[str], style: str) -> Potential:
         style=style,
         elements=elements,
         gaps=gaps,
-        units=_units(head) or ("real" if style in REAL else "metal"),
-        citation=_tag(head, "CITATION"),
+        units=units_in(head[0] if head else "") or ("real" if style in REAL else "metal"),
+        citation=_tag(head[0] if head else "", "CITATION"),
     )
 
 
@@ -178,16 +178,16 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _tag(head: list[str], name: str) -> str:
+def _tag(first: str, name: str) -> str:
     """Return the value of a tag in the first line, such as ``UNITS: metal``."""
-    text = head[0] if head else ""
-    found = re.search(rf"\b{name}:\s*(.*?)\s*(?:\b[A-Z]{{4,}}:|$)", text)
+    found = re.search(rf"\b{name}:\s*(.*?)\s*(?:\b[A-Z]{{4,}}:|$)", first)
     return found.group(1) if found else ""
 
 
-def _units(head: list[str]) -> str:
-    """Return the first word of the tag: some files repeat other tags after it."""
-    return _tag(head, "UNITS").split(" ")[0]
+def units_in(first: str) -> str:
+    """Return the units that the first line of a potential file names; empty if it does not."""
+    # The first word: some files repeat other tags after it.
+    return _tag(first, "UNITS").split(" ")[0]
 
 
 _READERS: dict[str, Callable[[list[str], Iterable[str]], _Content]] = {

@@ -199,8 +199,44 @@ def test_files_that_are_not_there_or_would_replace_ours_are_refused(tmp_path) ->
 
 
 def test_potentials_of_the_wheel_that_a_script_names_travel_with_it() -> None:
-    _, files = submitted(None, "script", script="pair_style eam\npair_coeff * * Cu_u3.eam")
+    _, files = submitted(None, "script", script="units metal\npair_style eam\npair_coeff * * Cu_u3.eam")
     assert [path.name for path in files.values()] == ["Cu_u3.eam"]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("units lj\npair_style eam\npair_coeff * * Cu_u3.eam", r"units lj.*Cu_u3\.eam is in units 'metal'"),
+        ("pair_style eam\npair_coeff * * Cu_u3.eam", "units lj.*'metal'"),
+        ("units metal\npair_style reaxff NULL\npair_coeff * * ffield.reax.cho C", "'real'"),
+        ("units real\npair_style meam\npair_coeff * * library.meam Cu NULL Cu", "'metal'"),
+        ("units metal\npair_style eam\npair_coeff 1 1 nothere.eam", r"nothere\.eam.*there is no such file"),
+        ("units metal\npair_style meam\npair_coeff * * library.meam Cu mine.meam Cu", "mine.meam"),
+    ],
+)
+def test_a_potential_that_is_not_there_or_in_other_units_is_found_at_submit(script: str, why: str) -> None:
+    with pytest.raises(ParameterError, match=why):
+        submitted(None, "script", script=script)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "units real\npair_style eam\npair_coeff * * Cu_u3.eam",
+        "include units.in\npair_style eam\npair_coeff * * Cu_u3.eam",
+        "variable u index metal\nunits ${u}\npair_style eam\npair_coeff * * Cu_u3.eam",
+        'print """some text""" file mine.sw\npair_style sw\npair_coeff * * mine.sw Si',
+        "variable p index a b\npair_style sw\npair_coeff * * ${p}.sw Si",
+    ],
+)
+def test_a_potential_that_may_well_be_right_is_let_through(script: str) -> None:
+    submitted(None, "script", script=script)
+
+
+def test_a_file_of_the_users_own_in_no_named_units_is_let_through(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    mine = tmp_path / "reduced.sw"
+    mine.write_text("# a reduced potential\nSi Si Si 1 1 1.8 31 1.2 -0.33 7.05 0.6 4 0 0\n")
+    submitted(None, "script", script="units lj\npair_style sw\npair_coeff * * reduced.sw Si", files=[str(mine)])
 
 
 def test_continued_lines_are_joined_as_lammps_joins_them() -> None:

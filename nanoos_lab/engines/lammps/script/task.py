@@ -16,7 +16,7 @@ from nanoos_lab.core.frames import Results
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines.lammps import inputs, library, units
 from nanoos_lab.engines.lammps.program import LOG_FILE, Program
-from nanoos_lab.engines.lammps.script import rules
+from nanoos_lab.engines.lammps.script import rules, sources
 from nanoos_lab.engines.lammps.script.interpreter import Interpreter
 from nanoos_lab.engines.lammps.script.recorder import Recorder
 from nanoos_lab.engines.lammps.script.runner import Plan, Runner
@@ -54,11 +54,15 @@ def check(
     lines = lines_of(parameters.script) if policy.allow_shell else rules.check_script(parameters.script)
     if structure is not None:
         _check_units(parameters.script)
-    return _found(parameters, lines) if files is None else files
+    if files is not None:
+        return files
+    found = _found(parameters, lines)
+    sources.check(lines, found)
+    return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
 
 
-def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> Mapping[str, Path]:
-    """Find the files that a script needs: those that the user names, and those of LAMMPS that its commands name."""
+def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> dict[str, Path]:
+    """Find the files that a script needs, by name: the user's, and those of LAMMPS that its commands name."""
     found: dict[str, Path] = {}
     for name in parameters.files:
         path = Path(name).expanduser()
@@ -73,7 +77,7 @@ def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> Mapping
             name = word.text
             if folder and name not in found and Path(name).name == name and (folder / name).is_file():
                 found[name] = folder / name
-    return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
+    return found
 
 
 def _check_units(script: str) -> None:
