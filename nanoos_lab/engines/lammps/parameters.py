@@ -166,6 +166,8 @@ class LammpsMDParameters(MDParameters, PotentialParameters):
             raise ParameterError("thermostat", self.thermostat, "only with ensemble='nvt'")
         if self.ensemble != "npt" and self.barostat != "iso":
             raise ParameterError("barostat", self.barostat, "only with ensemble='npt'")
+        if self.temperature_end == 0 and self.thermostat != "langevin":
+            raise ParameterError("temperature_end", 0.0, "a number > 0 K; thermostat='langevin' cools to 0 K")
         if self.strain_rate and self.barostat == "tri":
             raise ParameterError("barostat", self.barostat, "not with strain_rate, which needs an orthogonal cell")
         return self

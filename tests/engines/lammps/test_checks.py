@@ -62,6 +62,8 @@ def test_a_thin_cell_is_no_harm_to_lammps(lammps: Lammps) -> None:
     [
         ({"thermostat": "langevin"}, "thermostat"),
         ({"barostat": "tri"}, "barostat"),
+        ({"ensemble": "nvt", "temperature_end": 0.0}, "temperature_end"),
+        ({"ensemble": "npt", "pressure": 0.0, "temperature_end": 0.0}, "temperature_end"),
         ({"ensemble": "npt", "pressure": 0.0, "barostat": "tri", "strain_rate": 0.1}, "barostat"),
     ],
 )

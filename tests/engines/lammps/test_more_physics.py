@@ -62,6 +62,12 @@ def test_an_anneal_and_a_quench_follow_their_ramps(lammps: Lammps) -> None:
     assert cold.series("temperature")[-10:].mean() < 80
 
 
+def test_langevins_bath_cools_to_nothing(lammps: Lammps) -> None:
+    given = {"potential": MISHIN, "ensemble": "nvt", "thermostat": "langevin", "tdamp": 20.0}
+    run = lammps(copper(), "md", **given, temperature=300.0, temperature_end=0.0, steps=1000, every=10)
+    assert run.series("temperature")[-1] < 30
+
+
 @pytest.mark.parametrize("barostat", ["aniso", "tri"])
 def test_each_barostat_frees_what_it_says(lammps: Lammps, barostat: str) -> None:
     """A crystal too long along one axis, turned in space, and for tri skewed: at 300 K it finds its cubic cell."""
