@@ -151,11 +151,11 @@ def get(name: str) -> Engine:
     UnknownNameError
         If no installed package declares it; carries the nearest name.
     InputError
-        If several packages do.
+        If its package is broken, or several packages declare it.
     """
     if name not in names():
         raise UnknownNameError("engine", name, names())
-    engine: Engine = _point(ENGINES, name).load()()
+    engine: Engine = _loaded(ENGINES, name, "engine")
     return engine
 
 
@@ -213,11 +213,7 @@ def added_task(name: str) -> Task:
     """
     if name not in added_names():
         raise UnknownNameError("task", name, added_names())
-    point = _point(TASKS, name)
-    try:
-        task: Task = point.load()()
-    except Exception as error:
-        raise InputError(f"task {name!r} cannot be used: {_broken(TASKS, name, error)}") from error
+    task: Task = _loaded(TASKS, name, "task")
     return task
 
 
@@ -232,7 +228,7 @@ def _probe_task(name: str) -> TaskInfo:
         added_task(name)
         engines = tuple(engine for engine in names() if _runs_on(name, engine))
     except Exception as error:
-        return TaskInfo(name=name, package=brought, missing=_broken(TASKS, name, error.__cause__ or error))
+        return TaskInfo(name=name, package=brought, missing=_broken(TASKS, name, error))
     return TaskInfo(name=name, package=brought, engines=engines, missing="" if engines else "it runs on no engine here")
 
 
@@ -296,6 +292,24 @@ def _point(group: str, name: str) -> EntryPoint:
     return point
 
 
+def _loaded(group: str, name: str, what: str) -> Any:
+    """Load what an entry point names, and make one.
+
+    Raises
+    ------
+    InputError
+        If it is broken, or declared by several packages.
+    """
+    point = _point(group, name)
+    try:
+        return point.load()()
+    except Exception as error:
+        raise InputError(f"{what} {name!r} cannot be used: {_broken(group, name, error)}") from error
+
+
 def _broken(group: str, name: str, error: BaseException) -> str:
+    if isinstance(error, InputError) and error.__cause__ is not None:
+        # It was wrapped for those who asked for it.
+        error = error.__cause__
     brought: Any = package(group, name)
     return f"its plug-in{f' in {brought}' if brought else ''} cannot be loaded: {error or type(error).__name__}"

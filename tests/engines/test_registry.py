@@ -206,6 +206,15 @@ def test_a_broken_task_is_listed_with_its_reason_and_never_raised(plugins):
     assert found["nowhere"].missing == found["refusing"].missing == "it runs on no engine here"
 
 
+@pytest.mark.parametrize(("name", "says"), [("gone", "their_engines_of_old"), ("sour", "licence server is down")])
+def test_a_broken_engine_says_so_when_it_is_asked_for(plugins, name: str, says: str):
+    with pytest.raises(InputError, match=f"engine '{name}' cannot be used: its plug-in in their-engines 1.0 .*{says}"):
+        registry.calculation(name, "static")
+    # In the list it is not said twice.
+    assert registry.probe(name).missing.count("plug-in") == 1
+    assert registry.found(name).missing.count("plug-in") == 1
+
+
 def test_a_broken_task_says_so_when_it_is_asked_for(plugins):
     with pytest.raises(InputError, match="their_engines_of_old"):
         registry.calculation("ase", "lost")
