@@ -68,7 +68,7 @@ def test_without_its_program_it_says_how_to_get_it(case: Case, monkeypatch: pyte
     monkeypatch.undo()
     registry.forget()
     assert (info.found, info.version, info.where) == (False, "", "")
-    assert any(word in info.missing for word in ("pip install", "install ", "or set "))
+    assert any(word in info.missing for word in ("pip install", "install ", "or set ", "load the site's module"))
     assert info.tasks == tuple(registry.get(case.engine).tasks)
 
 
