@@ -254,13 +254,29 @@ def _system(
 def _cutoffs(
     parameters: EspressoParameters, cutoffs: Cutoffs | None, pseudos: Mapping[str, Pseudo]
 ) -> tuple[float, float | None]:
-    if parameters.ecutwfc is not None:
-        return parameters.ecutwfc, parameters.ecutrho
-    if cutoffs is None:
-        said = [f"{one.name} {one.header.cutoff_wfc:g}" for one in pseudos.values() if one.header.cutoff_wfc]
-        hint = f"; the files suggest, in Ry: {', '.join(said)}" if said else ""
-        raise ParameterError("ecutwfc", None, f"a cut-off in Ry, since no table recommends one{hint}")
-    return cutoffs.wfc, cutoffs.rho
+    wfc, rho = parameters.ecutwfc, parameters.ecutrho
+    if wfc is None:
+        if cutoffs is None:
+            hint = _suggested({one.name: one.header.cutoff_wfc for one in pseudos.values()})
+            raise ParameterError("ecutwfc", None, f"a cut-off in Ry, since no table recommends one{hint}")
+        wfc, rho = cutoffs.wfc, cutoffs.rho
+    elif rho is None and cutoffs is not None and cutoffs.rho is not None:
+        # The density needs what the table says, however few plane waves the wave functions have.
+        rho = max(cutoffs.rho, wfc * cutoffs.rho / cutoffs.wfc)
+    augmented = {one.name: one.header.cutoff_rho for one in pseudos.values() if one.header.augmented}
+    if rho is None and augmented:
+        raise ParameterError(
+            "ecutrho",
+            None,
+            "a cut-off of the density in Ry, as a rule 8 to 12 times ecutwfc, since no table recommends one for "
+            f"{', '.join(augmented)}, ultrasoft or PAW{_suggested(augmented)}",
+        )
+    return wfc, rho
+
+
+def _suggested(values: Mapping[str, float | None]) -> str:
+    said = [f"{name} {value:g}" for name, value in values.items() if value]
+    return f"; the files suggest, in Ry: {', '.join(said)}" if said else ""
 
 
 def _occupations(parameters: EspressoParameters) -> dict[str, Value]:

@@ -54,7 +54,11 @@ class EspressoParameters(TaskParameters):
         None, unit="Ry", gt=0, le=1e4, doc="cut-off of the wave functions; from the table unless given"
     )
     ecutrho: float | None = field(
-        None, unit="Ry", gt=0, le=1e5, doc="cut-off of the density; from the table, or 4 ecutwfc, unless given"
+        None,
+        unit="Ry",
+        gt=0,
+        le=1e5,
+        doc="cut-off of the density; unless given from the table, or 4 ecutwfc if all files are norm-conserving",
     )
     kpts: Mesh | None = field(None, doc="divisions of the mesh of k-points")
     kspacing: float | None = field(

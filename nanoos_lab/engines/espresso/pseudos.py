@@ -52,7 +52,7 @@ class Cutoffs:
 
     #: For the wave functions.
     wfc: float
-    #: For the charge density; None: four times the other, which does for norm-conserving ones.
+    #: For the charge density; None: the table does not say.
     rho: float | None
 
 
@@ -67,14 +67,16 @@ def directory(given: str | None) -> Path | None:
     Raises
     ------
     ParameterError
-        If the given one is not there.
+        If the given one is not there, or one that a variable names.
     """
     if given is not None:
         if not Path(given).expanduser().is_dir():
             raise ParameterError("pseudopotentials", given, f"there is no directory {Path(given).absolute()}")
         return Path(given).expanduser().resolve()
     for variable in VARIABLES:
-        if (named := os.environ.get(variable)) and Path(named).is_dir():
+        if named := os.environ.get(variable):
+            if not Path(named).is_dir():
+                raise ParameterError(variable, named, f"there is no directory {Path(named).absolute()}")
             return Path(named)
     where = program.find("pw.x")
     beside = [Path(os.path.normpath(where.resolve().parent / place)) for place in _BESIDE] if where else []
@@ -164,19 +166,27 @@ def check_functionals(pseudos: Mapping[str, Pseudo]) -> None:
         )
 
 
-def cutoffs(files: Mapping[str, Path], elements: Iterable[str]) -> Cutoffs | None:
-    """Return the cut-offs that the table among input files recommends; None if it does not for each element.
+def cutoffs(files: Mapping[str, Path], pseudos: Mapping[str, Pseudo]) -> Cutoffs | None:
+    """Return the cut-offs that the table among input files recommends; None if it does not for each pseudopotential.
 
-    The highest of each kind counts. Cut-offs in the files themselves are their authors' guesses and do not.
+    The highest of each kind counts. What the table says of another file of an element does not, nor do cut-offs in the
+    files themselves, which are their authors' guesses.
     """
     if TABLE not in files:
         return None
     entries = read_table(files[TABLE])
-    pairs = [_pair(entries.get(symbol, {})) for symbol in elements]
-    if not pairs or any(wfc is None for wfc, _ in pairs):
+    pairs = [
+        _pair(entries[symbol])
+        for symbol, one in pseudos.items()
+        if symbol in entries
+        and entries[symbol]["filename"] == one.name
+        and _other_digest(files[role(symbol)], entries[symbol]) is None
+    ]
+    known = [(wfc, rho) for wfc, rho in pairs if wfc is not None]
+    if not known or len(known) < len(pseudos):
         return None
-    rhos = [rho for _, rho in pairs if rho is not None]
-    return Cutoffs(wfc=max(wfc for wfc, _ in pairs if wfc is not None), rho=max(rhos) if rhos else None)
+    some = any(rho is not None for _, rho in known)
+    return Cutoffs(wfc=max(wfc for wfc, _ in known), rho=max(rho or 4 * wfc for wfc, rho in known) if some else None)
 
 
 def read_table(path: Path) -> dict[str, dict[str, Any]]:
@@ -253,11 +263,18 @@ def _listed(symbol: str, entries: Mapping[str, Mapping[str, Any]], place: Path, 
     path = place / name
     if Path(name).name != name or not path.is_file():
         raise ParameterError("pseudopotentials", str(place), f"{name}, which {table} has for {symbol}, is not there")
-    for kind in ("sha256", "md5"):
-        wanted = entries[symbol].get(kind)
-        if wanted and _digest(path, kind) != str(wanted).lower():
-            raise ParameterError("pseudopotentials", name, f"it is not the file that {table} means: its {kind} differs")
+    if kind := _other_digest(path, entries[symbol]):
+        raise ParameterError("pseudopotentials", name, f"it is not the file that {table} means: its {kind} differs")
     return path
+
+
+def _other_digest(path: Path, entry: Mapping[str, Any]) -> str | None:
+    """Return which digest of a file is not that in its table's entry; None if it is the file."""
+    for kind in ("sha256", "md5"):
+        wanted = entry.get(kind)
+        if wanted and _digest(path, kind) != str(wanted).lower():
+            return kind
+    return None
 
 
 def _digest(path: Path, kind: str) -> str:

@@ -31,6 +31,9 @@ _FUNCTIONALS = {
 }
 _SAME = {"LDA": "PZ", "SLA+PZ": "PZ", "SLA-PZ-NOGX-NOGC": "PZ", "SLA+PW+PBX+PBC": "PBE", "SLA-PW-PBX-PBC": "PBE"}
 
+#: Words for the kinds of pseudopotentials that add charge near the nucleus.
+_AUGMENTED = ("US", "USPP", "PAW")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
@@ -46,6 +49,8 @@ class Header:
     cutoff_wfc: float | None = None
     #: The same for the charge density.
     cutoff_rho: float | None = None
+    #: Whether charge is added near the nucleus, ultrasoft or PAW, so that the density needs a cut-off of its own.
+    augmented: bool = False
 
 
 def parse(text: str) -> Header:
@@ -85,6 +90,8 @@ def _second(attributes: str) -> Header:
         valence=_number(values["z_valence"]),
         cutoff_wfc=_cutoff(values.get("wfc_cutoff", "")),
         cutoff_rho=_cutoff(values.get("rho_cutoff", "")),
+        augmented=values.get("pseudo_type", "").upper() in _AUGMENTED
+        or any(values.get(name, "").strip(".").lower() in ("t", "true") for name in ("is_ultrasoft", "is_paw")),
     )
 
 
@@ -98,6 +105,7 @@ def _first(body: str) -> Header:
         valence=_number(_required(lines, "Z valence").split()[0]),
         cutoff_wfc=_cutoff(cutoffs.split()[0]) if cutoffs else None,
         cutoff_rho=_cutoff(cutoffs.split()[1]) if cutoffs else None,
+        augmented=any(line.split()[0] in _AUGMENTED for line in lines if line.strip()),
     )
 
 

@@ -12,7 +12,7 @@ from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import FileRef, JobRequest
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines.base import EnginePolicy
-from nanoos_lab.engines.espresso import EspressoEngine
+from nanoos_lab.engines.espresso import EspressoEngine, inputs, pseudos
 from nanoos_lab.engines.espresso.output import read
 from tests.engines.context import RecordingContext
 
@@ -50,6 +50,13 @@ def request_of(atoms: Atoms, task: str, **parameters: Any) -> tuple[JobRequest, 
     plain = given.model_dump(mode="json")
     request = JobRequest(structure=structure, engine="espresso", task=task, parameters=plain, files=refs)
     return JobRequest.from_json(request.to_json(), structure), files
+
+
+def text_of(atoms: Atoms, task: str = "static", **parameters: Any) -> str:
+    """Return the input that a task writes."""
+    request, files = request_of(atoms, task, **parameters)
+    given = validate(EspressoEngine().tasks[task], request.parameters, where="here")
+    return inputs.write_inputs(atoms, given, pseudos.read_all(files), pseudos.cutoffs(files, pseudos.read_all(files)))
 
 
 @dataclass

@@ -12,22 +12,13 @@ from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from ase.io import read
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
-from nanoos_lab.core.parameters import validate
-from nanoos_lab.engines.espresso import EspressoEngine, inputs, pseudos
-from tests.engines.espresso.running import SILICON, request_of, silicon
+from tests.engines.espresso.running import SILICON, silicon, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HYDROGEN: dict[str, Any] = {"pseudos": {"H": "H.pz-vbc.UPF"}, "ecutwfc": 20}
 IRON: dict[str, Any] = {"pseudos": {"Fe": "Fe.pz-nd-rrkjus.UPF"}, "ecutwfc": 25, "ecutrho": 200}
-
-
-def text_of(atoms: Atoms, task: str = "static", **parameters: Any) -> str:
-    """Return the input that a task writes."""
-    request, files = request_of(atoms, task, **parameters)
-    given = validate(EspressoEngine().tasks[task], request.parameters, where="here")
-    return inputs.write_inputs(atoms, given, pseudos.read_all(files), pseudos.cutoffs(files, atoms.symbols))
 
 
 def value(text: str, keyword: str) -> str:

@@ -12,7 +12,7 @@ from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines.espresso import EspressoEngine, pseudos, upf
-from tests.engines.espresso.running import SILICON, request_of, silicon
+from tests.engines.espresso.running import SILICON, request_of, silicon, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,9 @@ def test_a_family_brings_files_and_cutoffs(family: Path, pw: Runner) -> None:
         "pseudo_Si": "Si.pz-vbc.UPF",
         "family": "LDA.json",
     }
-    assert pseudos.cutoffs(files, ["Si", "Al"]) == pseudos.Cutoffs(wfc=16.0, rho=80.0)
+    assert pseudos.cutoffs(files, pseudos.read_all(files)) == pseudos.Cutoffs(wfc=14.0, rho=70.0)
+    _, files = request_of(bulk("AlSi", "zincblende", a=5.4), "static", pseudopotentials=family, smearing="gaussian")
+    assert pseudos.cutoffs(files, pseudos.read_all(files)) == pseudos.Cutoffs(wfc=16.0, rho=80.0)
     run = pw(silicon(), "static", pseudopotentials=family, kpts=(1, 1, 1))
     text = (run.context.workdir / "espresso.in").read_text()
     assert "ecutwfc = 14.0" in text
@@ -88,7 +90,57 @@ def test_a_dual_stands_for_the_second_cutoff(family: Path) -> None:
     table = json.loads((family / "LDA.json").read_text())
     table["Si"] = {"filename": "Si.pz-vbc.UPF", "cutoff": 20, "dual": 8}
     (family / "LDA.json").write_text(json.dumps(table))
-    assert pseudos.cutoffs({"family": family / "LDA.json"}, ["Si"]) == pseudos.Cutoffs(wfc=20, rho=160)
+    files = {"family": family / "LDA.json", "pseudo_Si": family / "Si.pz-vbc.UPF"}
+    assert pseudos.cutoffs(files, pseudos.read_all(files)) == pseudos.Cutoffs(wfc=20, rho=160)
+
+
+def test_a_second_cutoff_that_the_table_leaves_out_is_four_times_the_first(family: Path) -> None:
+    table = json.loads((family / "LDA.json").read_text())
+    table["Si"] |= {"cutoff_wfc": 30.0, "cutoff_rho": None}
+    (family / "LDA.json").write_text(json.dumps(table))
+    _, files = request_of(bulk("AlSi", "zincblende", a=5.4), "static", pseudopotentials=family, smearing="gaussian")
+    assert pseudos.cutoffs(files, pseudos.read_all(files)) == pseudos.Cutoffs(wfc=30.0, rho=120.0)
+
+
+def test_the_table_says_nothing_of_other_files_of_its_elements(family: Path, tmp_path: Path) -> None:
+    atoms = bulk("AlSi", "zincblende", a=5.4)
+    how: dict[str, Any] = {"pseudopotentials": family, "smearing": "gaussian", "kpts": (1, 1, 1)}
+    (tmp_path / "mine").mkdir()
+    shutil.copy(family / "Si.pz-vbc.UPF", tmp_path / "mine" / "Si.of-mine.UPF")
+    with pytest.raises(ParameterError, match=r"ecutwfc=None.*no table recommends one"):
+        request_of(atoms, "static", **how, pseudos={"Si": tmp_path / "mine" / "Si.of-mine.UPF"})
+    # The same name, and another content.
+    (tmp_path / "mine" / "Si.pz-vbc.UPF").write_text((family / "Si.pz-vbc.UPF").read_text() + "\n")
+    with pytest.raises(ParameterError, match=r"ecutwfc=None.*no table recommends one"):
+        request_of(atoms, "static", **how, pseudos={"Si": tmp_path / "mine" / "Si.pz-vbc.UPF"})
+    assert request_of(atoms, "static", **how, pseudos={"Si": "Si.pz-vbc.UPF"})
+
+
+def test_copper_keeps_the_cutoff_of_its_density(tmp_path: Path) -> None:
+    shutil.copy(installed("Cu.pz-d-rrkjus.UPF"), tmp_path)
+    table = {"Cu": {"filename": "Cu.pz-d-rrkjus.UPF", "cutoff_wfc": 30.0, "cutoff_rho": 240.0}}
+    (tmp_path / "LDA.json").write_text(json.dumps(table))
+    how: dict[str, Any] = {"pseudopotentials": tmp_path, "smearing": "gaussian"}
+    for wfc, rho in ((20, 240), (30, 240), (40, 320)):
+        assert f"ecutrho = {rho}.0" in text_of(bulk("Cu"), **how, ecutwfc=wfc)
+    assert "ecutrho = 200" in text_of(bulk("Cu"), **how, ecutwfc=40, ecutrho=200)
+    table["Cu"]["cutoff_rho"] = None
+    (tmp_path / "LDA.json").write_text(json.dumps(table))
+    with pytest.raises(ParameterError, match=r"ecutrho=None.*Cu\.pz-d-rrkjus\.UPF, ultrasoft or PAW"):
+        request_of(bulk("Cu"), "static", **how)
+    with pytest.raises(ParameterError, match=r"ecutrho=None.*8 to 12 times ecutwfc.*suggest, in Ry: Si\S+ 174\.974"):
+        request_of(silicon(), "static", ecutwfc=40, pseudos={"Si": "Si.pbe-nl-rrkjus_psl.1.0.0.UPF"})
+
+
+def test_files_say_whether_they_add_charge() -> None:
+    place = pseudos.directory(None)
+    assert place is not None
+    paths = [path for files in pseudos.candidates(place).values() for path in files]
+    added = {path.name for path in paths if upf.parse(path.read_text(errors="replace")).augmented}
+    marks = ("rrkjus", "kjpaw", "-van", "US")
+    by_name = {path.name for path in paths if any(mark in path.name for mark in marks)}
+    assert len(paths) > 40
+    assert added == by_name
 
 
 def test_a_file_that_the_family_does_not_mean_is_refused(family: Path) -> None:
@@ -153,7 +205,7 @@ def test_files_of_one_name_are_kept_apart(tmp_path: Path, pw: Runner) -> None:
 
 def test_functionals_are_not_mixed() -> None:
     atoms = bulk("SiC", "zincblende", a=4.36)
-    how = {"ecutwfc": 20, "pseudos": {"Si": "Si.pz-vbc.UPF", "C": "C.pbe-rrkjus.UPF"}}
+    how = {"ecutwfc": 20, "ecutrho": 160, "pseudos": {"Si": "Si.pz-vbc.UPF", "C": "C.pbe-rrkjus.UPF"}}
     with pytest.raises(ParameterError, match=r"Si\.pz-vbc\.UPF: PZ"):
         request_of(atoms, "static", **how)
     assert request_of(atoms, "static", **how, input={"system": {"input_dft": "PBE"}})
@@ -179,6 +231,9 @@ def test_the_directory_is_found_by_variables_or_beside_the_program(
     monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(family.parent))
     assert pseudos.directory(None) == family.parent
     for name in pseudos.VARIABLES:
+        monkeypatch.setenv(name, str(family / "mistyped"))
+        with pytest.raises(ParameterError, match=rf"{name}=.*there is no directory"):
+            request_of(silicon(), "static", ecutwfc=12)
         monkeypatch.delenv(name)
     assert (installed("Si.pz-vbc.UPF")).is_file()
     monkeypatch.setenv("PATH", "")
