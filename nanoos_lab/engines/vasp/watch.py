@@ -286,14 +286,20 @@ class Watch:
         self._context.sample(Sample(step=self.step, row=self._row(self.step, step), frame=frame))
 
     def _row(self, number: int, step: outcar.Step) -> tuple[float, ...]:
+        """Return a row of thermo.
+
+        ``total_energy`` of molecular dynamics is ``free_energy`` + ``kinetic_energy``: forces are derivatives of the
+        free energy, so with smearing it is that sum which is conserved. ``potential_energy`` is extrapolated to no
+        smearing, as everywhere.
+        """
         stress = step.stress if step.kinetic_stress is None else step.kinetic_stress
-        kinetic = step.kinetic_energy or 0.0
+        kinetic = step.kinetic_energy
         return (
             self._time(number),
             step.temperature or 0.0,
             step.energy,
-            kinetic,
-            step.energy + kinetic,
+            kinetic or 0.0,
+            step.energy if kinetic is None else step.free_energy + kinetic,
             math.nan if stress is None else -float(stress[:3].sum()) / 3 * _GPA,
             abs(float(np.linalg.det(step.cell))),
             self._fmax(step),
