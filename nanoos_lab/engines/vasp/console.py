@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from nanoos_lab.engines.vasp.numbers import number, numbers
+from nanoos_lab.engines.numbers import number, numbers
 
 _SCF = re.compile(r"^\s*([A-Z]{2,4}):\s*(\d+)\s+(\S.*)$")
 _IONIC = re.compile(r"^\s*(\d+)\s+(?:T=|F=)")

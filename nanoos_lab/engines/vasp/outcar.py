@@ -5,15 +5,16 @@ Sign and order of the stress are ASE's: positive under tension; xx, yy, zz, yz, 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoos_lab.engines.numbers import numbers
 from nanoos_lab.engines.vasp import console
 from nanoos_lab.engines.vasp.console import Scf
-from nanoos_lab.engines.vasp.numbers import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,6 @@ KBAR = 0.1 / 160.21766208
 #: VASP's order xx, yy, zz, xy, yz, zx in ASE's.
 _VOIGT = [0, 1, 2, 4, 5, 3]
 
-_NUMBER = r"([-+]?\d*\.?\d+(?:[EeDd][-+]\d+)?|\*+)"
 #: What a line begins with that says something; the name of the group says what is done about it.
 _LINES = {
     "iteration": r"-+ Iteration",
@@ -57,11 +57,7 @@ _LINES = {
 # Most lines are numbers: neither they nor the spaces before them are tried twice.
 _ANY = re.compile(r"\s*+(?![\d.])(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _LINES.items()) + ")")
 _ITERATION = re.compile(r"Iteration\s*(\d+)\(\s*(\d+)\)")
-_SETTING = re.compile(r"(NELM|EDIFF|NSW|IBRION|ISPIN)\s+=\s*" + _NUMBER)
-_TOTEN = re.compile(r"TOTEN\s*=\s*" + _NUMBER + r"\s*eV")
-_ENTROPY = re.compile(r"entropy\s*=\s*" + _NUMBER + r"\s+energy\(sigma->0\)\s*=\s*" + _NUMBER)
-_TEMPERATURE = re.compile(r"temperature\s+" + _NUMBER)
-_REAL_TIME = re.compile(r"real time\s*" + _NUMBER)
+_SETTING = re.compile(r"(NELM|EDIFF|NSW|IBRION|ISPIN)\s+=\s*([^\s;]+)")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,10 +186,9 @@ class Reader:
         self._heading = True
 
     def _read_toten(self, line: str) -> Scf | None:
-        found = _TOTEN.search(line)
-        if found is None:
+        energy = _after(line, "TOTEN")
+        if energy is None:
             return None
-        energy = numbers(found[1])[0]
         if self._heading:
             self._parts["free_energy"] = energy
             return None
@@ -202,9 +197,9 @@ class Reader:
         return self._last_scf
 
     def _read_entropy(self, line: str) -> None:
-        found = _ENTROPY.search(line)
-        if found is not None and self._heading:
-            self._parts["energy_without_entropy"], self._parts["energy"] = numbers(f"{found[1]} {found[2]}")
+        without, energy = _after(line, "entropy"), _after(line, "energy(sigma->0)")
+        if without is not None and energy is not None and self._heading:
+            self._parts["energy_without_entropy"], self._parts["energy"] = without, energy
             self._heading = False
 
     def _read_abort(self, line: str) -> None:
@@ -212,8 +207,7 @@ class Reader:
         self.facts.broken_off = "hard stop" in line
 
     def _read_loop(self, line: str) -> Step | None:
-        found = _REAL_TIME.search(line)
-        return self._step(numbers(found[1])[0] if found else None)
+        return self._step(_after(line, "real time"))
 
     def _read_accurate(self, line: str) -> None:
         self.facts.accurate = True
@@ -243,15 +237,14 @@ class Reader:
             self._parts[name] = -np.array(values)[_VOIGT] * KBAR
 
     def _read_ekin(self, line: str) -> None:
-        self._keep_number("kinetic_energy", line.partition("=")[2])
+        self._keep_number("kinetic_energy", _after(line, "EKIN"))
 
     def _read_temperature(self, line: str) -> None:
-        found = _TEMPERATURE.search(line)
-        self._keep_number("temperature", found[1] if found else "")
+        self._keep_number("temperature", _after(line, "temperature"))
 
-    def _keep_number(self, name: str, text: str) -> None:
-        if found := numbers(text):
-            self._parts[name] = found[0]
+    def _keep_number(self, name: str, value: float | None) -> None:
+        if value is not None:
+            self._parts[name] = value
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
@@ -316,12 +309,10 @@ class Reader:
     # -- what does not change --------------------------------------------------------------------------------------
 
     def _read_ions(self, line: str) -> None:
-        found = numbers(line.partition("NIONS")[2])
-        self.facts.atoms = int(found[0]) if found else None
+        self.facts.atoms = _count(line, "NIONS")
 
     def _read_bands(self, line: str) -> None:
-        found = numbers(line.partition("NBANDS=")[2])
-        self.facts.bands = int(found[0]) if found else None
+        self.facts.bands = _count(line, "NBANDS=")
 
     def _read_types(self, line: str) -> None:
         self.facts.counts = [int(each) for each in numbers(line.partition("=")[2])]
@@ -335,8 +326,11 @@ class Reader:
         self.facts.titles.append(" ".join(line.partition("=")[2].split()))
 
     def _read_setting(self, line: str) -> None:
-        for name, value in _SETTING.findall(line):
-            self.facts.settings.setdefault(name, numbers(value)[0])
+        for name, word in _SETTING.findall(line):
+            # What VASP says of itself comes after the user's words, which it repeats, and counts.
+            found = numbers(word)
+            if found and math.isfinite(found[0]):
+                self.facts.settings[name] = found[0]
 
     def _read_version(self, line: str) -> None:
         self.facts.version = self.facts.version or (console.version(line) or "")
@@ -378,6 +372,18 @@ class Reader:
             scf_change=self._last_scf.change if self._last_scf else np.nan,
             seconds=seconds,
         )
+
+
+def _after(line: str, words: str) -> float | None:
+    """Return the first number after some words; None if there is none."""
+    found = numbers(line.partition(words)[2])
+    return found[0] if found else None
+
+
+def _count(line: str, words: str) -> int | None:
+    """Return the same as a whole number."""
+    found = _after(line, words)
+    return int(found) if found is not None and math.isfinite(found) else None
 
 
 def read(lines: Iterable[str], reader: Reader | None = None) -> Iterator[Scf | Step]:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from nanoos_lab.engines.vasp.numbers import numbers
+from nanoos_lab.engines.numbers import numbers
 from nanoos_lab.engines.vasp.outcar import KBAR
 
 if TYPE_CHECKING:

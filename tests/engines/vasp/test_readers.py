@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tracemalloc
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from nanoos_lab.engines.vasp import console, outcar, vasprun
 from nanoos_lab.engines.vasp.console import Scf
-from nanoos_lab.engines.vasp.numbers import numbers
 from nanoos_lab.engines.vasp.outcar import Step
 from nanoos_lab.engines.vasp.tail import Tail
 from tests.engines.vasp.synthetic import Run
@@ -71,6 +69,18 @@ def test_an_scf_cycle_that_ran_out_of_iterations_has_not_converged() -> None:
     assert steps_of(text.replace("EDIFF was not reached (unconverged)", "because EDIFF is reached"))[0].scf_converged
 
 
+@pytest.mark.parametrize("echo", ["EDIFF = 1.E-06", "EDIFF = 1e-6 ! eV", "EDIFF = 1.D-06", "EDIFF = small"])
+def test_what_an_incar_says_of_convergence_is_read_as_fortran_does(echo: str) -> None:
+    """VASP 6 repeats the INCAR at the beginning of the OUTCAR."""
+    text = Run(iterations=4, nelm=4, change=1e-2).outcar().replace(" (unconverged)", "")
+    text = text.replace("EDIFF was not reached", "because EDIFF is reached")
+    reader = outcar.Reader()
+    (*_, last) = outcar.read(f" vasp.6.3.2 27Jun22\n INCAR:\n   {echo}\n{text}".splitlines(keepends=True), reader)
+    assert isinstance(last, Step)
+    assert not last.scf_converged
+    assert reader.facts.settings["EDIFF"] == 1e-6
+
+
 def test_moments_of_the_atoms_are_those_of_the_last_table() -> None:
     reader = outcar.Reader()
     table = (
@@ -104,6 +114,12 @@ def test_wherever_an_outcar_ends_its_steps_so_far_are_right() -> None:
             np.testing.assert_array_equal(one.positions, other.positions)
 
 
+@pytest.mark.parametrize("name", ["NELM   ", "NIONS", "NBANDS", "EDIFF  "])
+def test_stars_instead_of_a_number_break_no_reader(name: str) -> None:
+    before, _, after = Run(steps=1).outcar().partition(f"{name}=")
+    assert len(steps_of(f"{before}{name}= ******{after}")) == 1
+
+
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.integers(0, 4000))
 @settings(max_examples=60, deadline=None)
 def test_no_text_breaks_a_reader(noise: str, place: int) -> None:
@@ -117,11 +133,6 @@ def test_no_text_breaks_a_reader(noise: str, place: int) -> None:
     reader = vasprun.Reader()
     xml = Run(steps=1).xml()
     reader.feed((xml[:place] + noise + xml[place:]).encode())
-
-
-def test_numbers_without_a_gap_and_without_room() -> None:
-    assert numbers(" -1068.17898-1068.17898   0.5E-03") == [-1068.17898, -1068.17898, 0.5e-3]
-    assert math.isnan(numbers("1.0 ****** 2.0")[1])
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
