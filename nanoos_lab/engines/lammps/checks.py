@@ -37,6 +37,15 @@ _THERMO = (
 _KEYWORDS = frozenset(_THERMO.split())
 #: What LAMMPS and this engine define by themselves.
 _DEFINED = {"c": {"thermo_temp", "thermo_press", "thermo_pe", "virial"}, "f": {"integrate"}, "v": set[str]()}
+#: Names that this engine gives, by the command that gives them; others of its own begin with the prefix.
+_TAKEN = {
+    "compute": {"mobile_temp", "thermo_pe", "thermo_press", "thermo_temp", "virial"},
+    "fix": {"bath", "charges", "hold", "integrate", "strain"},
+    "group": {"all", "fixed", "mobile"},
+}
+_PREFIX = "nanoos_"
+#: Beginnings of the styles of fixes that move atoms in time, as this engine's own does.
+_INTEGRATORS = ("move", "nph", "npt", "nve", "nvk", "nvt", "rigid")
 _LETTER = {"compute": "c", "fix": "f", "variable": "v"}
 _REFERENCE = re.compile(r"([cfv])_(\w+)((?:\[\d+\]){0,2})")
 
@@ -84,7 +93,7 @@ def check_own(parameters: LammpsMDParameters) -> None:
 
 def _checked(command: str) -> Sequence[Any]:
     lines = lines_of(command)
-    if len(lines) != 1 or "\n" in command:
+    if len(lines) != 1 or "\n" in command or command.rstrip().endswith("&"):
         raise InputError(f"{command!r} must be one command")
     if "$" in command:
         raise InputError(f"'$' is refused in {command!r}: nobody could check what it stands for; v_name works")
@@ -93,7 +102,16 @@ def _checked(command: str) -> Sequence[Any]:
     if name not in _OWN:
         raise UnknownNameError("command before a run", name, _OWN)
     rules.check_command(words)
+    _check_own_name([word.text for word in words])
     return words
+
+
+def _check_own_name(words: Sequence[str]) -> None:
+    """Raise if a command takes a name of this engine, or moves the atoms a second time."""
+    if len(words) > 1 and (words[1].startswith(_PREFIX) or words[1] in _TAKEN.get(words[0], ())):
+        raise InputError(f"{words[0]} {words[1]!r} is a name of this engine's own; choose another")
+    if words[0] == "fix" and len(words) > 3 and words[3].startswith(_INTEGRATORS):
+        raise InputError(f"fix style {words[3]!r} would move the atoms a second time; ensemble= says how they move")
 
 
 def _check_column(column: str, defined: dict[str, set[str]]) -> None:

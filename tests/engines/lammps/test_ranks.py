@@ -239,6 +239,13 @@ def attempt(
     return context, LammpsEngine().run(request, context)
 
 
+def test_a_variable_of_the_users_may_be_named_stop(lammps: Lammps) -> None:
+    commands = ["variable stop equal 5", "compute frames all temp"]
+    columns = ["v_stop", "c_frames"]
+    run = lammps(turned(2), "md", TWO, **COPPER, steps=20, every=10, commands=commands, columns=columns)
+    assert run.series("v_stop").tolist() == [5, 5, 5]
+
+
 def test_what_the_users_commands_gather_is_not_cut_by_checkpoints(tmp_path: Path) -> None:
     commands = ["variable t equal temp", "fix av all ave/time 1 10 50 v_t file temps.txt"]
     parameters = {**COPPER, "steps": 200, "every": 10, "commands": commands}

@@ -98,13 +98,14 @@ def _columns(more: Sequence[str] = (), *, held: bool) -> list[str]:
 
 
 def _halt(every: int) -> list[str]:
-    return [f"variable stop equal is_file({STOP})", f"fix stop all halt {every} v_stop > 0 error continue message no"]
+    halt = f"fix nanoos_stop all halt {every} v_nanoos_stop > 0 error continue message no"
+    return [f"variable nanoos_stop equal is_file({STOP})", halt]
 
 
 def _frames(every: int) -> list[str]:
     return [
-        f"dump frames all custom {min(every, _LARGEST)} {FRAMES} id xu yu zu vx vy vz",
-        "dump_modify frames sort id format float %.17g",
+        f"dump nanoos_frames all custom {min(every, _LARGEST)} {FRAMES} id xu yu zu vx vy vz",
+        "dump_modify nanoos_frames sort id format float %.17g",
     ]
 
 
@@ -141,7 +142,7 @@ def _with_fixed_cell(system: System, parameters: LammpsRelaxParameters) -> list[
     # Where a line search can no longer tell energies apart, forces still lead on.
     criterion = first.split()[2]
     again = f"minimize 0.0 {criterion} $(v_left:%.0f) $(50*v_left+50:%.0f)"
-    going_on = f"$(v_worst:%.17g) > {criterion} && $(v_left) > 0 && $(v_stop) == 0"
+    going_on = f"$(v_worst:%.17g) > {criterion} && $(v_left) > 0 && $(v_nanoos_stop) == 0"
     return [first, f'if "{going_on}" then "min_style fire" "min_modify norm max" "{again}"']
 
 
@@ -156,7 +157,7 @@ def _with_free_cell(system: System, parameters: LammpsRelaxParameters) -> list[s
         f"minimize 0.0 {criterion} $(v_chunk:%.0f) $(50*v_chunk+50:%.0f)",
         f'if "$(v_worst:%.17g) <= {criterion}" then {done}',
         f'if "$(v_left) <= 0" then {done}',
-        f'if "$(v_stop) > 0" then {done}',
+        f'if "$(v_nanoos_stop) > 0" then {done}',
         f'if "$(step-v_before) == 0" then {done}',
         "next turn",
         "jump SELF turn",
