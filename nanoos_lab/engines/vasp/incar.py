@@ -166,16 +166,6 @@ def _word(value: bool | float | str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def read(text: str) -> dict[str, str]:
-    """Return the tags of an INCAR and their values as they stand there."""
-    found: dict[str, str] = {}
-    for line in text.replace(";", "\n").splitlines():
-        name, sign, value = line.partition("#")[0].partition("!")[0].partition("=")
-        if sign:
-            found[name.strip().upper()] = value.strip()
-    return found
-
-
 def mesh(given: Given, cell: Array, pbc: tuple[bool, bool, bool]) -> Mesh:
     """Return the number of k-points along each reciprocal vector: one where the structure is not periodic.
 

@@ -48,9 +48,6 @@ _LINES = {
     "timing": r"General timing and accounting",
     "ions": r"number of dos\s+NEDOS",
     "bands": r"k-points\s+NKPTS",
-    "types": r"ions per type\s*=",
-    "element": r"VRHFIN\s*=",
-    "title": r"TITEL\s*=",
     "setting": r"(?:NELM|EDIFF|NSW|IBRION|ISPIN)\s+=",
     "version": r"vasp\.\d",
 }
@@ -101,11 +98,6 @@ class Facts:
 
     #: VASP's version.
     version: str = ""
-    #: Titles of the POTCARs.
-    titles: list[str] = field(default_factory=list)
-    #: Elements of the species, and number of atoms of each.
-    elements: list[str] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
     #: Number of atoms.
     atoms: int | None = None
     #: Number of bands.
@@ -313,17 +305,6 @@ class Reader:
 
     def _read_bands(self, line: str) -> None:
         self.facts.bands = _count(line, "NBANDS=")
-
-    def _read_types(self, line: str) -> None:
-        self.facts.counts = [int(each) for each in numbers(line.partition("=")[2])]
-
-    def _read_element(self, line: str) -> None:
-        found = re.match(r"\s*([A-Z][a-z]?)", line.partition("=")[2])
-        if found:
-            self.facts.elements.append(found[1])
-
-    def _read_title(self, line: str) -> None:
-        self.facts.titles.append(" ".join(line.partition("=")[2].split()))
 
     def _read_setting(self, line: str) -> None:
         for name, word in _SETTING.findall(line):

@@ -68,8 +68,6 @@ class Contents:
 
     #: VASP's version.
     version: str = ""
-    #: Element of each atom.
-    symbols: list[str] = field(default_factory=list)
     #: k-points in units of the reciprocal vectors, shape (k-points, 3), and their weights, which add up to 1.
     kpoints: Array | None = None
     weights: Array | None = None
@@ -133,9 +131,6 @@ class Reader:
         elif element.tag == "generator":
             version = element.find("i[@name='version']")
             self.contents.version = "" if version is None else (version.text or "").strip()
-        elif element.tag == "atominfo":
-            rows = element.findall("array[@name='atoms']/set/rc")
-            self.contents.symbols = [(row[0].text or "").strip() for row in rows]
         elif element.tag == "kpoints":
             self.contents.kpoints = _array(element, "varray[@name='kpointlist']")
             weights = _array(element, "varray[@name='weights']")
