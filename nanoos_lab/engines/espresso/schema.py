@@ -23,10 +23,10 @@ def read(path: Path) -> dict[str, Any]:
     """Return the properties in a file, by ASE's names where there is one; {} if it cannot be read.
 
     ``energy``, ``free_energy``, ``smearing_energy`` (−TS), ``fermi_level``, ``highest_occupied``,
-    ``lowest_unoccupied`` in eV; ``forces`` in eV/Å, shape (atoms, 3); ``stress`` in eV/Å³, Voigt, ASE's sign;
-    ``magmom``, ``absolute_magnetization`` in Bohr magnetons; ``eigenvalues`` in eV and ``occupations``, shape (spins,
-    k-points, bands); ``kpoints`` in units of the reciprocal vectors, shape (k-points, 3), and ``kpoint_weights``, whose
-    sum is 1.
+    ``lowest_unoccupied`` in eV; ``fermi_levels`` in eV, of the spins up and down, where the total moment is fixed;
+    ``forces`` in eV/Å, shape (atoms, 3); ``stress`` in eV/Å³, Voigt, ASE's sign; ``magmom``,
+    ``absolute_magnetization`` in Bohr magnetons; ``eigenvalues`` in eV and ``occupations``, shape (spins, k-points,
+    bands); ``kpoints`` in units of the reciprocal vectors, shape (k-points, 3), and ``kpoint_weights``, whose sum is 1.
     """
     try:
         root = ElementTree.parse(path).getroot()  # noqa: S314 - written by the program that we have run
@@ -63,14 +63,17 @@ def _energies(output: ElementTree.Element) -> dict[str, float]:
     return {**energies, "free_energy": energies["energy"]} if "energy" in energies else energies
 
 
-def _levels(output: ElementTree.Element) -> dict[str, float]:
+def _levels(output: ElementTree.Element) -> dict[str, Any]:
     places = {
         "fermi_level": "band_structure/fermi_energy",
         "highest_occupied": "band_structure/highestOccupiedLevel",
         "lowest_unoccupied": "band_structure/lowestUnoccupiedLevel",
     }
     found = {name: _value(output, place) for name, place in places.items()}
-    return {name: value * units.Hartree for name, value in found.items() if value is not None}
+    levels: dict[str, Any] = {name: value * units.Hartree for name, value in found.items() if value is not None}
+    if (both := output.findtext("band_structure/two_fermi_energies")) is not None:
+        levels["fermi_levels"] = _numbers(both) * units.Hartree
+    return levels
 
 
 def _magnetization(output: ElementTree.Element) -> dict[str, float]:

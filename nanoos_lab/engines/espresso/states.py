@@ -13,7 +13,7 @@ from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import program
-from nanoos_lab.engines.espresso import inputs, schema
+from nanoos_lab.engines.espresso import execution, inputs, schema
 from nanoos_lab.engines.espresso.execution import INSTALL, Execution
 from nanoos_lab.engines.espresso.inputs import Start
 from nanoos_lab.engines.espresso.parameters import (
@@ -104,21 +104,24 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
     """Find the density of states, by dos.x.
 
     Results besides those of "static": ``dos_energies`` in eV, ``dos`` in states per eV and cell, shape (spins,
-    energies), both spins in one where they are equal, and ``dos_integral``, the number of states below.
+    energies), both spins in one where they are equal, and ``dos_integral``, the number of states below. The Fermi
+    level is that of the second run.
 
     Raises
     ------
     EngineError
         If pw.x or dos.x fails.
     """
+    program_of_dos = _find_dos()
     run, grid = density(request, parameters, context)
     found = run.final()
     if not run.stopped:
         second = _second(request, parameters, context)
         run.stopped = second.stopped
         if not second.stopped:
-            table = _run_dos(parameters, context)
-            found |= {"fermi_level": schema.read(second.results_file).get("fermi_level", found["fermi_level"])}
+            table = _run_dos(program_of_dos, parameters, context)
+            levels = schema.read(second.results_file)
+            found |= {name: levels[name] for name in ("fermi_level", "fermi_levels") if name in levels}
             found |= {"dos_energies": table[:, 0], "dos": table[:, 1:-1].T.copy(), "dos_integral": table[:, -1]}
     return _results(run, found, grid.provenance)
 
@@ -218,11 +221,15 @@ def _second(request: JobRequest, parameters: EspressoParameters, context: RunCon
     return run
 
 
-def _run_dos(parameters: EspressoDosParameters, context: RunContext) -> Array:
-    """Run dos.x, and return its table: energies in eV, states per eV, of both spins if they differ, their number."""
+def _find_dos() -> Path:
     where = program.find("dos.x")
     if where is None:
         raise EngineError(program.missing("dos.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
+    return where
+
+
+def _run_dos(where: Path, parameters: EspressoDosParameters, context: RunContext) -> Array:
+    """Run dos.x, and return its table: energies in eV, states per eV, of both spins if they differ, their number."""
     (context.workdir / DOS_INPUT).write_text(dos_input(parameters), encoding="utf-8")
     command = program.Command.of(where, "-in", DOS_INPUT, resources=context.resources)
     last = ""
@@ -237,7 +244,13 @@ def _run_dos(parameters: EspressoDosParameters, context: RunContext) -> Array:
 
 
 def read_dos(path: Path) -> Array:
-    """Read the table of dos.x, numbers of which may run into each other's exponents."""
+    """Read the table of dos.x.
+
+    Raises
+    ------
+    EngineError
+        If there is anything but numbers in it.
+    """
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
     try:
         return np.array([[float(word) for word in row] for row in rows if row])
@@ -252,5 +265,6 @@ def _results(run: Execution, found: dict[str, Any], provenance: dict[str, Any]) 
         properties=found,
         structure=Structure.encode(run.atoms),
         provenance={**run.provenance(), **provenance},
+        units=dict(execution.UNITS),
         stopped=run.stopped,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from nanoos_lab.core.errors import ParameterError, StructureError
+from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
 from nanoos_lab.engines.espresso import EspressoEngine, schema, states
 from tests.engines.espresso.running import SILICON, request_of, silicon
 
@@ -75,6 +75,29 @@ def test_spins_have_states_of_their_own(pw: Runner) -> None:
     run = pw(iron, "dos", **how, smearing="gaussian", dos_kpts=(3, 3, 3))
     assert run["dos"].shape == (2, len(run["dos_energies"]))
     assert not np.allclose(run["dos"][0], run["dos"][1])
+
+
+def test_a_fixed_moment_has_a_fermi_level_for_each_spin(pw: Runner) -> None:
+    atoms = silicon()
+    atoms.set_initial_magnetic_moments([1.0, 1.0])
+    how = {**SILICON, "smearing": "gaussian", "input": {"system": {"tot_magnetization": 2}}}
+    run = pw(atoms, "dos", **how, dos_kpts=(3, 3, 3), width=0.3)
+    up, down = run["fermi_levels"]
+    assert up > down + 0.5
+    assert run.results.units["fermi_levels"] == "eV"
+    assert "fermi_level" not in run.results.properties
+    # Five electrons of eight are up.
+    energies, states = run["dos_energies"], run["dos"]
+    assert np.trapezoid(np.where(energies < up, states[0], 0), energies) == pytest.approx(5, abs=0.3)
+    assert np.trapezoid(np.where(energies < down, states[1], 0), energies) == pytest.approx(3, abs=0.3)
+
+
+def test_without_dosx_no_work_is_done(pw: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANOOS_DOS_X", "no/such/dos.x")
+    context = pw.context()
+    with pytest.raises(EngineError, match="NANOOS_DOS_X"):
+        pw(silicon(), "dos", context, **SILICON)
+    assert not (context.workdir / "espresso.out").exists()
 
 
 def test_what_has_no_bands_is_refused() -> None:
