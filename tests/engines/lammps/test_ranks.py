@@ -209,6 +209,25 @@ def test_an_executable_of_the_users_own_is_taken(lammps: Lammps, own_lmp: dict[s
         lammps(structure, "static", Options(environment={"NANOOS_LMP": "/nowhere/lmp"}), potential="Cu_u3.eam")
 
 
+def test_the_version_is_that_of_the_users_own_executable(
+    own_lmp: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LammpsEngine().probe().version == library.version()
+    monkeypatch.setenv("NANOOS_LMP", own_lmp["NANOOS_LMP"])
+    info = LammpsEngine().probe()
+    assert (info.found, info.where) == (True, own_lmp["NANOOS_LMP"])
+    assert info.version.startswith("22 Jul 2025")
+    older = tmp_path / "older"
+    older.write_text('#!/bin/sh\necho "Large-scale Atomic/Molecular Massively Parallel Simulator - 2 Aug 2023"\n')
+    older.chmod(0o755)
+    monkeypatch.setenv("NANOOS_LMP", str(older))
+    assert LammpsEngine().probe().version == "2 Aug 2023"
+    monkeypatch.setenv("NANOOS_LMP", str(tmp_path / "nowhere"))
+    info = LammpsEngine().probe()
+    assert not info.found
+    assert "NANOOS_LMP" in info.missing
+
+
 def test_a_launcher_of_another_mpi_is_noticed(lammps: Lammps, own_lmp: dict[str, str], tmp_path: Path) -> None:
     """Such a one starts lone copies, each of which would run the whole job, and returns 0."""
     other = tmp_path / "mpirun"
