@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Self, TypeVar
@@ -35,6 +36,11 @@ class Resources:
     def from_any(cls, value: Self | dict[str, Any] | None) -> Self:
         """Accept what a user passes: None, a mapping of the fields, or a ready value."""
         return _from_any(cls, value, "resources")
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.core.resources import cores
 from nanoos_lab.engines import registry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check(resources: Resources, settings: Settings, devices: Collection[Path] = 
     """
     if not settings.embedded:
         return
-    wanted, there = resources.ranks * resources.threads, _cores()
+    wanted, there = resources.ranks * resources.threads, cores()
     if wanted > there:
         raise ParameterError(
             "resources",
@@ -57,7 +57,3 @@ def check(resources: Resources, settings: Settings, devices: Collection[Path] = 
         raise ParameterError(
             "resources", {"gpus": resources.gpus}, "this machine, where the lab's workers are, shows no GPU"
         )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -147,7 +147,7 @@ class Job:
         Returns
         -------
         bool
-            False if it had ended before.
+            False if it had succeeded or failed before; True, as in `concurrent.futures`, if it was cancelled already.
         """
         return self.lab.cancel(self.id)
 

@@ -194,6 +194,15 @@ def again(
     return after
 
 
+def loss(message: str) -> Failure:
+    """Return the failure of a run whose worker, or engine process, is gone."""
+    return Failure(
+        reason=Reason.LOST,
+        message=message,
+        remedy="Look at the worker's log and at its host's memory; submit the job again to try it once more.",
+    )
+
+
 def lose(work: Work, record: JobRecord, message: str, *, counts: bool = True) -> JobRecord | None:
     """Take a running attempt away from its worker: offer the job again, or end it.
 
@@ -208,12 +217,7 @@ def lose(work: Work, record: JobRecord, message: str, *, counts: bool = True) ->
     counts
         Whether it counts as a failure of the job.
     """
-    failure = Failure(
-        reason=Reason.LOST,
-        message=message,
-        remedy="Look at the worker's log and at its host's memory; submit the job again to try it once more.",
-    )
-    ending = Ending(outcome=LOST, failure=failure)
+    ending = Ending(outcome=LOST, failure=loss(message))
     if not counts and not unwanted(work, record):
         return again(work, record, ending)
     return fail(work, record, ending)

@@ -1,8 +1,8 @@
 """Statements written with SQLAlchemy, compiled once, run by the driver itself.
 
-A work-horse is forked for every job and uses the database for a few milliseconds. What it inherits compiled it need
-not build again, and what it does not touch is not copied: a claim and a finish in a fresh fork take a third of the
-time that they take through SQLAlchemy's connections.
+A work-horse is a fork, which uses the database for a few milliseconds per job. What it inherits compiled it need not
+build again, and what it does not touch is not copied: a claim and a finish in a fresh fork take a third of the time
+that they take through SQLAlchemy's connections.
 """
 
 from __future__ import annotations

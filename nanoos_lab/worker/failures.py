@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason
+from nanoos_lab.store.changes import loss
 
 if TYPE_CHECKING:
     from nanoos_lab.core.resources import Limits
@@ -59,11 +60,7 @@ def memory_limit(limits: Limits, used: int) -> Failure:
 def death(end: End) -> Failure:
     """Say how an engine process died that did not say it itself."""
     if end.code is None:
-        return Failure(
-            reason=Reason.LOST,
-            message="the process that holds the engines was killed",
-            remedy="Look at the worker's log and at its host's memory; submit the job again to try it once more.",
-        )
+        return loss("the process that holds the engines was killed")
     if end.code == -signal.SIGKILL:
         peak = f", which it used {end.peak_memory / _GIB:.2f} GiB of at most" if end.peak_memory else ""
         return Failure(

@@ -5,7 +5,6 @@ They live on the worker floor, not in `lab`, because a plain ``rq worker`` on a 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nanoos_lab.core.errors import SettingsError
-from nanoos_lab.core.resources import Limits
+from nanoos_lab.core.resources import Limits, cores
 from nanoos_lab.engines.base import EnginePolicy
 
 #: Time limits of jobs on a cluster, in s.
@@ -40,7 +39,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", validation_alias="LOG_LEVEL")
     #: Workers of the embedded lab; as many as cores.
     concurrency: int = Field(
-        default_factory=lambda: len(os.sched_getaffinity(0)),
+        default_factory=cores,
         ge=1,
         le=1024,
         validation_alias="WORKER_CONCURRENCY",

@@ -145,6 +145,7 @@ def test_a_running_job_is_cancelled_within_seconds_and_keeps_what_it_has(lab: La
 
     assert job.cancel() is True
     job.wait(30)
+    assert job.cancel() is True
 
     assert time.monotonic() - asked < 5.0
     assert job.status == "cancelled"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.resources import cores
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import library
@@ -85,8 +86,3 @@ def _check_cores(resources: Resources) -> None:
             reason=Reason.INPUT,
             remedy=f"Ask for resources={{'ranks': {max(there // resources.threads, 1)}}} at most.",
         )
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
