@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import units
 
 from nanoos_lab.engines.numbers import numbers
 from nanoos_lab.engines.vasp import console
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: kB in eV/Å³, with ASE's GPa.
-KBAR = 0.1 / 160.21766208
+#: kB in eV/Å³.
+KBAR = 0.1 * units.GPa
 #: VASP's order xx, yy, zz, xy, yz, zx in ASE's.
 _VOIGT = [0, 1, 2, 4, 5, 3]
 
@@ -78,7 +79,7 @@ class Step:
     kinetic_stress: Array | None
     #: Fermi level in eV.
     fermi_level: float | None
-    #: Magnetic moment of the cell in μB: one component, or three; empty without spin.
+    #: Magnetic moment of the cell in µB: one component, or three; empty without spin.
     magnetization: tuple[float, ...]
     #: Kinetic energy of the atoms in eV, and temperature in K; in molecular dynamics.
     kinetic_energy: float | None
@@ -118,7 +119,7 @@ class Facts:
     finished: bool = False
     #: Whether the SCF cycle of the last ionic step has converged.
     scf_converged: bool = True
-    #: Magnetic moments of the atoms in μB, shape (atoms,) or (atoms, 3); None if they were not printed.
+    #: Magnetic moments of the atoms in µB, shape (atoms,) or (atoms, 3); None if they were not printed.
     magmoms: Array | None = None
 
 

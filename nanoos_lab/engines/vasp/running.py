@@ -35,22 +35,15 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: Units of results that are VASP's alone.
-UNITS: Mapping[str, str] = MappingProxyType(
+#: Units of results that `nanoos_lab.core.units` does not have.
+_UNITS: Mapping[str, str] = MappingProxyType(
     {
         "energy_without_entropy": "eV",
-        "fermi_level": "eV",
-        "magmom": "μB",
-        "magmoms": "μB",
-        "eigenvalues": "eV",
+        "magmoms": "µB",
         "occupations": "1",
         "kpoints": "1",
         "kpoint_weights": "1",
-        "dos_energies": "eV",
-        "dos": "1/eV",
-        "dos_integrated": "1",
         "steps": "1",
-        "scf_iterations": "1",
     }
 )
 OUTPUT = "vasp.out"
@@ -155,7 +148,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     finally:
         attempt.tidy()
     provenance = _provenance(executable, command, inputs, potentials, attempt.watch, given)
-    return replace(results, provenance=provenance, units=dict(UNITS))
+    return replace(results, provenance=provenance, units=dict(_UNITS))
 
 
 def _potentials(given: Given, order: Order, context: RunContext) -> list[Potential]:
@@ -356,7 +349,7 @@ class _Attempt:
             "kpoint_weights": contents.weights,
             "dos_energies": electrons.dos_energies,
             "dos": electrons.dos,
-            "dos_integrated": electrons.dos_integrated,
+            "dos_integral": electrons.dos_integral,
         }
         properties: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if step.stress is not None:

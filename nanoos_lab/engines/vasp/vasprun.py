@@ -59,7 +59,7 @@ class Electrons:
     #: Energies in eV, shape (points,); density of states in 1/eV and its integral, shape (spins, points).
     dos_energies: Array | None = None
     dos: Array | None = None
-    dos_integrated: Array | None = None
+    dos_integral: Array | None = None
 
 
 @dataclass(kw_only=True)
@@ -182,7 +182,7 @@ def _electrons(element: Element) -> Electrons:
         fermi_level=_number(element, "dos/i[@name='efermi']"),
         dos_energies=None if dos is None else dos[0, :, 0],
         dos=None if dos is None else dos[:, :, 1],
-        dos_integrated=None if dos is None else dos[:, :, 2],
+        dos_integral=None if dos is None else dos[:, :, 2],
     )
 
 

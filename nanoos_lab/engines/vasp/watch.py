@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import units
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Frame, RunHead, Sample
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: eV/Å³ in GPa.
-_GPA = 160.21766208
 #: File in a checkpoint with the positions of the last step that was computed, as in `_State`.
 SCALED = "scaled.npy"
 #: Bytes of the end of a REPORT that have the words about the last step.
@@ -48,7 +47,7 @@ _LARGEST = 4 << 30
 
 COLUMNS = (
     *thermo_columns("fmax", "free_energy"),
-    Column(name="magnetization", unit="μB"),
+    Column(name="magnetization", unit="µB"),
     Column(name="scf_iterations", unit="1"),
     Column(name="scf_change", unit="eV"),
 )
@@ -300,7 +299,7 @@ class Watch:
             step.energy,
             kinetic or 0.0,
             step.energy if kinetic is None else step.free_energy + kinetic,
-            math.nan if stress is None else -float(stress[:3].sum()) / 3 * _GPA,
+            math.nan if stress is None else -float(stress[:3].sum()) / 3 / units.GPa,
             abs(float(np.linalg.det(step.cell))),
             self._fmax(step),
             step.free_energy,

@@ -44,7 +44,7 @@ def test_a_job_is_corrected_resumed_and_finished(replay, own_lab, tmp_path) -> N
     assert not [path for path in stored if b"End of Dataset" in path.read_bytes()]
     assert {"INCAR", "POSCAR", "KPOINTS", "OUTCAR", "vasp.out"} <= job.files.keys()
     assert not {"POTCAR", "STOPCAR", "WAVECAR"} & job.files.keys()
-    assert job.outcome.units["fermi_level"] == "eV"
+    assert job.results.units["fermi_level"] == job.results.units["energy_without_entropy"] == "eV"
 
 
 def test_the_numbers_of_a_job_can_be_had_with_vasp_alone(replay, own_lab, potentials, tmp_path) -> None:

@@ -97,15 +97,15 @@ def test_the_density_of_states_counts_the_electrons(name: str) -> None:
     electrons, contents = reader.contents.electrons, reader.contents
     assert electrons.dos is not None
     assert electrons.dos_energies is not None
-    assert electrons.dos_integrated is not None
+    assert electrons.dos_integral is not None
     assert electrons.fermi_level is not None
     assert electrons.occupations is not None
     per_state = 2 / len(electrons.occupations)
     count = per_state * float(np.einsum("skb,k->", electrons.occupations, contents.weights))
-    at_fermi = [np.interp(electrons.fermi_level, electrons.dos_energies, each) for each in electrons.dos_integrated]
+    at_fermi = [np.interp(electrons.fermi_level, electrons.dos_energies, each) for each in electrons.dos_integral]
     assert sum(at_fermi) == pytest.approx(count, abs=0.35)
     width = electrons.dos_energies[1] - electrons.dos_energies[0]
-    np.testing.assert_allclose(electrons.dos.sum(axis=1) * width, electrons.dos_integrated[:, -1], rtol=0.02)
+    np.testing.assert_allclose(electrons.dos.sum(axis=1) * width, electrons.dos_integral[:, -1], rtol=0.02)
 
 
 def test_the_density_of_states_is_that_of_the_doscar() -> None:
@@ -115,10 +115,10 @@ def test_the_density_of_states_is_that_of_the_doscar() -> None:
     lines = text_of("basic_run", "DOSCAR").splitlines()[6 : 6 + 301]
     table = np.array([[float(word) for word in line.split()] for line in lines])
     assert electrons.dos is not None
-    assert electrons.dos_integrated is not None
+    assert electrons.dos_integral is not None
     np.testing.assert_allclose(electrons.dos_energies, table[:, 0], atol=5e-3)
     np.testing.assert_allclose(electrons.dos[0], table[:, 1], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(electrons.dos_integrated[0], table[:, 2], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(electrons.dos_integral[0], table[:, 2], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in OUTCARS if name != "magnetization_single" and "bands" not in name])

@@ -18,6 +18,7 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
+from nanoos_lab.core.units import UNITS, unit_of
 from nanoos_lab.engines import program, registry
 from nanoos_lab.engines.vasp import poscar, potcar
 from nanoos_lab.engines.vasp.poscar import Order
@@ -230,6 +231,11 @@ def test_a_recorded_relaxation_is_run_to_its_end(context, replay) -> None:
     assert results.properties["dos"].shape == (2, 301)
     np.testing.assert_allclose(results.structure.atoms().cell.array, known.cell.array, atol=1e-12)
     assert results.provenance["version"] == "6.2.0"
+    assert set(results.units) <= set(results.properties)
+    assert not set(results.units) & set(UNITS)
+    assert all(unit_of(name) or results.units[name] for name in results.properties)
+    columns = {column.name: column.unit for column in context.head.columns}
+    assert columns["magnetization"] == unit_of("magmom") == results.units["magmoms"]
 
 
 @pytest.mark.parametrize(
