@@ -7,8 +7,9 @@ outputs that aiida-vasp and custodian publish, those of molecular dynamics at co
 Starting, watching, stopping and resuming are tested with a program that replays outputs.
 
 Not verified with VASP itself: that it takes the input files as they are written here (they follow the VASP wiki), how
-soon it obeys STOPCAR, the output of non-collinear spins and of versions after 6.2, and that the ways around failures,
-which are custodian's, help.
+soon it obeys STOPCAR, and what it then leaves of an ionic step; that a CONTCAR and the last RANDOM_SEED in a REPORT
+belong together while it runs; the output of non-collinear spins and of versions after 6.2; and that the ways around
+failures, which are custodian's, help.
 
 POTCARs are found under ``VASP_PP_PATH``, put together while a run lasts, and removed at its end; a job keeps their
 titles and SHA-256 digests alone. Of a run that is killed without a word no POTCAR stays with the job either, unless it
