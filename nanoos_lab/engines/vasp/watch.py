@@ -287,18 +287,19 @@ class Watch:
     def _row(self, number: int, step: outcar.Step) -> tuple[float, ...]:
         """Return a row of thermo.
 
-        ``total_energy`` of molecular dynamics is ``free_energy`` + ``kinetic_energy``: forces are derivatives of the
-        free energy, so with smearing it is that sum which is conserved. ``potential_energy`` is extrapolated to no
-        smearing, as everywhere.
+        ``potential_energy`` of molecular dynamics is the free energy: forces are its derivatives, so with smearing it
+        is its sum with the kinetic energy, ``total_energy``, that is conserved. Elsewhere it is the energy
+        extrapolated to no smearing, as in the results.
         """
         stress = step.stress if step.kinetic_stress is None else step.kinetic_stress
-        kinetic = step.kinetic_energy
+        kinetic = step.kinetic_energy or 0.0
+        potential = step.free_energy if isinstance(self._given, VaspMDParameters) else step.energy
         return (
             self._time(number),
             step.temperature or 0.0,
-            step.energy,
-            kinetic or 0.0,
-            step.energy if kinetic is None else step.free_energy + kinetic,
+            potential,
+            kinetic,
+            potential + kinetic,
             math.nan if stress is None else -float(stress[:3].sum()) / 3 / units.GPa,
             abs(float(np.linalg.det(step.cell))),
             self._fmax(step),
