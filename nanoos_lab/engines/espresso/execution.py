@@ -247,6 +247,8 @@ def _telling(output: Iterable[str], errors: Iterable[str]) -> list[str]:
 def copy_state(source: Path, target: Path, *, limit: int) -> bool:
     """Copy what pw.x needs for a restart into a directory of plain files; say whether it was there and small enough.
 
+    Where wave functions make it too large, they are left out: pw.x finds new ones for the density.
+
     Parameters
     ----------
     source
@@ -257,13 +259,20 @@ def copy_state(source: Path, target: Path, *, limit: int) -> bool:
         Most bytes in all.
     """
     files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
-    # Asked to stop when a cycle has just converged, it leaves what dynamics needs, and nothing of the cycle.
-    restartable = any(path.name.startswith((f"{inputs.PREFIX}.restart", f"{inputs.PREFIX}.md")) for path in files)
-    if not restartable or sum(path.stat().st_size for path in files) > limit:
+    # Asked to stop when a cycle has just converged, it leaves nothing of the cycle.
+    if not any(path.name.startswith(f"{inputs.PREFIX}.restart") for path in files):
+        return False
+    if _size(files) > limit:
+        files = [path for path in files if not path.name.startswith(("wfc", f"{inputs.PREFIX}.wfc"))]
+    if _size(files) > limit:
         return False
     for path in files:
         shutil.copyfile(path, target / "+".join(path.relative_to(source).parts))
     return True
+
+
+def _size(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
 
 
 def put_state(source: Path, target: Path, names: Mapping[str, Any] | Iterable[str]) -> None:

@@ -42,7 +42,7 @@ OUTDIR, PSEUDO_DIR = "out", "pseudo"
 #: Most kinds of atoms that pw.x takes, its ``ntypx``.
 MOST_SPECIES = 10
 #: pw.x's unit of time in units of fs: Rydberg's.
-TIME = 4.8378e-2
+TIME = 2 * units.AUT / units.fs
 
 _RY_PER_BOHR = units.Ry / units.Bohr
 _KBAR = 0.1 * units.GPa
@@ -60,6 +60,8 @@ class Start:
     keywords: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     #: Lines of the card with the k-points; none for those of the task.
     kpoints: tuple[str, ...] = ()
+    #: Velocities for dynamics in Å/fs, shape (atoms, 3); None for those of the structure.
+    velocities: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +107,13 @@ def write_inputs(
     """
     start = start or Start()
     kinds, of_atoms = species(atoms)
+    labels = [kinds[index].label for index in of_atoms]
+    velocities = _velocities(atoms, start) if isinstance(parameters, EspressoMDParameters) else None
     namelists = {
         "control": _control(parameters, start),
         "system": _system(atoms, parameters, pseudos, cutoffs, kinds),
         "electrons": _electrons(parameters),
-        **_motion(atoms, parameters),
+        **_motion(atoms, parameters, from_input=velocities is not None),
     }
     blocks = [
         keywords.text(keywords.merged(keywords.merged(namelists, parameters.input), start.keywords)),
@@ -119,7 +123,8 @@ def write_inputs(
         "CELL_PARAMETERS angstrom",
         *(_vector(row) for row in atoms.cell.array),
         "ATOMIC_POSITIONS angstrom",
-        *_positions(atoms, [kinds[index].label for index in of_atoms]),
+        *_positions(atoms, labels),
+        *([] if velocities is None else _velocity_card(velocities, labels)),
     ]
     return "\n".join(blocks) + "\n"
 
@@ -243,6 +248,9 @@ def _system(
     if parameters.nbnd is not None:
         values["nbnd"] = parameters.nbnd
     values |= _occupations(parameters)
+    if isinstance(parameters, EspressoMDParameters) and atoms.get_momenta().any():
+        # The atoms move out of the symmetry of where they begin. Later attempts have the same structure, so the same.
+        values["nosym"] = True
     if any(kind.magmom for kind in kinds):
         values["nspin"] = 2
         for number, kind in enumerate(kinds, start=1):
@@ -300,9 +308,9 @@ def _electrons(parameters: EspressoParameters) -> dict[str, Value]:
     }
 
 
-def _motion(atoms: Atoms, parameters: EspressoParameters) -> Namelists:
+def _motion(atoms: Atoms, parameters: EspressoParameters, *, from_input: bool) -> Namelists:
     if isinstance(parameters, EspressoMDParameters):
-        return {"ions": {"ion_dynamics": "verlet"}}
+        return {"ions": {"ion_dynamics": "verlet", "ion_velocities": "from_input" if from_input else "default"}}
     if not isinstance(parameters, EspressoRelaxParameters):
         return {}
     found: Namelists = {"ions": {"ion_dynamics": "bfgs"}}
@@ -343,6 +351,19 @@ def _positions(atoms: Atoms, labels: list[str]) -> list[str]:
     return lines
 
 
+def _velocities(atoms: Atoms, start: Start) -> Array | None:
+    """Return the velocities in Å/fs with which dynamics begins; None if it begins at rest."""
+    if start.velocities is None and atoms.get_momenta().any():
+        found: Array = atoms.get_velocities() * units.fs
+        return found
+    return start.velocities
+
+
+def _velocity_card(velocities: Array, labels: list[str]) -> list[str]:
+    rows = velocities * TIME / units.Bohr
+    return ["ATOMIC_VELOCITIES", *(f"{label} {_vector(row)}" for label, row in zip(labels, rows, strict=True))]
+
+
 def free_components(atoms: Atoms) -> Array:
     """Return which components of the positions may move, shape (atoms, 3).
 
@@ -361,6 +382,13 @@ def free_components(atoms: Atoms) -> Array:
             kind = type(constraint).__name__
             raise StructureError(f"constraint {kind} cannot be kept by pw.x; FixAtoms and FixCartesian can")
     return free
+
+
+def drifts(atoms: Atoms) -> bool:
+    """Say whether the atoms move as a whole, which pw.x takes away unless some are fixed."""
+    momenta = atoms.get_momenta()
+    total = np.linalg.norm(momenta.sum(axis=0))
+    return bool(free_components(atoms).all() and total > 1e-6 * np.abs(momenta).sum())
 
 
 # -- the checks --------------------------------------------------------------------------------------------------------

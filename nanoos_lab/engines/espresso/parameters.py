@@ -158,7 +158,10 @@ class EspressoDosParameters(EspressoParameters):
 
 
 class EspressoMDParameters(EspressoParameters):
-    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, at constant energy."""
+    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, at constant energy.
+
+    The atoms begin with the structure's momenta, less that of the centre of mass unless some are fixed.
+    """
 
     steps: Annotated[int, Ge(1), Le(10**7)] = field(doc="number of steps")
     timestep: float = field(1.0, unit="fs", gt=0, le=100, doc="time of one step")

@@ -1,9 +1,14 @@
 """The tasks: what is sampled, what a checkpoint holds, and what comes out.
 
-A stop is asked for by pw.x's own file, so that it saves its state. Where that is there and not too large it is the
-checkpoint, and the next attempt goes on inside the SCF cycle that was interrupted, by pw.x's ``restart_mode``. Between
-steps of a relaxation a checkpoint is the structure alone: the next attempt begins an optimisation of its own there,
-takes another path, and ends at a structure that is as well relaxed.
+A stop is asked for by pw.x's own file, so that it saves its state. Where that is there and not too large, it is the
+checkpoint of a static calculation or a relaxation, and the next attempt goes on inside the SCF cycle that was
+interrupted, by pw.x's ``restart_mode``; only the first cycle of a relaxation is made again. Between steps of a
+relaxation a checkpoint is the structure alone: the next attempt begins an optimisation of its own there, takes another
+path, and ends at a structure that is as well relaxed.
+
+A checkpoint of dynamics, on the grid or at a stop, is positions and velocities at a complete step. The next attempt
+makes the cycle of that step again and goes on along the same path: not bit for bit, but to the ten digits of positions
+that pw.x prints and to the error of a cycle, `conv_thr`, since its first density is made of atoms, not extrapolated.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from ase import units
 from nanoos_lab.core.frames import Frame, Results, RunHead, Sample
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import thermo_columns
-from nanoos_lab.engines.espresso import execution
+from nanoos_lab.engines.espresso import execution, inputs
 from nanoos_lab.engines.espresso.execution import Execution
 from nanoos_lab.engines.espresso.inputs import Start, free_components
 from nanoos_lab.engines.espresso.output import Cycle, Iteration
@@ -90,7 +95,7 @@ def relax(request: JobRequest, parameters: EspressoRelaxParameters, context: Run
 
 
 def md(request: JobRequest, parameters: EspressoMDParameters, context: RunContext) -> Results:
-    """Move the atoms by Newton's equations.
+    """Move the atoms by Newton's equations; the final structure has its velocities.
 
     Raises
     ------
@@ -102,20 +107,23 @@ def md(request: JobRequest, parameters: EspressoMDParameters, context: RunContex
 
 def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Results:
     run = Execution(request, parameters, context)
-    dynamic = isinstance(parameters, EspressoMDParameters)
-    follower = _Steps(run, parameters, context)
+    dynamics = _Dynamics(run, parameters, context) if isinstance(parameters, EspressoMDParameters) else None
+    follower = dynamics or _Steps(run, parameters, context)
     run.write(follower.atoms, follower.start)
-    head = _head(run.atoms, parameters.steps if dynamic else None)
-    context.begin(replace(head, first=max(0, follower.first - 1)))
+    head = _head(run.atoms, parameters.steps if dynamics else None)
+    context.begin(replace(head, first=follower.begins))
     follower.repeat()
     error = run.run(follower.take)
-    if dynamic and run.out_of_steps and follower.step >= parameters.steps:
+    if dynamics and run.out_of_steps and follower.step >= parameters.steps:
         error = None
     follower.finish(failed=error is not None)
     if error is not None:
         raise error
-    results = _results(run, Structure.encode(run.final_atoms()), follower.grid)
-    fmax = {} if dynamic else {"fmax": follower.fmax}
+    atoms = run.final_atoms()
+    if dynamics:
+        atoms.set_velocities(dynamics.velocities / units.fs)
+    results = _results(run, Structure.encode(atoms), follower.grid)
+    fmax = {} if dynamics else {"fmax": follower.fmax}
     return replace(results, properties={**results.properties, **fmax, "steps": follower.step})
 
 
@@ -219,32 +227,35 @@ class _Iterations:
 
 
 class _Steps:
-    """Follows the SCF cycles of moving atoms, one for each step, and samples them."""
+    """Follows the SCF cycles of a relaxation, one for each step, and samples them."""
 
     def __init__(self, run: Execution, parameters: Moving, context: RunContext) -> None:
         self._run = run
         self._parameters = parameters
         self._context = context
-        self._dynamic = isinstance(parameters, EspressoMDParameters)
         self._restart = False
         self._repeated: Sample | None = None
-        #: Where the first cycle of this attempt is made.
+        #: Where the next cycle is made.
         self.atoms = run.atoms.copy()
-        #: Step of that cycle; and of the last one that is complete, -1 before the first.
-        self.first = 0
+        #: The last step that is complete, -1 before the first.
         self.step = -1
         self.fmax = math.nan
         origin = resume(context, self._load)
+        #: Step of the first cycle of this attempt.
+        self.first = self.step + 1
         self.grid = Grid(self, context, every=parameters.every, origin=origin)
         self._last: Sample | None = self._repeated
         self._sampled = -1
         self._since = time.perf_counter()
 
     @property
+    def begins(self) -> int:
+        """Step of the first sample of this attempt."""
+        return self.first if self._repeated is None else self._repeated.step
+
+    @property
     def start(self) -> Start:
         """How pw.x begins."""
-        if not self.first:
-            return Start()
         return Start(cycles=max(1, self._parameters.steps + 1 - self.first), restart=self._restart)
 
     def repeat(self) -> None:
@@ -256,52 +267,40 @@ class _Steps:
     def take(self, event: Iteration | Cycle) -> None:
         """Show an iteration to those who watch; hand over a step that is complete."""
         if isinstance(event, Iteration):
-            if self._context.watched:
-                step = self.step + 1
-                volume = float(self.atoms.cell.volume)
-                row = _row(event, self._time(step), volume)
-                self._context.live(Sample(step=step, row=row, frame=_frame(self.atoms, step, self._time(step))))
+            self._show(event)
+            return
+        if event.forces is None and self._context.stop is not None:
+            # It has stopped before the forces, so the step is not complete.
             return
         self.step += 1
         if event.positions is not None:
             execution.place(self.atoms, event.positions, event.cell)
-        self.fmax = self._largest(event)
-        volume = float(self.atoms.cell.volume)
-        row = _row(event, self._time(self.step), volume, self.fmax)
-        frame = _frame(self.atoms, self.step, self._time(self.step))
-        self._last = Sample(step=self.step, row=row, frame=frame)
-        if self.step % self._parameters.every == 0:
-            self._hand_over()
-        self._context.progress(self.step)
-        now = time.perf_counter()
-        self.grid.ran(1, now - self._since)
-        self._since = now
+        self._sample(event)
         # pw.x's positions for the next cycle are known now: frames and checkpoints show those.
         if self._run.reader.positions is not None:
             execution.place(self.atoms, self._run.reader.positions, self._run.reader.cell)
-        if not self._dynamic and self._context.stop is None:
+        self._moved()
+        if self._context.stop is None:
             self.grid.reached(self.step)
 
     def finish(self, *, failed: bool) -> None:
         """Take the last sample; leave a checkpoint where the run was stopped or failed."""
         if not self._run.stopped and self._sampled < self.step:
             self._hand_over()
-        if (self._run.stopped or (failed and not self._dynamic)) and self.step >= self.first:
+        if (self._run.stopped or failed) and self.step >= self.first:
             self.grid.left(self.step)
 
     def save(self, directory: Path) -> None:
         """Write where the next cycle is made, the last sample, and pw.x's state if it has left one."""
-        last = self._last
-        if last is None or last.frame is None:
-            raise RuntimeError("there is no step to save")
+        frame, row = self._latest()
         np.savez(
             directory / _STATE,
             allow_pickle=False,
             positions=self.atoms.positions,
             cell=self.atoms.cell.array,
-            row=np.array(last.row),
-            last_positions=last.frame.positions,
-            last_cell=last.frame.cell,
+            row=np.array(row),
+            last_positions=frame.positions,
+            last_cell=frame.cell,
         )
         if self._run.stopped:
             kept = execution.copy_state(self._run.out, directory, limit=LARGEST_STATE)
@@ -317,12 +316,34 @@ class _Steps:
                 cell=state["last_cell"],
             )
         self._restart = _put_state(self._run, checkpoint)
-        if self._dynamic and not self._restart:
-            raise ValueError("it has no state of pw.x, without which there are no velocities")
         execution.place(self.atoms, positions, cell)
         self._repeated = Sample(step=checkpoint.step, row=tuple(row.tolist()), frame=frame)
         self.step = checkpoint.step
-        self.first = checkpoint.step + 1
+
+    def _moved(self) -> None:
+        """Note that the atoms are now where the next cycle is made."""
+
+    def _latest(self) -> tuple[Frame, tuple[float, ...]]:
+        if self._last is None or self._last.frame is None:
+            raise RuntimeError("there is no step to save")
+        return self._last.frame, self._last.row
+
+    def _show(self, event: Iteration) -> None:
+        if self._context.watched:
+            step = self.step + 1
+            row = _row(event, self._time(step), float(self.atoms.cell.volume))
+            self._context.live(Sample(step=step, row=row, frame=_frame(self.atoms, step, self._time(step))))
+
+    def _sample(self, event: Cycle) -> None:
+        self.fmax = self._largest(event)
+        row = _row(event, self._time(self.step), float(self.atoms.cell.volume), self.fmax)
+        self._last = Sample(step=self.step, row=row, frame=_frame(self.atoms, self.step, self._time(self.step)))
+        if self.step % self._parameters.every == 0:
+            self._hand_over()
+        self._context.progress(self.step)
+        now = time.perf_counter()
+        self.grid.ran(1, now - self._since)
+        self._since = now
 
     def _hand_over(self) -> None:
         if self._last is not None and self._last.step > self._sampled:
@@ -342,6 +363,44 @@ class _Steps:
         excess = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) + np.eye(3) * given.pressure * units.GPa
         rows = np.linalg.norm(excess, axis=1) * float(self.atoms.cell.volume) / len(self.atoms)
         return max(force, float(rows.max()))
+
+
+class _Dynamics(_Steps):
+    """Follows the SCF cycles of dynamics; knows the velocities, from which it goes on."""
+
+    def __init__(self, run: Execution, parameters: EspressoMDParameters, context: RunContext) -> None:
+        self._timestep = parameters.timestep
+        self._before: Array | None = None
+        self._loaded: Array | None = None
+        #: Those at the last complete step in Å/fs, shape (atoms, 3).
+        self.velocities: Array = run.atoms.get_velocities() * units.fs
+        super().__init__(run, parameters, context)
+        if self._loaded is None and inputs.drifts(run.atoms):
+            context.log("warning: the structure moves as a whole; pw.x takes the momentum of its centre of mass away")
+
+    @property
+    def start(self) -> Start:
+        """How pw.x begins: at the step of the checkpoint, which it makes again, since the forces there are not kept."""
+        return replace(super().start, velocities=self._loaded)
+
+    def save(self, directory: Path) -> None:
+        """Write positions and velocities at the last complete step."""
+        frame, _ = self._latest()
+        np.savez(directory / _STATE, allow_pickle=False, positions=frame.positions, velocities=self.velocities)
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        with np.load(checkpoint.directory / _STATE, allow_pickle=False) as state:
+            positions, velocities = state["positions"], state["velocities"]
+        execution.place(self.atoms, positions, None)
+        self.velocities = self._loaded = velocities
+        self.step = checkpoint.step - 1
+
+    def _moved(self) -> None:
+        """Find the velocities at the last complete step from the positions around it, as pw.x's Verlet does."""
+        frame, _ = self._latest()
+        if self._before is not None:
+            self.velocities = (self.atoms.positions - self._before) / (2 * self._timestep)
+        self._before = frame.positions
 
 
 def _put_state(run: Execution, checkpoint: Checkpoint) -> bool:

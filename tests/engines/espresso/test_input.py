@@ -112,6 +112,23 @@ def test_magnetic_moments_make_species() -> None:
         text_of(atoms, **IRON, smearing="gaussian")
 
 
+def test_velocities_are_those_of_the_structure_and_only_for_dynamics() -> None:
+    atoms = silicon()
+    assert "VELOCITIES" not in text_of(atoms, "md", **SILICON, steps=1)
+    # A Bohr in a Rydberg unit of time, half of Hartree's.
+    atoms.set_velocities([[units.Bohr / (2 * units.AUT), 0, 0], [0, -units.Bohr / (2 * units.AUT), 0]])
+    text = text_of(atoms, "md", **SILICON, steps=1)
+    assert (value(text, "ion_velocities"), value(text, "nosym")) == ("'from_input'", ".true.")
+    lines = text.splitlines()
+    assert lines[-3] == "ATOMIC_VELOCITIES"
+    rows = [line.split() for line in lines[-2:]]
+    assert [row[0] for row in rows] == ["Si", "Si"]
+    assert np.array([row[1:] for row in rows], dtype=float) == pytest.approx(np.array([[1, 0, 0], [0, -1, 0]]))
+    for task in ("static", "relax"):
+        assert "VELOCITIES" not in text_of(atoms, task, **SILICON)
+        assert "nosym" not in text_of(atoms, task, **SILICON)
+
+
 def test_isotopes_make_species() -> None:
     atoms = h2()
     atoms.set_masses([1.008, 2.014])

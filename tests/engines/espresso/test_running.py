@@ -17,6 +17,7 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
+from nanoos_lab.engines.espresso import tasks
 from nanoos_lab.engines.espresso.output import Reader
 from nanoos_lab.store.checkpoints import find
 from tests.engines.espresso.running import SILICON, silicon
@@ -24,6 +25,8 @@ from tests.engines.espresso.running import SILICON, silicon
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from ase import Atoms
 
     from nanoos_lab.engines.espresso.output import Cycle, Iteration
     from tests.engines.context import RecordingContext
@@ -232,6 +235,88 @@ def test_molecular_dynamics_that_was_stopped_goes_on(pw: Runner) -> None:
     assert rest.context.series("total_energy") == pytest.approx(
         whole.context.series("total_energy")[first.steps[-1] :], abs=1e-5
     )
+
+
+def moving() -> Atoms:
+    """Return silicon at about 300 K, which does not move as a whole."""
+    atoms = silicon(shift=0.02) * (2, 1, 1)
+    momenta = np.random.default_rng(1).normal(scale=np.sqrt(28 * units.kB * 300), size=(4, 3))
+    atoms.set_momenta(momenta - momenta.mean(axis=0))
+    return atoms
+
+
+def test_dynamics_begins_with_the_velocities_of_the_structure(pw: Runner) -> None:
+    atoms = moving()
+    run = pw(atoms, "md", **SILICON, steps=3, timestep=1.0)
+    kinetic, total = run.context.series("kinetic_energy"), run.context.series("total_energy")
+    assert kinetic[0] == pytest.approx(atoms.get_kinetic_energy(), abs=2e-8 * units.Ry)
+    assert kinetic[0] > 0.02
+    assert np.ptp(total) < 0.01 * kinetic.max()
+    first, second = (sample.frame.positions for sample in run.context.samples[:2])
+    forces = run.printed[1][0].forces / atoms.get_masses()[:, None]
+    expected = first + atoms.get_velocities() * units.fs + forces * units.fs**2 / 2
+    assert second == pytest.approx(expected, abs=1e-6)
+    final = run.results.structure.atoms()
+    assert final.get_kinetic_energy() == pytest.approx(kinetic[-1], abs=1e-6)
+    # What comes out goes on as if it had never ended.
+    rest = pw(final, "md", **SILICON, steps=2, timestep=1.0)
+    whole = pw(atoms, "md", **SILICON, steps=5, timestep=1.0)
+    assert rest.results.structure.atoms().positions == pytest.approx(
+        whole.results.structure.atoms().positions, abs=1e-6
+    )
+
+
+def test_a_structure_that_moves_as_a_whole_is_told_that_pwx_ends_that(pw: Runner) -> None:
+    atoms = silicon()
+    atoms.set_velocities([[0.01, 0, 0]] * 2)
+    run = pw(atoms, "md", **SILICON, steps=1)
+    assert any("centre of mass" in line for line in run.context.logged)
+    assert run.context.series("kinetic_energy")[0] == pytest.approx(0, abs=1e-9)
+    assert not any("centre of mass" in line for line in pw(silicon(), "md", **SILICON, steps=1).context.logged)
+
+
+@pytest.mark.parametrize("how_it_begins", ["at rest", "moving"])
+def test_dynamics_that_was_killed_goes_on_from_its_last_checkpoint(pw: Runner, how_it_begins: str) -> None:
+    start = moving() if how_it_begins == "moving" else silicon(shift=0.1)
+    how = {**SILICON, "steps": 6, "timestep": 2.0, "conv_thr": 1e-10}
+    first = pw.context(checkpoint_interval=3600.0, checkpoint_steps=2)
+    whole = pw(start, "md", first, **how)
+    assert first.checkpoint_made == [2, 4, 6]
+    found = [each for each in find([first.place], enough=9).checkpoints if each.step == 4]
+    again = pw.context(checkpoints=tuple(found), checkpoint_interval=3600.0)
+    rest = pw(start, "md", again, **how)
+    assert (again.head.first, again.steps) == (4, [4, 5, 6])
+    for one, other in zip(again.samples, first.samples[4:], strict=True):
+        assert one.frame.positions == pytest.approx(other.frame.positions, abs=1e-7)
+    for column, error in (("total_energy", 1e-6), ("kinetic_energy", 1e-6), ("time", 0)):
+        assert again.series(column) == pytest.approx(first.series(column)[4:], abs=error)
+    assert rest.results.structure.atoms().get_velocities() == pytest.approx(
+        whole.results.structure.atoms().get_velocities(), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", ["static", "relax"])
+def test_a_state_that_is_too_large_is_kept_without_its_wave_functions(
+    pw: Runner, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    how = {**SILICON, "kpts": (4, 4, 4)}
+    whole = pw(silicon(shift=0.1), task, **how)
+    step = 2 if task == "static" else 1
+    first = pw.context(checkpoint_interval=3600.0, stop_at_step=step, stop_reason="shutdown")
+    monkeypatch.setattr(tasks, "LARGEST_STATE", 250_000)
+    assert pw(silicon(shift=0.1), task, first, **how).results.stopped
+    (place,) = [path for path in first.place.iterdir() if path.is_dir()]
+    names = {path.name for path in place.iterdir()}
+    assert any("restart" in name for name in names)
+    assert not any("wfc" in name for name in names)
+    rest = pw(silicon(shift=0.1), task, continued(first, pw), **how)
+    assert "restart_mode = 'restart'" in (rest.context.workdir / "espresso.in").read_text()
+    assert len(rest.context.steps) < len(whole.context.steps)
+    assert rest["energy"] == pytest.approx(whole["energy"], abs=1e-5)
+    monkeypatch.setattr(tasks, "LARGEST_STATE", 1000)
+    second = pw.context(checkpoint_interval=3600.0, stop_at_step=step, stop_reason="shutdown")
+    pw(silicon(shift=0.1), task, second, **how)
+    assert any("no state" in line or "state is not" in line for line in second.logged)
 
 
 def test_a_cancel_ends_it_within_two_seconds_and_leaves_no_checkpoint(pw: Runner) -> None:
