@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Variable with job and attempt, ``<job id>_<attempt>``, in the environment of all programs that a run starts. What was only
-#: forked does not show it: the environment that the system shows is that of the start of a program.
+#: Variable with job and attempt, ``<job id>_<attempt>``, in the environment of all programs that a run starts. What was
+#: only forked does not show it: the system shows the environment that a program was started with.
 MARK = "NANOOS_ATTEMPT"
 
 

@@ -35,6 +35,13 @@ def test_a_file_without_parameters_for_the_combination_is_not_among_them() -> No
     assert "SiCGe.tersoff" not in nl.potentials(["C", "Ge"], engine="lammps").index
 
 
+def test_methods_of_tight_binding_are_listed_with_their_publications() -> None:
+    found = nl.potentials(["C", "H"], engine="tblite")
+    assert found.loc["GFN2-xTB"].citation.startswith("C. Bannwarth")
+    assert set(found.kind) == {"tight binding"}
+    assert len(nl.potentials(["Fr"], engine="tblite")) == 0
+
+
 def test_unknown_elements_and_engines_are_told() -> None:
     with pytest.raises(nl.InputError, match="unknown element 'Cx'"):
         nl.potentials(["Cx"], engine="lammps")

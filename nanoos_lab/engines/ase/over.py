@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
+from ase.data import chemical_symbols
+
 from nanoos_lab.core.errors import EngineError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
@@ -20,11 +22,11 @@ from nanoos_lab.engines.ase.parameters import (
     OptimizerParameters,
     tasks_with,
 )
-from nanoos_lab.engines.base import EngineInfo
+from nanoos_lab.engines.base import EngineInfo, PotentialInfo
 from nanoos_lab.engines.signatures import Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from ase import Atoms
@@ -230,3 +232,23 @@ def _run_static(atoms: Atoms, given: Calculated, context: RunContext) -> Results
     context.begin(meter.head(total=None))
     context.sample(meter.sample(0, 0.0))
     return Results(properties=meter.properties(), structure=meter.structure())
+
+
+def models(kind: str, citations: Mapping[str, str], heaviest: int, elements: Collection[str]) -> list[PotentialInfo]:
+    """Return models that have all elements up to one, if they have all of these.
+
+    Parameters
+    ----------
+    kind
+        What they are.
+    citations
+        Name → publication.
+    heaviest
+        Atomic number of the heaviest element that they have.
+    elements
+        Chemical symbols that are wanted.
+    """
+    known = tuple(chemical_symbols[1 : heaviest + 1])
+    if not set(elements) <= set(known):
+        return []
+    return [PotentialInfo(name=name, kind=kind, elements=known, citation=text) for name, text in citations.items()]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.engines.ase.over import CalculatorEngine
+from nanoos_lab.engines.ase.over import CalculatorEngine, models
 from nanoos_lab.engines.tblite.failures import FAILURES
 from nanoos_lab.engines.tblite.parameters import (
+    HEAVIEST,
     XtbParameters,
     check_electrons,
     check_elements,
@@ -14,12 +15,12 @@ from nanoos_lab.engines.tblite.parameters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from ase.calculators.calculator import BaseCalculator
 
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, PotentialInfo, RunContext
 
 #: What to cite, by method.
 CITATIONS = {
@@ -65,6 +66,10 @@ class TbliteEngine(CalculatorEngine[XtbParameters]):
             mixer_damping=given.mixer_damping,
             verbosity=0,
         )
+
+    def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
+        """Return the methods, as they are passed by ``method=``."""
+        return models("tight binding", CITATIONS, HEAVIEST, elements)
 
     def provenance(self, given: XtbParameters) -> Mapping[str, Any]:
         """Return the method."""
