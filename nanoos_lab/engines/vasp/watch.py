@@ -111,6 +111,7 @@ class Watch:
         self._checkpointed = time.monotonic()
         self._sampled: int | None = None
         self._held: _State | None = None
+        self._due = False
         self._stepped_at = time.monotonic()
         self.signs = Signs(given)
         self.version = ""
@@ -177,13 +178,18 @@ class Watch:
             self.look()
 
     def look(self) -> None:
-        """Read what is new in the OUTCAR.
+        """Read what is new in the OUTCAR, and make a checkpoint if one is due.
 
         Raises
         ------
         EngineError
             If the run has gone wrong and should end.
         """
+        self._read()
+        if self._due:
+            self.save()
+
+    def _read(self) -> None:
         for line in self._tail.lines():
             found = self._reader.feed(line)
             if isinstance(found, outcar.Step):
@@ -191,10 +197,12 @@ class Watch:
 
     def end(self) -> None:
         """Read what is left, once the program has ended."""
-        self.look()
+        self._read()
         last = self._reader.close()
         if last is not None:
             self._stepped(last)
+        if self._due:
+            self.save()
         if self.facts.unconverged > 1:
             self._context.log(
                 f"warning: the SCF cycle did not converge in {self.facts.unconverged} of {self.facts.steps} ionic steps"
@@ -251,7 +259,7 @@ class Watch:
         if self.step % getattr(self._given, "every", 1) == 0:
             self._sample()
         self._context.progress(self.step)
-        self._maybe_checkpoint()
+        self._due = self._due or self._checkpoint_falls_here(self.step)
 
     def _check(self, before: outcar.Step | None, step: outcar.Step) -> None:
         parameters = self._given.model_dump(mode="json")
@@ -335,13 +343,11 @@ class Watch:
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
-    def _maybe_checkpoint(self) -> None:
+    def _checkpoint_falls_here(self, step: int) -> bool:
         interval, steps = self._context.checkpoint_interval, self._context.checkpoint_steps
-        if not interval or not moves(self._given) or self.step is None:
-            return
-        due = self.step % steps == 0 and self.step > 0 if steps else time.monotonic() - self._checkpointed >= interval
-        if due:
-            self.save()
+        if not interval or not moves(self._given):
+            return False
+        return step % steps == 0 and step > 0 if steps else time.monotonic() - self._checkpointed >= interval
 
     def save(self, *, waves: bool = False) -> None:
         """Make a checkpoint of where the run stands.
@@ -361,6 +367,7 @@ class Watch:
             for name in ("WAVECAR", "CHGCAR") if waves else ():
                 copy_if_fit(self._context.workdir / name, directory / name)
         self._checkpointed = time.monotonic()
+        self._due = False
 
     def hold(self) -> None:
         """Remember where the run stands for its last checkpoint, before VASP is stopped within an ionic step.
@@ -373,11 +380,16 @@ class Watch:
     def _state(self) -> _State | None:
         if self.step is None or not moves(self._given):
             return None
+        before = self.step
         try:
             text = (self._context.workdir / "CONTCAR").read_text()
             there = poscar.read(text, self._order, velocities=isinstance(self._given, VaspMDParameters))
         except (OSError, ValueError):
-            # It is being written; the next step has another.
+            # It is being written; there will be another.
+            return None
+        self._read()
+        if self.step != before:
+            # Nor is it known of which step a file is that was read while VASP came to the next one.
             return None
         # After its last step VASP leaves the structure of that step, before it the one that comes next.
         step = self.step + (not self._is_last(there))

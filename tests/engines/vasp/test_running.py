@@ -379,13 +379,27 @@ def test_wave_functions_of_a_killed_program_are_not_kept(context, replay, tmp_pa
 
 
 def test_checkpoints_fall_on_the_steps_that_were_asked_for(context, replay, tmp_path) -> None:
-    replay(Run(steps=9, md=True).write(tmp_path / "recording"), speed=10)
+    replay(Run(steps=9, md=True).write(tmp_path / "recording"), speed=1)
     context.checkpoint_interval, context.checkpoint_steps = 60.0, 4
     run(context, atoms_of(Run()), "md", steps=8)
-    # Each holds the structure after the step, or of it if the next was not there yet; none is left out.
-    assert len(context.checkpoint_made) == 2
-    assert context.checkpoint_made[0] in (4, 5)
-    assert context.checkpoint_made[1] in (8, 9)
+    # Each holds the structure after the step, or of it if the next was not there yet, or of a later one if VASP was
+    # faster than we looked; none is left out.
+    first, second = context.checkpoint_made
+    assert 4 <= first < 8
+    assert second in (8, 9)
+
+
+def test_checkpoints_of_fast_steps_hold_the_structure_of_their_step(context, replay, tmp_path) -> None:
+    """Many steps come between two looks; what the CONTCAR has is not what was due."""
+    made = Run(steps=201, md=True)
+    replay(made.write(tmp_path / "recording"), speed=20)
+    context.checkpoint_interval, context.checkpoint_steps = 60.0, 10
+    run(context, atoms_of(made), "md", steps=200)
+    found = find([context.place]).checkpoints
+    assert len(found) == 2
+    for checkpoint in found:
+        there = poscar.read((checkpoint.directory / "CONTCAR").read_text(), Order.of(["Si", "Si"]), velocities=True)
+        np.testing.assert_allclose(there.scaled @ there.cell, made.positions(checkpoint.step), atol=1e-9)
 
 
 def test_a_stale_stop_file_stops_nothing(context, replay, tmp_path) -> None:
