@@ -39,6 +39,7 @@ UNITS: dict[str, str] = {
     "scf_accuracy": "Ry",
     "smearing_energy": "eV",
     "fermi_level": "eV",
+    "fermi_levels": "eV",
     "highest_occupied": "eV",
     "lowest_unoccupied": "eV",
     "eigenvalues": "eV",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
     Follow = Callable[[Iteration | Cycle], None]
 
-#: Units of results that only this engine has.
-UNITS: Mapping[str, str] = MappingProxyType({"fermi_levels": "eV"})
 #: pw.x's input and output, in the working directory.
 STEM = "espresso"
 INPUT_FILE, OUTPUT_FILE = f"{STEM}.in", f"{STEM}.out"

@@ -13,7 +13,7 @@ from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import program
-from nanoos_lab.engines.espresso import execution, inputs, schema
+from nanoos_lab.engines.espresso import inputs, schema
 from nanoos_lab.engines.espresso.execution import INSTALL, Execution
 from nanoos_lab.engines.espresso.inputs import Start
 from nanoos_lab.engines.espresso.parameters import (
@@ -265,6 +265,5 @@ def _results(run: Execution, found: dict[str, Any], provenance: dict[str, Any]) 
         properties=found,
         structure=Structure.encode(run.atoms),
         provenance={**run.provenance(), **provenance},
-        units=dict(execution.UNITS),
         stopped=run.stopped,
     )

@@ -134,7 +134,6 @@ def _results(run: Execution, structure: Structure, grid: Grid) -> Results:
         properties=run.final(),
         structure=structure,
         provenance={**run.provenance(), **grid.provenance},
-        units=dict(execution.UNITS),
         stopped=run.stopped,
     )
 

@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk, molecule
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
+from nanoos_lab.core.units import unit_of
 from nanoos_lab.engines.espresso import EspressoEngine, schema, states
 from tests.engines.espresso.running import SILICON, request_of, silicon
 
@@ -84,7 +85,7 @@ def test_a_fixed_moment_has_a_fermi_level_for_each_spin(pw: Runner) -> None:
     run = pw(atoms, "dos", **how, dos_kpts=(3, 3, 3), width=0.3)
     up, down = run["fermi_levels"]
     assert up > down + 0.5
-    assert run.results.units["fermi_levels"] == "eV"
+    assert unit_of("fermi_levels") == "eV"
     assert "fermi_level" not in run.results.properties
     # Five electrons of eight are up.
     energies, states = run["dos_energies"], run["dos"]
