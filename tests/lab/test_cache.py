@@ -220,6 +220,18 @@ def test_a_file_that_was_named_by_its_path_is_there_in_the_run(lab: Lab, tmp_pat
     assert job.request.parameters["potential"] == "mine.eam"
 
 
+def test_a_link_has_its_own_name_in_the_run(lab: Lab, tmp_path: Path) -> None:
+    shutil.copyfile(library.potentials_folder() / "Cu_u3.eam", tmp_path / "kept")
+    (tmp_path / "mine.eam").symlink_to("kept")
+    link = str(tmp_path / "mine.eam")
+    job = lab.submit(COPPER, engine="lammps", task="static", potential=link).wait(60)
+    assert job.status == "succeeded"
+    script = "units metal\nboundary p p p\nregion box block 0 3.6 0 3.6 0 3.6\ncreate_box 1 box\n"
+    script += "create_atoms 1 single 0 0 0\nmass 1 63.5\npair_style eam\npair_coeff 1 1 mine.eam\nrun 1\n"
+    job = lab.submit(None, engine="lammps", task="script", script=script, files=[link]).wait(60)
+    assert job.status == "succeeded"
+
+
 def test_final_structures_of_different_jobs_differ(lab: Lab) -> None:
     parents = [emt(lab, seed=seed) for seed in (19, 20)]
     first, other = (emt(lab, parent, seed=1) for parent in parents)

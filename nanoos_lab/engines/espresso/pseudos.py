@@ -231,7 +231,7 @@ def _named(symbol: str, name: str, place: Path | None) -> Path:
     if given.name == name and place is not None and (place / name).is_file():
         return place / name
     if given.is_file():
-        return given.resolve()
+        return given.absolute()
     if given.name == name and place is not None:
         known = [path.name for path in place.iterdir() if path.suffix.lower() == ".upf"]
         raise UnknownNameError(f"pseudopotential for {symbol} in {place}", name, known)

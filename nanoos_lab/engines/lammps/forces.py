@@ -90,7 +90,7 @@ def find(name: str) -> Path:
     if given.name == name and folder is not None and (folder / name).is_file() and not given.is_file():
         return folder / name
     if given.is_file():
-        return given.resolve()
+        return given.absolute()
     if given.name != name or folder is None:
         raise ParameterError("potential", name, f"there is no file {given.absolute()}")
     known = [path.name for path in folder.iterdir() if potentials.style_of(path.name)]

@@ -70,7 +70,7 @@ def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> dict[st
             raise ParameterError("files", name, f"there is no file {path.absolute()}")
         if path.name in _OURS or path.name in found:
             raise ParameterError("files", name, f"there is another file {path.name!r} in the working directory")
-        found[path.name] = path.resolve()
+        found[path.name] = path.absolute()
     folder = library.potentials_folder()
     for line in lines:
         for word in words_of(line.text)[1:]:
