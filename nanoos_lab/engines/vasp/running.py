@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from nanoos_lab.engines.vasp.verdict import Ending, judge
 from nanoos_lab.engines.vasp.watch import SCALED, Watch, copy_if_fit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from ase import Atoms
@@ -35,17 +33,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: Units of results that `nanoos_lab.core.units` does not have.
-_UNITS: Mapping[str, str] = MappingProxyType(
-    {
-        "energy_without_entropy": "eV",
-        "magmoms": "µB",
-        "occupations": "1",
-        "kpoints": "1",
-        "kpoint_weights": "1",
-        "steps": "1",
-    }
-)
 OUTPUT = "vasp.out"
 STOP_FILE = "STOPCAR"
 #: Ionic steps are waited for if they take at most this part of the time that VASP has for stopping.
@@ -148,7 +135,7 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     finally:
         attempt.tidy()
     provenance = _provenance(executable, command, inputs, potentials, attempt.watch, given)
-    return replace(results, provenance=provenance, units=dict(_UNITS))
+    return replace(results, provenance=provenance)
 
 
 def _potentials(given: Given, order: Order, context: RunContext) -> list[Potential]:

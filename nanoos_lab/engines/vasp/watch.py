@@ -15,7 +15,7 @@ from ase import units
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.status import Reason
-from nanoos_lab.core.units import Column, thermo_columns
+from nanoos_lab.core.units import thermo_columns
 from nanoos_lab.engines.vasp import console, corrections, outcar, poscar
 from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.tail import Tail
@@ -45,12 +45,7 @@ _SAME = 5e-5
 #: Wave functions up to this size, in bytes, go into a checkpoint.
 _LARGEST = 4 << 30
 
-COLUMNS = (
-    *thermo_columns("fmax", "free_energy"),
-    Column(name="magnetization", unit="µB"),
-    Column(name="scf_iterations", unit="1"),
-    Column(name="scf_change", unit="eV"),
-)
+COLUMNS = thermo_columns("fmax", "free_energy", "magnetization", "scf_iterations", "scf_change")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

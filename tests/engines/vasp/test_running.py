@@ -236,7 +236,7 @@ def test_a_recorded_relaxation_is_run_to_its_end(context, replay) -> None:
     assert not set(results.units) & set(UNITS)
     assert all(unit_of(name) or results.units[name] for name in results.properties)
     columns = {column.name: column.unit for column in context.head.columns}
-    assert columns["magnetization"] == unit_of("magmom") == results.units["magmoms"]
+    assert columns["magnetization"] == unit_of("magmom") == unit_of("magmoms")
 
 
 @pytest.mark.parametrize(
