@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.ase.over import CalculatorEngine
 from nanoos_lab.engines.chgnet.failures import FAILURES
 from nanoos_lab.engines.chgnet.parameters import ChgnetParameters, check_structure
@@ -53,7 +55,19 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
         return True
 
     def make(self, given: ChgnetParameters, context: RunContext) -> BaseCalculator:
-        """Make a calculator; all of a process share the model."""
+        """Make a calculator; all of a process share the model.
+
+        Raises
+        ------
+        EngineError
+            If it is to run on more than one graphics processor.
+        """
+        if context.resources.gpus > 1:
+            raise EngineError(
+                f"CHGNet runs on one graphics processor, not on {context.resources.gpus}",
+                reason=Reason.INPUT,
+                remedy="Ask for resources={'gpus': 1}.",
+            )
         from nanoos_lab.engines.chgnet.calculator import make
 
         calculator: BaseCalculator = make(given.model, context.resources)

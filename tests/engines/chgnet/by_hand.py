@@ -1,5 +1,7 @@
 """CHGNet itself; not part of the suite, for torch is large. By hand: ``pytest tests/engines/chgnet/by_hand.py``.
 
+What needs a graphics processor is skipped where torch finds none.
+
 Lattice constants and bulk moduli are those of its training data, PBE: silicon 5.47 Å and 89 GPa, copper 3.63 Å and
 137 GPa, sodium chloride 5.70 Å and 24 GPa (the model is softer than what it has learnt for silicon).
 """
@@ -36,6 +38,24 @@ CRYSTALS = {
 def run(directory: Path, atoms: Atoms, task: str = "static", *, resources: Resources | None = None, **parameters):
     context = RecordingContext(workdir=directory, resources=resources or Resources())
     return run_any(context, atoms, task, engine="chgnet", **parameters)
+
+
+@pytest.fixture
+def on_gpu() -> Resources:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no graphics processor")
+    return Resources(gpus=1)
+
+
+def python(script: str, *arguments: object, **environment: str) -> list[str]:
+    """Run a script in a Python of its own, where nothing has touched a device yet; return the lines that it prints."""
+    command = [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)]
+    path = os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    more = {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=170, env={**os.environ, **more})
+    return done.stdout.splitlines()
 
 
 def test_it_is_found():
@@ -90,14 +110,58 @@ def test_an_atom_alone_is_refused_with_the_reason(tmp_path):
     assert caught.value.reason is Reason.INPUT
 
 
-def test_without_a_graphics_processor_a_job_that_asks_for_one_is_told(tmp_path):
-    import torch
+ASKS_FOR_A_GPU = """
+import sys
+from pathlib import Path
+from ase.build import bulk
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.resources import Resources
+from tests.engines.chgnet.by_hand import run
+run(Path(sys.argv[1]), bulk("Cu"))
+import torch
+assert not torch.cuda.is_initialized()
+{before}
+try:
+    run(Path(sys.argv[1]), bulk("Cu") * (4, 4, 4), resources=Resources(gpus=1))
+except EngineError as error:
+    print("failed:", error.reason, error.message)
+"""
 
-    if torch.cuda.is_available():
-        pytest.skip("here is one")
-    with pytest.raises(EngineError) as caught:
-        run(tmp_path, bulk("Cu"), resources=Resources(gpus=1))
-    assert caught.value.reason is Reason.RESOURCE
+
+@pytest.mark.parametrize("shown", ["", "-1", "99"])
+def test_where_no_graphics_processor_is_shown_a_job_that_asks_for_one_is_told(tmp_path, shown):
+    (line,) = (
+        line
+        for line in python(ASKS_FOR_A_GPU.format(before=""), tmp_path, CUDA_VISIBLE_DEVICES=shown)
+        if line.startswith("failed:")
+    )
+    assert line.startswith(f"failed: {Reason.RESOURCE}")
+    assert "no graphics processor that torch could use" in line
+
+
+def test_where_a_graphics_processor_has_too_little_memory_a_job_is_told(tmp_path, on_gpu):
+    script = ASKS_FOR_A_GPU.format(before="torch.cuda.set_per_process_memory_fraction(1e-4)")
+    (line,) = (line for line in python(script, tmp_path) if line.startswith("failed:"))
+    assert line.startswith(f"failed: {Reason.MEMORY}")
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_a_graphics_processor_says_what_the_processor_says(tmp_path, on_gpu, name):
+    atoms = CRYSTALS[name][0] * (3, 3, 3)
+    atoms.rattle(0.1, seed=1)
+    expected, found = (run(tmp_path, atoms, resources=where).properties for where in (None, on_gpu))
+    assert found["energy"] == pytest.approx(expected["energy"], abs=1e-5 * len(atoms))
+    np.testing.assert_allclose(found["forces"], expected["forces"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found["stress"] / units.GPa, expected["stress"] / units.GPa, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found["magmoms"], expected["magmoms"], rtol=0, atol=1e-4)
+
+
+def test_energy_is_kept_on_a_graphics_processor(tmp_path, on_gpu):
+    atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True) * (2, 2, 2)
+    context = RecordingContext(workdir=tmp_path, resources=on_gpu)
+    run_any(context, atoms, "md", engine="chgnet", ensemble="nve", temperature=600, timestep=1.0, steps=100, every=5)
+    assert np.ptp(context.series("total_energy")) < 1e-4 * len(atoms)
+    assert np.ptp(context.series("kinetic_energy")) > 1e-2 * len(atoms)
 
 
 def test_the_weights_are_those_that_were_asked_for(tmp_path):
@@ -132,26 +196,31 @@ def test_an_interrupted_run_is_the_uninterrupted_one(tmp_path):
     np.testing.assert_allclose(broken.thermo.values, whole.thermo.values, rtol=1e-4, atol=1e-4)
 
 
-def test_a_model_that_was_loaded_before_a_fork_gives_the_same_and_starts_no_thread(tmp_path):
-    script = (
-        "import os, sys\n"
-        "from pathlib import Path\n"
-        "from ase.build import bulk\n"
-        "from nanoos_lab.engines import registry\n"
-        "from tests.engines.chgnet.by_hand import run\n"
-        "registry.get('chgnet').preload()\n"
-        "import torch\n"
-        "assert not torch.cuda.is_initialized()\n"
-        "assert len(os.listdir('/proc/self/task')) == 1\n"
-        "for _ in range(3):\n"
-        "    if os.fork() == 0:\n"
-        "        print(run(Path(sys.argv[1]), bulk('Si')).properties['energy'], flush=True)\n"
-        "        os._exit(0)\n"
-        "    assert os.wait()[1] == 0\n"
-    )
-    environment = {**os.environ, "NANOOS_PRELOAD": "chgnet", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=170, env=environment)
-    energies = [float(line) for line in done.stdout.splitlines() if line.startswith("-")]
+FORKS_WITH_THE_MODEL = """
+import os, sys
+from pathlib import Path
+from ase.build import bulk
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.engines import registry
+from tests.engines.chgnet.by_hand import run
+registry.get("chgnet").preload()
+import torch
+assert not torch.cuda.is_initialized()
+assert len(os.listdir("/proc/self/task")) == 1
+for _ in range(3):
+    if os.fork() == 0:
+        resources = Resources(gpus=int(sys.argv[2]))
+        print(run(Path(sys.argv[1]), bulk("Si"), resources=resources).properties["energy"], flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_model_that_was_loaded_before_a_fork_gives_the_same_and_starts_no_thread(tmp_path, gpus, request):
+    if gpus:
+        request.getfixturevalue("on_gpu")
+    lines = python(FORKS_WITH_THE_MODEL, tmp_path, gpus, NANOOS_PRELOAD="chgnet")
+    energies = [float(line) for line in lines if line.startswith("-")]
     assert len(energies) == 3
     np.testing.assert_allclose(energies, run(tmp_path, bulk("Si")).properties["energy"], rtol=1e-6)

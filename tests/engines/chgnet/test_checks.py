@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
+from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.ase import over
@@ -49,6 +50,13 @@ def test_a_run_on_a_host_without_it_says_so(tmp_path, monkeypatch):
 def test_structures_that_it_does_not_know_are_refused(tmp_path, atoms, words):
     with pytest.raises(StructureError, match=words):
         run(RecordingContext(workdir=tmp_path), atoms, "static", engine="chgnet")
+
+
+def test_more_than_one_graphics_processor_is_refused(tmp_path):
+    context = RecordingContext(workdir=tmp_path, resources=Resources(gpus=2))
+    with pytest.raises(EngineError, match="one graphics processor, not on 2") as caught:
+        run(context, bulk("Si"), "static", engine="chgnet")
+    assert caught.value.reason is Reason.INPUT
 
 
 def test_weights_that_do_not_exist_are_refused(tmp_path):
