@@ -121,7 +121,10 @@ def _start_supervisor(settings: Settings) -> None:
     log = logs / "pool.log"
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     command = [sys.executable, "-m", "nanoos_lab.worker.daemon", str(settings.home)]
-    subprocess.run(command, env=environment | settings.environment(), check=True, cwd="/")  # noqa: S603
+    try:
+        subprocess.run(command, env=environment | settings.environment(), check=True, cwd="/")  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ServiceError(f"the workers of the embedded lab cannot be started: {error}; see {log}") from None
     deadline = time.monotonic() + 10.0
     while pool.running(settings) is None:
         if time.monotonic() > deadline:

@@ -33,9 +33,8 @@ def potentials(elements: Atoms | str | Iterable[str], engine: str) -> pd.DataFra
     Returns
     -------
     pandas.DataFrame
-        A row for each, indexed by ``name``, which is what ``potential=``, or the engine's own
-        parameter, takes; columns ``kind`` (such as LAMMPS's pair
-        style), ``elements``, ``units`` and ``citation``.
+        A row for each, indexed by ``name``, which is what ``potential=``, or the engine's own parameter, takes;
+        columns ``kind`` (such as LAMMPS's pair style), ``elements``, ``units`` and ``citation``.
 
     Raises
     ------

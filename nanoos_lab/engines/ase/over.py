@@ -9,8 +9,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from ase.data import chemical_symbols
-
 from nanoos_lab.core.errors import EngineError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
@@ -248,6 +246,8 @@ def models(kind: str, citations: Mapping[str, str], heaviest: int, elements: Col
     elements
         Chemical symbols that are wanted.
     """
+    from ase.data import chemical_symbols
+
     known = tuple(chemical_symbols[1 : heaviest + 1])
     if not set(elements) <= set(known):
         return []
