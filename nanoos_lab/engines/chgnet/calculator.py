@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import redirect_stdout
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,4 +27,17 @@ def make(name: str, resources: Resources) -> CHGNetCalculator:
     """Return a calculator on as many threads, or the graphics processor, that the job may use."""
     torch.set_num_threads(resources.threads)
     device = "cuda" if resources.gpus else "cpu"
+    if resources.gpus:
+        _sum_in_order()
     return CHGNetCalculator(model=model(name, device), use_device=device, on_isolated_atoms="error")
+
+
+def _sum_in_order() -> None:
+    """Have the graphics processor give the same bits each time, so that a resumed run is the uninterrupted one.
+
+    Left alone it adds up what neighbours say in the order in which they happen to come. In order, the model takes 1.3
+    to 2 times as long, but most of a step goes into the neighbours, which the processor finds.
+    """
+    # Read when the device is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)

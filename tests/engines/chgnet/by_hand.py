@@ -156,6 +156,15 @@ def test_a_graphics_processor_says_what_the_processor_says(tmp_path, on_gpu, nam
     np.testing.assert_allclose(found["magmoms"], expected["magmoms"], rtol=0, atol=1e-4)
 
 
+def test_a_graphics_processor_says_the_same_each_time(tmp_path, on_gpu):
+    atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True) * (3, 3, 3)
+    atoms.rattle(0.1, seed=1)
+    first, *others = (run(tmp_path, atoms, resources=on_gpu).properties for _ in range(4))
+    for other in others:
+        np.testing.assert_array_equal(other["forces"], first["forces"])
+        np.testing.assert_array_equal(other["stress"], first["stress"])
+
+
 def test_energy_is_kept_on_a_graphics_processor(tmp_path, on_gpu):
     atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True) * (2, 2, 2)
     context = RecordingContext(workdir=tmp_path, resources=on_gpu)
