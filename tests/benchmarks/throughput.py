@@ -217,6 +217,8 @@ class _Work:
             queue="default",
             priority=5,
             retries=None,
+            # Each is to be run: an equal one would have its results at once.
+            cache=False,
         )
 
     def _enqueue(self, name: str, function: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], bool]:
