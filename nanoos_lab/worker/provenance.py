@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,17 +41,12 @@ def collect(request: JobRequest, calculation: Calculation, files: Mapping[str, P
         "engine": request.engine,
         "task": request.task,
         "binary": _binary(calculation.engine),
-        "packages": {**{name: _version(package) for name, package in _PACKAGES.items()}, "python": _python()},
+        "packages": dict(_packages()),
         **_plug_ins(request, calculation),
         "request": {"key": request.key, **request.to_json()},
         "inputs": _inputs(request, calculation, files),
         "seed": request.parameters.get("seed"),
-        "host": {
-            "name": platform.node(),
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
+        "host": dict(_host()),
         "resources": request.resources.to_json(),
     }
 
@@ -63,7 +58,12 @@ def joined(made_by: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any
 
 
 def prepare() -> None:
-    """Digest the programs of all engines, before the first fork: every run here then knows them."""
+    """Look up versions and host, and digest the programs of all engines, before the first fork.
+
+    In every run anew, that would take longer than a short job.
+    """
+    _packages()
+    _host()
     for name in registry.names():
         with suppress(Exception):
             # An engine that is broken is for the job to tell.
@@ -86,6 +86,7 @@ def _binary(engine: Engine) -> dict[str, str] | None:
         return None
 
 
+@cache
 def _record(package: str) -> Path | None:
     """Return the file with the digests of all files of an installed package."""
     with suppress(PackageNotFoundError, ValueError):
@@ -121,17 +122,29 @@ def _inputs(request: JobRequest, calculation: Calculation, files: Mapping[str, P
     }
 
 
+@cache
+def _packages() -> Mapping[str, str]:
+    """Return the versions of the packages that numbers may depend on, and of Python."""
+    versions = {name: _version(package) for name, package in _PACKAGES.items()}
+    return {**versions, "python": f"{platform.python_implementation()} {platform.python_version()}"}
+
+
 def _version(package: str) -> str:
     with suppress(PackageNotFoundError):
         return version(package)
     return ""
 
 
-def _python() -> str:
-    return f"{platform.python_implementation()} {platform.python_version()}"
+@cache
+def _host() -> Mapping[str, str | int | None]:
+    return {
+        "name": platform.node(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
 
 
-@lru_cache(maxsize=1)
 def _processor() -> str:
     """Return the model of the processor: rounding may depend on it."""
     with suppress(OSError):
