@@ -259,9 +259,9 @@ class _Attempt:
     def _ask(self) -> None:
         """Have VASP stop: after the ionic step if that is worth it and comes in time, or after the SCF iteration."""
         at_once = self._context.stop in (None, "cancel") or not moves(self._given)
-        if not at_once and self.watch.slowest > _IN_TIME * program.LONG_GRACE:
-            at_once = True
+        if not at_once:
             self.watch.hold()
+            at_once = self.watch.slowest > _IN_TIME * program.LONG_GRACE
         (self._context.workdir / STOP_FILE).write_text("LABORT = .TRUE.\n" if at_once else "LSTOP = .TRUE.\n")
 
     # -- results ---------------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ _REPORT_END = 1 << 16
 _RANDOM_SEED = re.compile(rb"RANDOM_SEED\s*=\s*(\d+)\s+(\d+)\s+(\d+)[ \r]*\n")
 #: Seconds between two looks at the OUTCAR.
 _LOOK = 0.1
+#: Looks at a CONTCAR until one finds it whole.
+_TRIES = 10
 #: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
 _EXPLOSION = 1.0
 #: Positions in an OUTCAR have five digits: nearer than this, in Å, they are the same.
@@ -352,7 +354,7 @@ class Watch:
         waves
             Whether to keep the wave functions, too: only once nobody writes them any more.
         """
-        state = self._held if self.facts.broken_off else self._state()
+        state = self._held if self.facts.broken_off else self._state() or self._held
         if state is None:
             return
         facts = {"evaluated": state.evaluated, "random_seed": state.random_seed}
@@ -365,12 +367,17 @@ class Watch:
         self._due = False
 
     def hold(self) -> None:
-        """Remember where the run stands for its last checkpoint, before VASP is stopped within an ionic step.
+        """Remember where the run stands before VASP is asked to stop, for its last checkpoint.
 
-        What its CONTCAR has after such a stop is not documented.
+        What its CONTCAR has after a stop within an ionic step is not documented, and if VASP has to be killed it may be
+        half of one.
         """
-        self.look()
-        self._held = self._state()
+        for _ in range(_TRIES):
+            self.look()
+            self._held = self._state()
+            if self._held is not None or self.step is None or not moves(self._given):
+                return
+            time.sleep(_LOOK)
 
     def _state(self) -> _State | None:
         if self.step is None or not moves(self._given):

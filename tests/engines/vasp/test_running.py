@@ -406,6 +406,25 @@ def test_a_checkpoint_is_of_the_step_whose_structure_it_holds(context) -> None:
     assert context.checkpoint_made == [10]
 
 
+def test_half_a_contcar_of_a_killed_program_costs_no_checkpoint(context) -> None:
+    made = Run(steps=5, closing=False)
+    atoms, order = atoms_of(made), Order.of(["Si", "Si"])
+    given = validate(registry.get("vasp").tasks["relax"], {}, where="test")
+    context.checkpoint_interval = 60.0
+    watch = Watch(atoms, order, given, context, first=0)
+    watch.begin()
+    (context.workdir / "OUTCAR").write_text(made.outcar())
+    atoms.positions[:] = made.positions(5)
+    contcar = poscar.write(atoms, order)
+    (context.workdir / "CONTCAR").write_text(contcar)
+    watch.hold()
+    (context.workdir / "CONTCAR").write_text(contcar[: len(contcar) // 2])
+    watch.save()
+    (checkpoint,) = find([context.place]).checkpoints
+    assert checkpoint.step == 5
+    assert (checkpoint.directory / "CONTCAR").read_text() == contcar
+
+
 def test_a_stale_stop_file_stops_nothing(context, replay, tmp_path) -> None:
     (context.workdir / "STOPCAR").write_text("LABORT = .TRUE.\n")
     made = Run(steps=2, accurate=True)
