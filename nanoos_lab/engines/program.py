@@ -64,13 +64,13 @@ def missing(name: str, how: str) -> str:
     return f"{name} is not on the search path: {how}, or set {variable(name)} to where it is"
 
 
-def answer(program: Path, *arguments: str, seconds: float = 20.0) -> str:
+def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: Mapping[str, str] | None = None) -> str:
     """Return what a program says by itself, such as its version; empty if it cannot be started or takes too long."""
     with TemporaryDirectory() as elsewhere, suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run(  # noqa: S603 - a list of words, put together by the engine
             [str(program), *arguments],
             cwd=elsewhere,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,

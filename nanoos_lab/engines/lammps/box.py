@@ -28,7 +28,7 @@ class Box:
 
     #: Lower triangular cell vectors as rows, in Å, shape (3, 3).
     cell: Array
-    #: Lower corner, in Å, shape (3,); not zero only along directions that are not periodic.
+    #: Lower corner, in Å, shape (3,); along periodic directions it is zero unless a data file says otherwise.
     origin: Array
     #: Orthogonal matrix: a row vector of the user's frame times this is in LAMMPS's frame. Shape (3, 3).
     rotation: Array

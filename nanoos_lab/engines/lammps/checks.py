@@ -102,11 +102,11 @@ def _checked(command: str) -> Sequence[Any]:
     if name not in _OWN:
         raise UnknownNameError("command before a run", name, _OWN)
     rules.check_command(words)
-    _check_own_name([word.text for word in words])
+    check_own_name([word.text for word in words])
     return words
 
 
-def _check_own_name(words: Sequence[str]) -> None:
+def check_own_name(words: Sequence[str]) -> None:
     """Raise if a command takes a name of this engine, or moves the atoms a second time."""
     if len(words) > 1 and (words[1].startswith(_PREFIX) or words[1] in _TAKEN.get(words[0], ())):
         raise InputError(f"{words[0]} {words[1]!r} is a name of this engine's own; choose another")

@@ -16,6 +16,7 @@ from nanoos_lab.engines.base import EngineInfo, EnginePolicy
 from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, library, recipe, tasks
 from nanoos_lab.engines.lammps.batch import tasks as batch
 from nanoos_lab.engines.lammps.dynamics import md
+from nanoos_lab.engines.lammps.molecules import task as molecules
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
     LammpsRelaxParameters,
@@ -105,10 +106,13 @@ class LammpsEngine:
             raise TypeError(f"not parameters of a task of engine {self.name!r}: {parameters!r}")
         if structure is None:
             raise InputError(f"engine 'lammps', task {task!r} needs a structure")
-        if parameters.potential is None:
+        if parameters.data is not None:
+            found = molecules.check(parameters, structure.atoms(), files)
+        elif parameters.potential is None:
             raise _choose(structure)
-        found = forces.files(parameters) if files is None else files
-        forces.check(parameters, forces.read(parameters, found), structure.elements)
+        else:
+            found = forces.files(parameters) if files is None else files
+            forces.check(parameters, forces.read(parameters, found), structure.elements)
         checks.check(structure.atoms(), task, parameters)
         return found
 
@@ -162,6 +166,7 @@ def _choose(structure: Structure) -> ParameterError:
     return ParameterError(
         "potential",
         None,
-        f"a choice is needed; for {', '.join(symbols)} there is {those}, a path to a file of yours, or 'lj'; "
+        f"a choice is needed; for {', '.join(symbols)} there is {those}, a path to a file of yours, 'lj', or data= "
+        "and force_field= for molecules; "
         f"nanoos_lab.potentials({symbols}, engine='lammps') says where they are from",
     )

@@ -191,10 +191,14 @@ def commands(
     types
         Chemical symbol of each atom type.
     """
-    lines = _pairs(parameters, found, read_files, types)
-    if parameters.neighbors != NEIGHBORS:
-        lines.append(f"neigh_modify one {parameters.neighbors} page {50 * parameters.neighbors}")
-    return lines
+    return [*_pairs(parameters, found, read_files, types), *room(parameters)]
+
+
+def room(parameters: PotentialParameters) -> list[str]:
+    """Return the command that makes room for more neighbours than LAMMPS has by itself, if they are wanted."""
+    if parameters.neighbors == NEIGHBORS:
+        return []
+    return [f"neigh_modify one {parameters.neighbors} page {50 * parameters.neighbors}"]
 
 
 def _pairs(

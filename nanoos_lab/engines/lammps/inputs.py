@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
 from ase import units
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _SEEDS = 900_000_000
 
 
 def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> str:
-    """Return the text of a data file, ``atom_style atomic`` or ``charge``, exact to the last bit.
+    """Return the text of a data file, exact to the last bit.
 
     Parameters
     ----------
@@ -50,27 +51,47 @@ def data_file(system: System, *, masses: bool = False, skewed: bool = False) -> 
     skewed
         Whether the box must be able to skew, even if it is orthogonal now.
     """
-    box = system.box
     lines = [f"{system.atoms.get_chemical_formula()}, written by nanoos_lab", ""]
-    lines += [f"{len(system.atoms)} atoms", f"{len(system.symbols)} atom types", ""]
-    for axis, name in enumerate("xyz"):
-        low, high = box.origin[axis], box.origin[axis] + box.cell[axis, axis]
-        lines.append(f"{low:.17g} {high:.17g} {name}lo {name}hi")
-    tilt = (box.cell[1, 0], box.cell[2, 0], box.cell[2, 1])
-    if skewed or any(tilt):
-        lines.append("{:.17g} {:.17g} {:.17g} xy xz yz".format(*tilt))
+    lines += [*_counts(system), "", *_box(system, skewed=skewed)]
     if masses:
         lines += ["", "Masses", ""]
         lines += [f"{number} {mass!r}" for number, mass in enumerate(system.masses, start=1)]
-    lines += ["", f"Atoms # {_atom_style(system)}", ""]
-    between = [f" {charge:.17g}" for charge in system.charges.tolist()] if system.charged else [""] * len(system.atoms)
-    atoms = zip(system.types.tolist(), between, system.positions.tolist(), strict=True)
-    lines += [f"{i} {kind}{q} {x:.17g} {y:.17g} {z:.17g}" for i, (kind, q, (x, y, z)) in enumerate(atoms, start=1)]
+    lines += ["", f"Atoms # {system.atom_style}", ""]
+    atoms = zip(_words(system), system.positions.tolist(), strict=True)
+    lines += [f"{i} {words} {x:.17g} {y:.17g} {z:.17g}" for i, (words, (x, y, z)) in enumerate(atoms, start=1)]
     if system.velocities is not None:
         lines += ["", "Velocities", ""]
         velocities = system.velocities.tolist()
         lines += [f"{i} {x:.17g} {y:.17g} {z:.17g}" for i, (x, y, z) in enumerate(velocities, start=1)]
+    for name, rows in system.data.connections.items() if system.data else ():
+        lines += ["", name, "", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _counts(system: System) -> Sequence[str]:
+    if system.data:
+        return system.data.header
+    return [f"{len(system.atoms)} atoms", f"{len(system.symbols)} atom types"]
+
+
+def _box(system: System, *, skewed: bool) -> list[str]:
+    box = system.box
+    ends = zip("xyz", box.origin, box.origin + np.diagonal(box.cell), strict=True)
+    lines = [f"{low:.17g} {high:.17g} {name}lo {name}hi" for name, low, high in ends]
+    tilt = (box.cell[1, 0], box.cell[2, 0], box.cell[2, 1])
+    if skewed or any(tilt):
+        lines.append("{:.17g} {:.17g} {:.17g} xy xz yz".format(*tilt))
+    return lines
+
+
+def _words(system: System) -> Sequence[str]:
+    """Return what stands between id and position of each atom."""
+    if system.data:
+        return system.data.atoms(system.atom_style)[1]
+    if not system.charged:
+        return [str(kind) for kind in system.types.tolist()]
+    pairs = zip(system.types.tolist(), system.charges.tolist(), strict=True)
+    return [f"{kind} {charge:.17g}" for kind, charge in pairs]
 
 
 def skews(parameters: PotentialParameters) -> bool:
@@ -78,16 +99,12 @@ def skews(parameters: PotentialParameters) -> bool:
     return getattr(parameters, "cell", "fixed") == "free" or getattr(parameters, "barostat", "iso") == "tri"
 
 
-def _atom_style(system: System) -> str:
-    return "charge" if system.charged else "atomic"
-
-
 def setup(system: System, force_field: Sequence[str], restart: str | None = None) -> list[str]:
     """Return the commands up to the force field; atoms come from a restart file, if there is one."""
     boundary = " ".join("p" if periodic else "m" for periodic in system.box.pbc)
     return [
         f"units {system.unit_system}",
-        f"atom_style {_atom_style(system)}",
+        f"atom_style {system.atom_style}",
         "atom_modify map array",
         f"boundary {boundary}",
         f"read_restart {restart}" if restart else f"read_data {DATA_FILE}",

@@ -53,6 +53,19 @@ class PotentialParameters(TaskParameters):
         None, unit="Å", gt=0, le=1e3, doc="where forces end, only potential='lj'; 3 sigma unless given"
     )
 
+    data: Name | None = field(
+        None,
+        doc="path of a LAMMPS data file of yours: charges, molecules, bonds, masses and perhaps coefficients; the "
+        "structure has its atoms in the order of their ids, and says positions, velocities and cell",
+    )
+    force_field: Name | None = field(
+        None,
+        doc="only with data: LAMMPS commands of its force field, units, atom_style, pair_style, bond_style, "
+        "kspace_style, special_bonds, pair_coeff, include, fix shake and their kin, but no read_data",
+    )
+    files: tuple[Name, ...] = field(
+        (), doc="only with force_field: paths of files that it names, there under their base names"
+    )
     neighbors: int = field(
         NEIGHBORS, ge=100, le=10**6, doc="most neighbours of an atom that there is room for, neigh_modify one"
     )
@@ -63,6 +76,20 @@ class PotentialParameters(TaskParameters):
         if self.potential is None or self.potential == LENNARD_JONES:
             return ()
         return (self.potential,) if isinstance(self.potential, str) else self.potential
+
+    @model_validator(mode="after")
+    def _a_data_file_has_a_force_field(self) -> Self:
+        for name in ("potential", "pair_style", "elements"):
+            value = getattr(self, name)
+            if (self.data or self.force_field) and value is not None:
+                raise ParameterError(name, value, "not with data, whose forces force_field says")
+        if self.data and not self.force_field:
+            raise ParameterError("force_field", None, "LAMMPS's commands for the forces, which data needs")
+        if self.force_field and not self.data:
+            raise ParameterError("data", None, "a LAMMPS data file, which force_field needs")
+        if self.files and not self.force_field:
+            raise ParameterError("files", list(self.files), "only with force_field")
+        return self
 
     @model_validator(mode="after")
     def _lennard_jones_has_what_it_needs(self) -> Self:
@@ -106,11 +133,12 @@ class LammpsRelaxParameters(RelaxParameters, PotentialParameters):
 class LammpsScriptParameters(TaskParameters):
     """The user's own LAMMPS input, executed line by line.
 
-    A structure, if given, is there for ``read_data structure.data``, with one atom type for each element and
-    mass, and with its initial charges if the script has ``atom_style charge``. Molecules come with a data file of
-    the user's own. Rows and frames come at the multiples of the script's own ``thermo``. Potential files that come with
-    LAMMPS are found by their names. There are no checkpoints: what a script's variables and loops hold is in no restart
-    file, so a script that was interrupted begins anew.
+    A structure, if given, is there for ``read_data structure.data``, with one atom type for each element and mass,
+    and with its initial charges if the script has ``atom_style charge``. Molecules come with a data file of the
+    user's own; so they do in the other tasks, with `data` and `force_field`. Rows and frames come at the multiples
+    of the script's own ``thermo``. Potential files that come with LAMMPS are found by their names. There are no
+    checkpoints: what a script's variables and loops hold is in no restart file, so a script that was interrupted
+    begins anew.
     """
 
     script: Name = field(doc="LAMMPS input commands")

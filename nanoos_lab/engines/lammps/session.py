@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.core.frames import Results
-from nanoos_lab.engines.lammps import forces, inputs
+from nanoos_lab.engines.lammps import inputs, place
 from nanoos_lab.engines.lammps.program import Program
-from nanoos_lab.engines.lammps.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,22 +23,14 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import FileRef, JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import PotentialParameters
+    from nanoos_lab.engines.lammps.place import Place
     from nanoos_lab.engines.lammps.simulation import Simulation
+    from nanoos_lab.engines.lammps.system import System
 
 #: The executed commands, in the working directory.
 INPUT_FILE = "in.lammps"
 #: LAMMPS's restart file, in the working directory.
 RESTART_FILE = "restart.lammps"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A working directory with all that LAMMPS reads there."""
-
-    #: The structure.
-    system: System
-    #: Commands of the force field.
-    force_field: list[str]
 
 
 @contextmanager
@@ -54,14 +45,10 @@ def prepared(
         names = plain_names(request.files)
         for role, path in context.files.items():
             stack.enter_context(_linked(path, names[role]))
-        system = System.of(
-            atoms or request.structure.atoms(), forces.unit_system(parameters), charged=forces.charged(parameters)
-        )
-        read = forces.read(parameters, context.files)
-        forces.check(parameters, read, system.symbols)
-        data = inputs.data_file(system, skewed=inputs.skews(parameters))
+        found = place.of(atoms or request.structure.atoms(), parameters, context.files, names)
+        data = inputs.data_file(found.system, skewed=inputs.skews(parameters))
         (context.workdir / inputs.DATA_FILE).write_text(data)
-        yield Place(system=system, force_field=forces.commands(parameters, names, read, system.symbols))
+        yield found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +74,13 @@ class Session:
     ) -> Self:
         """Prepare the working directory and start LAMMPS."""
         with ExitStack() as stack:
-            place = stack.enter_context(prepared(request, parameters, context, atoms))
+            found = stack.enter_context(prepared(request, parameters, context, atoms))
             program = stack.enter_context(Program(context.workdir, context.resources, parameters=request.parameters))
             context.on_stop(program.interrupt)
             return cls(
                 program=program,
-                system=place.system,
-                force_field=place.force_field,
+                system=found.system,
+                force_field=found.force_field,
                 context=context,
                 provenance=provenance(request, program.version, program.suffix),
                 stack=stack.pop_all(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,11 +11,14 @@ from ase import units
 
 from nanoos_lab.core.errors import StructureError
 from nanoos_lab.engines.lammps.box import Box
+from nanoos_lab.engines.lammps.molecules.datafile import COLUMNS
 from nanoos_lab.engines.lammps.units import SYSTEMS
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from nanoos_lab.engines.lammps.molecules.datafile import DataFile
+    from nanoos_lab.engines.lammps.molecules.forcefield import ForceField
     from nanoos_lab.engines.lammps.units import UnitSystem
 
     Array = np.ndarray[Any, Any]
@@ -39,6 +42,10 @@ class System:
     unit_system: Literal["metal", "real"] = "metal"
     #: Whether atoms have charges.
     charged: bool = False
+    #: LAMMPS's atom style.
+    atom_style: str = "atomic"
+    #: The user's data file, if atoms and bonds are those of one.
+    data: DataFile | None = None
 
     @classmethod
     def of(cls, atoms: Atoms, unit_system: Literal["metal", "real"] = "metal", *, charged: bool = False) -> Self:
@@ -54,6 +61,35 @@ class System:
             masses=tuple(float(mass) for mass in kinds[:, 1]),
             unit_system=unit_system,
             charged=charged,
+            atom_style="charge" if charged else "atomic",
+        )
+
+    @classmethod
+    def of_data(cls, atoms: Atoms, data: DataFile, force_field: ForceField) -> Self:
+        """Describe a structure whose types, masses, charges and bonds are those of a data file.
+
+        Raises
+        ------
+        InputError
+            If the file is not of the force field's atom style.
+        """
+        types, _ = data.atoms(force_field.atom_style)
+        atoms = with_masses(atoms, np.array(force_field.masses)[types - 1])
+        box = Box.around(atoms)
+        if box.aligned and all(box.pbc):
+            # LAMMPS's grids begin there, so that its sums are to the last digit those of the user's own input.
+            box = replace(box, origin=np.array(data.origin))
+        symbols = dict(zip(types.tolist(), atoms.symbols, strict=True))
+        return cls(
+            atoms=atoms,
+            box=box,
+            types=types,
+            symbols=tuple(symbols.get(kind, "X") for kind in range(1, len(force_field.masses) + 1)),
+            masses=force_field.masses,
+            unit_system=force_field.unit_system,
+            charged="charge" in COLUMNS[force_field.atom_style],
+            atom_style=force_field.atom_style,
+            data=data,
         )
 
     @property
@@ -83,6 +119,17 @@ class System:
     def fixed(self) -> Array:
         """Indices of the atoms that must not move, ascending."""
         return fixed_atoms(self.atoms)
+
+
+def with_masses(atoms: Atoms, masses: Array) -> Atoms:
+    """Return a copy with these masses in amu, shape (atoms,), and the same velocities."""
+    atoms = atoms.copy()
+    velocities = atoms.get_velocities() if atoms.has("momenta") else None
+    atoms.set_masses(masses)
+    if velocities is not None:
+        # Past the constraints: the structure is as it was.
+        atoms.arrays["momenta"][:] = velocities * masses[:, None]
+    return atoms
 
 
 def fixed_atoms(atoms: Atoms) -> Array:

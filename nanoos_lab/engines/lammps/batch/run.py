@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.batch.output import Dump
-    from nanoos_lab.engines.lammps.session import Place
+    from nanoos_lab.engines.lammps.place import Place
 
     Array = np.ndarray[Any, Any]
     Row = dict[str, float]

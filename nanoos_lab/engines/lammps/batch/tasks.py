@@ -14,7 +14,7 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Sample
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.grid import Grid, choose, resume
-from nanoos_lab.engines.lammps import failures, forces
+from nanoos_lab.engines.lammps import failures
 from nanoos_lab.engines.lammps.batch import text
 from nanoos_lab.engines.lammps.batch.run import Run
 from nanoos_lab.engines.lammps.dynamics import STATE, makes_checkpoints
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         LammpsRelaxParameters,
         LammpsStaticParameters,
     )
+    from nanoos_lab.engines.lammps.place import Place
 
 #: CPU seconds that an atom and a step take, about, by the first part of the pair style: only to choose how far restart
 #: files are apart.
@@ -68,7 +69,7 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
     with prepared(request, parameters, context) as place:
         origin = resume(context, _take_up)
         first = origin.step if origin else 0
-        grid = _grid(parameters, context, len(place.system.atoms), origin)
+        grid = _grid(place, parameters, context, origin)
         lines = text.dynamics(place.system, place.force_field, parameters, first=first, grid=grid)
         run = Run(place, request, context)
         motion = _Motion(run, parameters, context, first, grid)
@@ -89,14 +90,14 @@ def _take_up(checkpoint: Checkpoint) -> None:
     shutil.copyfile(checkpoint.directory / STATE, text.BEGIN)
 
 
-def _grid(parameters: LammpsMDParameters, context: RunContext, atoms: int, origin: Checkpoint | None) -> int | None:
+def _grid(place: Place, parameters: LammpsMDParameters, context: RunContext, origin: Checkpoint | None) -> int | None:
     """Return the steps between checkpoints; None for none."""
     if not makes_checkpoints(parameters, context):
         return None
     found = origin.facts.get("grid") if origin else None
     if isinstance(found, int) and found > 0:
         return found
-    pace = _PACES.get(forces.style(parameters).split("/")[0], _PACE) * atoms / context.resources.ranks
+    pace = _PACES.get(place.style.split("/")[0], _PACE) * len(place.system.atoms) / context.resources.ranks
     return context.checkpoint_steps or choose(context.checkpoint_interval, pace, parameters.every)
 
 
