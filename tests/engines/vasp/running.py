@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 from ase import Atoms
 
 from tests.engines.ase.running import run as run_any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nanoos_lab.core.frames import Results
     from tests.engines.context import RecordingContext
     from tests.engines.vasp.synthetic import Run
@@ -31,3 +36,14 @@ def mixed(run_: Run) -> tuple[Atoms, np.ndarray]:
     # The first atom stays first: the first species is the one that occurs first.
     order = np.argsort(np.concatenate([np.arange(count) for count in run_.counts]), kind="stable")
     return atoms[order], order
+
+
+def read_diary(diary: Path) -> list[dict]:
+    """Return what the replay has noted of each of its starts."""
+    return [json.loads(line) for line in diary.read_text().splitlines()]
+
+
+def alive(directory: Path) -> list[psutil.Process]:
+    """Return the other processes whose working directory this is."""
+    others = [process for process in psutil.process_iter(["cwd"]) if process.pid != os.getpid()]
+    return [process for process in others if process.info["cwd"] == str(directory)]
