@@ -90,11 +90,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """One durable sample: a row of thermo and, as a rule, the frame at the same step."""
+    """A row of thermo and, as a rule, the frame at the same step."""
 
     #: Step, from 0.
     step: int
-    #: Values of the columns of the run's head, in order.
+    #: Values of the columns of the run's head, in order; none at all where only the frame is shown.
     row: tuple[float, ...]
     #: The frame at this step.
     frame: Frame | None

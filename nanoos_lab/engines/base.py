@@ -333,7 +333,7 @@ class RunContext(Protocol):
         """Hand over a sample that must be kept."""
 
     def live(self, sample: Sample) -> None:
-        """Hand over a sample for those who watch; it is not kept."""
+        """Hand over a sample, or a frame alone, for those who watch; it is not kept."""
 
     def progress(self, step: int) -> None:
         """Say how far the run is; cheap, may be called often."""

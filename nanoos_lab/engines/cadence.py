@@ -1,4 +1,8 @@
-"""How far to advance a simulation between two looks at it, so that being watched costs it next to nothing."""
+"""How far to advance a simulation between two looks at it, so that being watched costs it next to nothing.
+
+A run is looked at where it stops, with all its numbers; some can be glimpsed while they pass, too: their positions
+alone, for a part of the cost.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,10 @@ class Budget:
     share: float = 0.008
     #: Most live samples in a second of wall time.
     rate: float = 20.0
+    #: Where so many live samples in a second are too dear, and the run can be glimpsed, some are only glimpses:
+    enough: float = 8.0
+    #: at most so many for each whole one.
+    glimpses: int = 8
     #: Part of `share` that progress alone may use while nobody watches.
     idle_part: float = 0.5
     #: Most reports of progress in a second of wall time while nobody watches.
@@ -35,6 +43,8 @@ class Plan:
     steps: int
     #: Whether a live sample is worth its cost after them.
     show: bool
+    #: Steps after what was shown last until a glimpse is worth its cost; 0 if none is.
+    apart: int = 0
 
 
 class Cadence:
@@ -42,22 +52,28 @@ class Cadence:
 
     A chunk of n steps takes ``n · step + stop`` CPU seconds; `stop`, the fixed cost of a chunk (mostly the
     tally of energies), is learnt together with `step` by a least-squares fit. An account is kept: every CPU
-    second earns the budget's share of it, every extra stop and live sample is paid from it.
+    second earns the budget's share of it, every extra stop, live sample and glimpse is paid from it.
 
     Parameters
     ----------
     budget
         What looking at the run may cost it.
+    passing
+        Whether the run can be glimpsed.
     """
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, *, passing: bool = False) -> None:
         self._budget = budget or Budget()
+        self._most_glimpses = self._budget.glimpses if passing else 0
         self._fit = _Fit()
-        self._pace = _Mean()
-        self._sample = 0.0
+        #: CPU and wall seconds of a step, stops included, of late.
+        self._effort, self._pace = _Mean(), _Mean()
+        self._sample = self._glimpse = 0.0
         self._account = 0.0
         self._longest = 0
         self._stops = 0
+        #: CPU seconds of the present chunk that were glimpses.
+        self._glimpsed = 0.0
 
     @property
     def step(self) -> float:
@@ -75,13 +91,43 @@ class Cadence:
             return Plan(steps=1, show=False)
         if self._stops % _PROBE_EVERY == _PROBE_EVERY - 1:
             return Plan(steps=1, show=False)
-        part, rate = (1.0, self._budget.rate) if watched else (self._budget.idle_part, self._budget.idle_rate)
-        step, stop = self._fit.solve()
-        price = stop + (self._sample if watched else 0.0)
-        affordable = (price - self._account) / (part * self._budget.share * step)
-        in_time = 1.0 / (rate * self._pace.value)
-        wanted = math.ceil(max(affordable, in_time, 1.0))
-        return Plan(steps=min(wanted, 2 * self._longest), show=wanted <= 2 * self._longest)
+        glimpses = self._glimpses()
+        seen = self._affordable(self._price + glimpses * self._dearest_glimpse, looks=1 + glimpses)
+        wanted = (
+            seen if watched else self._affordable(self.stop, part=self._budget.idle_part, rate=self._budget.idle_rate)
+        )
+        return Plan(
+            steps=min(wanted, 2 * self._longest),
+            show=wanted <= 2 * self._longest,
+            apart=-(-seen // (1 + glimpses)) if glimpses else 0,
+        )
+
+    @property
+    def _price(self) -> float:
+        """CPU seconds of a stop and of what is shown there."""
+        return self.stop + self._sample
+
+    @property
+    def _dearest_glimpse(self) -> float:
+        return self._glimpse or self._price
+
+    def _affordable(self, price: float, *, part: float = 1.0, rate: float | None = None, looks: int = 1) -> int:
+        """Return the steps that pay for something, within part of the budget, and with no more looks than its rate."""
+        paid = (price - self._account) / (part * self._budget.share * self.step)
+        in_time = looks / ((rate or self._budget.rate) * self._pace.value)
+        return math.ceil(max(paid, in_time, 1.0))
+
+    def _glimpses(self) -> int:
+        """Return how many glimpses there should be for each whole sample: as few as make up for rare ones."""
+        if not self._most_glimpses:
+            return 0
+        # CPU seconds for those who watch in a second of wall time, and what is missing of them for whole samples only.
+        earned = self._budget.share * self._effort.value / self._pace.value
+        missing = self._budget.enough * self._price - earned
+        spared = earned - self._budget.enough * self._dearest_glimpse
+        if missing <= 0:
+            return 0
+        return min(math.ceil(missing / spared), self._most_glimpses) if spared > 0 else self._most_glimpses
 
     def ran(self, steps: int, *, cpu: float, wall: float, extra: bool) -> None:
         """Learn from a chunk.
@@ -95,21 +141,33 @@ class Cadence:
         extra
             Whether it ended only for the sake of those who watch, so that its end is paid from the budget.
         """
+        cpu -= self._glimpsed
+        self._glimpsed = 0.0
         self._fit.add(steps, cpu)
+        self._effort.add(steps, cpu)
         self._pace.add(steps, wall)
         self._longest = max(self._longest, steps)
         self._stops += extra
-        self._book(self._budget.share * cpu - (self.stop if extra else 0.0))
+        most = max(self._budget.share * _SAVE, self._price)
+        least = -self._budget.share * _OWE
+        self._account = min(max(self._account + self._budget.share * cpu, least), most)
+        if extra:
+            self._account -= self.stop
 
     def showed(self, cpu: float) -> None:
         """Learn what a live sample cost, in CPU seconds of all processes that handle it."""
-        self._sample = cpu if not self._sample else 0.8 * self._sample + 0.2 * min(cpu, 5 * self._sample)
-        self._book(-cpu)
+        self._sample = _mean(self._sample, cpu)
+        self._account -= cpu
 
-    def _book(self, amount: float) -> None:
-        highest = max(self._budget.share * _SAVE, self.stop + self._sample)
-        lowest = -self._budget.share * _OWE
-        self._account = min(max(self._account + amount, lowest), highest)
+    def glimpsed(self, cpu: float, elsewhere: float) -> None:
+        """Learn what a glimpse cost, in CPU seconds of the run's own process and of the others that handle it."""
+        self._glimpse = _mean(self._glimpse, cpu + elsewhere)
+        self._glimpsed += cpu
+        self._account -= cpu + elsewhere
+
+
+def _mean(before: float, value: float) -> float:
+    return value if not before else 0.8 * before + 0.2 * min(value, 5 * before)
 
 
 class _Fit:

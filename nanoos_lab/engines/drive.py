@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from nanoos_lab.engines.cadence import Cadence, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nanoos_lab.core.frames import Sample
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.grid import Grid
@@ -25,6 +27,17 @@ class Stepper(Protocol):
 
     def glance(self, step: int) -> Sample:
         """Return the same for those who watch, who need no velocities."""
+
+
+@runtime_checkable
+class Passing(Protocol):
+    """A simulation that can be glimpsed while it advances."""
+
+    def on_pass(self, function: Callable[[int], None]) -> None:
+        """Name a function to be called with the step every now and then while the simulation advances."""
+
+    def glimpse(self, step: int) -> Sample:
+        """Return the frame alone; only inside of that function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +86,8 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
     int
         The last step that was reached: the last of the course, or less if the context asked to stop.
     """
-    cadence = Cadence() if course.between else None
+    cadence = Cadence(passing=isinstance(run, Passing)) if course.between else None
+    glimpser = _Glimpser(run, cadence, context)
     step = course.first
     if not _asked_to_stop(context):
         _report(run, step, course, context)
@@ -83,6 +97,7 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
         plan = cadence.plan(watched=context.watched) if cadence else Plan(steps=halt - step, show=False)
         chunk = _even_part(halt - step, plan.steps)
         cpu, wall = time.process_time(), time.perf_counter()
+        glimpser.begin(step, step + chunk, plan.apart)
         made = run.advance(chunk)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         step += made
@@ -104,6 +119,40 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
     if grid and step < course.steps:
         grid.left(step)
     return step
+
+
+class _Glimpser:
+    """Shows frames of a chunk while it runs, to those who watch, if the simulation can be glimpsed.
+
+    Parameters
+    ----------
+    run
+        The simulation.
+    cadence
+        Says which of them are worth their cost; None if it is not to be looked at between samples.
+    context
+        Takes them.
+    """
+
+    def __init__(self, run: Stepper, cadence: Cadence | None, context: RunContext) -> None:
+        self._context = context
+        self._shown = self._end = self._apart = 0
+        if cadence and isinstance(run, Passing):
+            self._run, self._cadence = run, cadence
+            run.on_pass(self._pass)
+
+    def begin(self, start: int, end: int, apart: int) -> None:
+        """Note where a chunk begins and ends, and after how many steps a glimpse is worth its cost."""
+        self._shown, self._end, self._apart = start, end, apart
+
+    def _pass(self, step: int) -> None:
+        # What there is to see at the end of the chunk is shown there.
+        if not self._apart or step - self._shown < self._apart or step >= self._end or not self._context.watched:
+            return
+        cpu = time.process_time()
+        self._context.live(self._run.glimpse(step))
+        self._cadence.glimpsed(time.process_time() - cpu, self._context.live_cost)
+        self._shown = step
 
 
 def _asked_to_stop(context: RunContext) -> bool:

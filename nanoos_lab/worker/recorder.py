@@ -105,7 +105,7 @@ class Recorder:
     def _show(self, sample: Sample) -> None:
         """Tell of a sample, with its frame if somebody looks."""
         before = time.process_time()
-        event = self._told(sample.step, sample.row)
+        event = self._told(sample.step, sample.row or None)
         now = time.monotonic()
         if sample.frame is None or not self._watched or now < self._next_frame:
             self._tell(event)

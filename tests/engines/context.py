@@ -71,7 +71,8 @@ class RecordingContext:
     def live(self, sample: Sample) -> None:
         assert self.head is not None, "the head comes before the first sample"
         self.live_samples.append(sample)
-        if self.stop_after_live is not None and len(self.live_samples) >= self.stop_after_live:
+        whole = sum(1 for each in self.live_samples if each.row)
+        if self.stop_after_live is not None and whole >= self.stop_after_live:
             self.ask_to_stop()
 
     def progress(self, step: int) -> None:

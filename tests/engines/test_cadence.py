@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from nanoos_lab.engines.cadence import Budget, Cadence
+from nanoos_lab.engines.cadence import Budget, Cadence, Plan
 
 
 @dataclass
@@ -18,6 +18,10 @@ class Cost:
     stop: float
     sample: float
     noise: float = 0.1
+    #: Of a glimpse, in the run's own process and elsewhere.
+    glimpse: tuple[float, float] = (0.8e-3, 0.7e-3)
+    #: Steps between two chances of one; 0 for none.
+    apart: int = 0
 
 
 @dataclass
@@ -29,6 +33,20 @@ class Bill:
     wall: float = 0.0
     shown: int = 0
     stops: int = 0
+    glimpsed: int = 0
+
+
+def passed(cadence: Cadence, cost: Cost, plan: Plan, bill: Bill) -> float:
+    """Glimpse a chunk; return the CPU seconds that this cost in the run's own process."""
+    own, shown = 0.0, 0
+    for made in range(cost.apart, plan.steps, cost.apart):
+        if plan.apart and made - shown >= plan.apart:
+            cadence.glimpsed(*cost.glimpse)
+            shown = made
+            own += cost.glimpse[0]
+            bill.glimpsed += 1
+            bill.watching += sum(cost.glimpse)
+    return own
 
 
 def watch(cadence: Cadence, cost: Cost, *, seconds: float, watched: bool = True, slowdown: float = 1.0) -> Bill:
@@ -41,6 +59,8 @@ def watch(cadence: Cadence, cost: Cost, *, seconds: float, watched: bool = True,
         steps = cost.step * (0.8 * plan.steps + 2.0 * rebuilds) * (1 + rng.gauss(0, cost.noise) / plan.steps**0.5)
         steps = max(steps, 0.1 * cost.step)
         cpu = steps + cost.stop
+        if cost.apart and watched:
+            cpu += passed(cadence, cost, plan, bill)
         cadence.ran(plan.steps, cpu=cpu, wall=cpu * slowdown, extra=True)
         bill.bare += steps
         bill.watching += cost.stop
@@ -55,9 +75,9 @@ def watch(cadence: Cadence, cost: Cost, *, seconds: float, watched: bool = True,
 
 
 LJ_4K = Cost(step=2.4e-3, stop=0.9e-3, sample=0.8e-3)
-LJ_256K = Cost(step=78e-3, stop=44e-3, sample=20e-3)
+LJ_256K = Cost(step=78e-3, stop=44e-3, sample=20e-3, glimpse=(12e-3, 8e-3))
 EAM_4K = Cost(step=3.2e-3, stop=0.6e-3, sample=0.8e-3)
-TINY = Cost(step=10e-6, stop=50e-6, sample=60e-6)
+TINY = Cost(step=10e-6, stop=50e-6, sample=60e-6, glimpse=(30e-6, 25e-6))
 
 
 @pytest.mark.parametrize("cost", [LJ_4K, LJ_256K, EAM_4K, TINY], ids=["LJ 4k", "LJ 256k", "EAM 4k", "tiny"])
@@ -71,6 +91,41 @@ def test_four_thousand_atoms_show_four_or_five_frames_a_second() -> None:
     cadence = Cadence()
     watch(cadence, LJ_4K, seconds=10)
     assert 3.5 < watch(cadence, LJ_4K, seconds=60).shown / 60 < 5.5
+
+
+@pytest.mark.parametrize("cost", [LJ_4K, LJ_256K], ids=["LJ 4k", "LJ 256k"])
+def test_glimpses_cost_no_more_than_the_budget_either(cost: Cost) -> None:
+    cost = replace(cost, apart=max(round(0.01 / cost.step), 1))
+    bill = watch(Cadence(passing=True), cost, seconds=120)
+    assert bill.watching <= 0.0115 * bill.bare
+    assert bill.shown > 0
+    assert bill.glimpsed > 0
+
+
+def test_glimpses_add_to_what_is_seen_of_four_thousand_atoms() -> None:
+    """A stop of 1.2 ms, as measured, would leave three frames a second."""
+    dear = replace(LJ_4K, stop=1.2e-3, sample=1.5e-3)
+    halting, passing = Cadence(), Cadence(passing=True)
+    watch(halting, dear, seconds=10)
+    watch(passing, replace(dear, apart=5), seconds=10)
+    seen = watch(passing, replace(dear, apart=5), seconds=60)
+    assert 4 < (seen.glimpsed + seen.shown) / 60 < 6
+    assert seen.glimpsed + seen.shown > 1.4 * watch(halting, dear, seconds=60).shown
+    assert seen.shown / 60 > 0.3
+
+
+def test_runs_that_can_show_whole_samples_often_are_not_glimpsed() -> None:
+    cadence = Cadence(passing=True)
+    watch(cadence, replace(TINY, apart=100), seconds=5)
+    bill = watch(cadence, replace(TINY, apart=100), seconds=30)
+    assert bill.glimpsed == 0
+    assert 14 < bill.shown / 30 <= 20.5
+
+
+def test_a_glimpse_is_not_taken_for_a_dear_step() -> None:
+    cadence = Cadence(passing=True)
+    watch(cadence, replace(LJ_4K, apart=5, glimpse=(20e-3, 0.0)), seconds=60)
+    assert cadence.step == pytest.approx(LJ_4K.step, rel=0.1)
 
 
 def test_cheap_frames_come_at_most_twenty_times_a_second() -> None:

@@ -52,10 +52,34 @@ class Busy(Counter):
 
     def advance(self, steps: int) -> int:
         made = super().advance(steps)
-        end = time.process_time() + 1e-4 * steps
-        while time.process_time() < end:
-            pass
+        spend(1e-4 * steps)
         return made
+
+
+class Passing(Counter):
+    """One that can be glimpsed at every twentieth step, and whose stops are dear: 20 steps take 2 ms, a stop 2 ms."""
+
+    at_pass: Callable[[int], None]
+
+    def on_pass(self, function: Callable[[int], None]) -> None:
+        self.at_pass = function
+
+    def glimpse(self, step: int) -> Sample:
+        return Sample(step=step, row=(), frame=None)
+
+    def advance(self, steps: int) -> int:
+        for step in range(self.at + 20 - self.at % 20, self.at + steps + 1, 20):
+            self.at_pass(step)
+            spend(2e-3)
+        spend(2e-3)
+        return super().advance(steps)
+
+
+def spend(seconds: float) -> None:
+    """Use so much CPU time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 @pytest.fixture
@@ -91,6 +115,22 @@ def test_live_samples_come_only_while_somebody_watches_and_never_on_the_grid(
     assert len(live) == 3
     assert not any(step % 3000 == 0 for step in live)
     assert live == sorted(live)
+
+
+def test_glimpses_lie_inside_of_chunks_and_only_while_somebody_watches(context: RecordingContext) -> None:
+    run = Passing()
+    drive(run, Course(steps=4000, every=1000), context)
+    assert context.live_samples == []
+    context.watched, context.stop_after_live = True, 2
+    run = Passing()
+    drive(run, Course(steps=10**9, every=5000), context)
+    halts = set(np.cumsum(run.chunks))
+    glimpsed = [sample.step for sample in context.live_samples if not sample.row]
+    assert glimpsed
+    assert not halts & set(glimpsed)
+    assert {sample.step for sample in context.live_samples if sample.row} <= halts
+    steps = [sample.step for sample in context.live_samples]
+    assert steps == sorted(set(steps))
 
 
 def test_progress_ends_at_the_last_step_and_never_goes_back(context: RecordingContext) -> None:

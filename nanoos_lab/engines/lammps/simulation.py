@@ -194,6 +194,10 @@ class Simulation(View):
         """
         return self._sample(step, self.frame(step, velocities=False))
 
+    def glimpse(self, step: int) -> Sample:
+        """Return the frame alone, without velocities: all that there is in the middle of a run."""
+        return Sample(step=step, row=(), frame=self.frame(step, velocities=False))
+
     def _sample(self, step: int, frame: Frame) -> Sample:
         values = [self._program.thermo(name) for name in ("temp", "pe", "ke", "etotal", "press")]
         row = self.row(step, frame.time, frame.cell, values, self._program.thermo("vol"))

@@ -41,10 +41,12 @@ class Options:
     threads: int = 1
     ranks: int = 1
     allow_shell: bool = False
-    #: Live samples after which a stop is asked for.
+    #: Live samples, frames alone not counted, after which a stop is asked for.
     stop_after_live: int | None = None
     #: Wall seconds after the first sample at which a stop is asked for, from another thread.
     stop_after: float | None = None
+    #: Whether nobody takes live samples any more.
+    broken: bool = False
     #: Variables of the environment besides ours.
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -160,6 +162,8 @@ def _run(
         policy=EnginePolicy(allow_shell=options.allow_shell),
         stop_after_live=options.stop_after_live,
     )
+    if options.broken:
+        context.live = _broken
     asked: list[float] = []
     if options.stop_after is not None:
         after = options.stop_after
@@ -181,3 +185,7 @@ def _run(
     took = time.perf_counter() - asked[0] if asked else 0.0
     assert context.head is not None
     return Outcome(results, context.head, context.samples, context.live_samples, context.progress_steps, workdir, took)
+
+
+def _broken(sample: Sample) -> None:
+    raise BrokenPipeError("nobody listens")
