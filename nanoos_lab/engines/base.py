@@ -190,8 +190,6 @@ class Engine(Protocol):
     steerable: frozenset[str] = frozenset()
     #: How a run can use more than one core.
     parallel: frozenset[Parallel] = frozenset()
-    #: Kinds of calculation that have no ranks, whatever `parallel` says of the others.
-    one_process: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:

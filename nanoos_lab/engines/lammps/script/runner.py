@@ -161,6 +161,7 @@ class Runner:
                     first=first + offset,
                     origin=offset,
                     between=self._may_halt_anywhere,
+                    clock=self._program.clock,
                 ),
                 cast("RunContext", _Once(self._context, self._recorder)),
             )
