@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, library, recipe, tasks
+from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, kim, library, recipe, tasks
 from nanoos_lab.engines.lammps.batch import tasks as batch
 from nanoos_lab.engines.lammps.dynamics import md
 from nanoos_lab.engines.lammps.molecules import task as molecules
@@ -113,12 +114,14 @@ class LammpsEngine:
         else:
             found = forces.files(parameters) if files is None else files
             forces.check(parameters, forces.read(parameters, found), structure.elements)
+            if parameters.kim_model is not None:
+                kim.check(parameters.kim_model, structure.elements)
         checks.check(structure.atoms(), task, parameters)
         return found
 
     def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
-        """Return the potential files that come with LAMMPS and have all of these elements."""
-        return catalogue.covering(elements)
+        """Return the potential files that come with LAMMPS, and the KIM models, that have all of these elements."""
+        return [*catalogue.covering(elements), *kim.covering(elements)]
 
     def binary(self) -> Path | None:
         """Return the executable that the user has named, or else the library inside the wheel."""
@@ -143,7 +146,13 @@ class LammpsEngine:
         _, function = _TASKS[request.task]
         if request.task in _BY_EXECUTABLE and executable.is_wanted(context.resources):
             function = _BY_EXECUTABLE[request.task]
-        return function(request, self._given(request), context)
+        given = self._given(request)
+        if not isinstance(given, PotentialParameters) or given.kim_model is None:
+            return function(request, given, context)
+        model = kim.check(given.kim_model, request.structure.elements if request.structure else ())
+        results = function(request, given, context)
+        made_by = {**results.provenance, "kim_model": {"name": model.name, "sha256": model.sha256}}
+        return replace(results, provenance=made_by)
 
 
 def _has_own_program() -> bool:

@@ -25,6 +25,8 @@ def style(parameters: PotentialParameters) -> str:
     ParameterError
         If it is neither given nor clear from the file's ending.
     """
+    if parameters.kim_model is not None:
+        return "kim"
     if not parameters.names:
         return "lj/cut"
     name = os.path.basename(parameters.names[-1])
@@ -133,6 +135,9 @@ def check(parameters: PotentialParameters, read_files: Mapping[str, Potential], 
     ParameterError
         If MEAM's `elements` are needed, or not in its library.
     """
+    if parameters.kim_model is not None:
+        # What an installed model has is known where it is installed.
+        return
     if not parameters.names:
         if len(set(symbols)) > 1:
             raise StructureError("potential='lj' is for one element; the structure has " + _listed(symbols))
@@ -207,6 +212,8 @@ def _pairs(
     read_files: Mapping[str, Potential],
     types: Sequence[str],
 ) -> list[str]:
+    if parameters.kim_model is not None:
+        return [f"pair_style kim {parameters.kim_model}", " ".join(["pair_coeff * *", *types])]
     if not parameters.names:
         return _lennard_jones(parameters)
     kind = style(parameters)

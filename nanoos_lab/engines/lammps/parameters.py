@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The value of ``potential`` that needs no file.
 LENNARD_JONES = "lj"
+#: Beginning of a value of ``potential`` that names a model of OpenKIM.
+KIM = "kim:"
 
 
 def _path_as_text(value: object) -> object:
@@ -38,8 +40,9 @@ class PotentialParameters(TaskParameters):
 
     potential: Name | Names | None = field(
         None,
-        doc="needed: name of a potential file that comes with LAMMPS, such as 'Cu_u3.eam', a path, or 'lj'; several "
-        "files for eam (one per element) and meam (library, parameters); nanoos_lab.potentials() lists them",
+        doc="needed: name of a potential file that comes with LAMMPS, such as 'Cu_u3.eam', a path, 'lj', or 'kim:' and "
+        "the name of an OpenKIM model; several files for eam (one per element) and meam (library, parameters); "
+        "nanoos_lab.potentials() lists them",
     )
     pair_style: Name | None = field(
         None, doc="LAMMPS pair style; from the file's ending unless given, such as 'eam/alloy'"
@@ -71,9 +74,15 @@ class PotentialParameters(TaskParameters):
     )
 
     @property
+    def kim_model(self) -> str | None:
+        """Name of the OpenKIM model, if the potential is one."""
+        given = self.potential if isinstance(self.potential, str) else ""
+        return given.removeprefix(KIM) if given.startswith(KIM) else None
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """The potential files as the user named them; empty for Lennard-Jones."""
-        if self.potential is None or self.potential == LENNARD_JONES:
+        """The potential files as the user named them; empty where there are none."""
+        if self.potential is None or self.potential == LENNARD_JONES or self.kim_model is not None:
             return ()
         return (self.potential,) if isinstance(self.potential, str) else self.potential
 
@@ -89,6 +98,14 @@ class PotentialParameters(TaskParameters):
             raise ParameterError("data", None, "a LAMMPS data file, which force_field needs")
         if self.files and not self.force_field:
             raise ParameterError("files", list(self.files), "only with force_field")
+        return self
+
+    @model_validator(mode="after")
+    def _a_kim_model_has_its_own_style(self) -> Self:
+        if self.kim_model is not None and self.pair_style not in (None, "kim"):
+            raise ParameterError("pair_style", self.pair_style, "a KIM model has pair style 'kim'")
+        if self.kim_model is not None and self.elements is not None:
+            raise ParameterError("elements", list(self.elements), "only with a MEAM potential")
         return self
 
     @model_validator(mode="after")

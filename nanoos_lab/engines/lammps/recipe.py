@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.base import Recipe
-from nanoos_lab.engines.lammps import forces, inputs, place
+from nanoos_lab.engines.lammps import forces, inputs, kim, place
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
     LammpsRelaxParameters,
@@ -66,6 +66,8 @@ def citations(parameters: TaskParameters, files: Mapping[str, Path]) -> dict[str
     """Return the publications that potential files name, by role."""
     if not isinstance(parameters, PotentialParameters) or parameters.data is not None:
         return {}
+    if parameters.kim_model is not None:
+        return {forces.role(0): kim.find(parameters.kim_model).citation}
     return {role: potential.citation for role, potential in forces.read(parameters, files).items()}
 
 

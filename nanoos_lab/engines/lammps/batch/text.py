@@ -131,8 +131,13 @@ def _measure(system: System, parameters: LammpsRelaxParameters) -> list[str]:
     }
     lines += [f"variable {name} equal sqrt({row})*{factor!r}*vol/atoms" for name, row in rows.items()]
     for name, one, other in (("two", "first", "second"), ("three", "two", "third"), ("worst", "three", "atomic")):
-        lines.append(f"variable {name} equal ternary(v_{one}>v_{other},v_{one},v_{other})")
+        lines.append(f"variable {name} equal {_either(f'v_{one}>v_{other}', f'v_{one}', f'v_{other}')}")
     return lines
+
+
+def _either(condition: str, yes: str, no: str) -> str:
+    """Return a formula for one of two finite values; conditions have 1 or 0, and older LAMMPS has no ``ternary``."""
+    return f"({condition})*{yes}+(!({condition}))*{no}"
 
 
 def _with_fixed_cell(system: System, parameters: LammpsRelaxParameters) -> list[str]:
@@ -150,7 +155,7 @@ def _with_free_cell(system: System, parameters: LammpsRelaxParameters) -> list[s
     criterion = inputs.minimise(system, parameters, 1).split()[2]
     done, renewed = '"jump SELF done"', inputs.RENEWED_AFTER
     return [
-        f"variable chunk equal ternary(v_left<{renewed},v_left,{renewed})",
+        f"variable chunk equal {_either(f'v_left<{renewed}', 'v_left', f'{renewed}')}",
         "variable turn loop 1000000000",
         "label turn",
         "variable before equal $(step)",
