@@ -12,8 +12,7 @@ from nanoos_lab.core.request import Dependency
 from nanoos_lab.core.resources import RetryPolicy
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.store import Orders
-from tests.store.samples import HOLDER, submission
-from tests.waiting import until
+from tests.store.samples import HOLDER, come_due, submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,12 +237,14 @@ class TestTakingOver:
     def test_who_takes_the_place_waits_for_its_own_parents_and_its_own_time(self, store: Store) -> None:
         parent = other(store)
         first = run(store, add(store))
-        heir = add(store, parent, not_before=datetime.now(UTC) + timedelta(seconds=0.3))
+        heir = add(store, parent, not_before=datetime.now(UTC) + timedelta(hours=1))
         fail(store, first)
         record = store.get(heir.id)
         assert (record.status, record.waits_for, record.cached_from) == (Status.PENDING, 1, None)
         succeed(store, run(store, parent))
-        until(lambda: store.promote() or status(store, heir) == [Status.QUEUED])
+        assert status(store, heir) == [Status.PENDING]
+        come_due(store, heir)
+        assert [one.id for one in store.promote()] == [heir.id]
 
     def test_parents_that_end_meanwhile_are_not_waited_for(self, store: Store) -> None:
         parent = other(store)

@@ -10,7 +10,7 @@ from nanoos_lab.core.errors import TransitionError
 from nanoos_lab.core.record import Assignment, Correction, Failure, Segment, Usage
 from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.status import RETRIED, Reason, Status
-from tests.store.samples import HOLDER, submission
+from tests.store.samples import HOLDER, come_due, submission
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -104,12 +104,13 @@ class TestPausesBetweenAttempts:
         assert [waiting.job_id for waiting in store.undelivered()] == [record.id]
 
     def test_pauses_double_and_have_an_end(self, store: Store) -> None:
-        record = add(store, retries=RetryPolicy(attempts=100, delay=0.1, longest=0.3))
-        for longest in (0.1, 0.2, 0.3, 0.3):
+        record = add(store, retries=RetryPolicy(attempts=100, delay=1000.0, longest=3000.0))
+        for longest in (1000.0, 2000.0, 3000.0, 3000.0):
             record = fail(store, run(store, record), Reason.RESOURCE)
             assert record.status is Status.PENDING
-            assert longest / 2 - 0.05 < self.pause(store, record) <= longest + 0.002
-            until(store.promote)
+            assert longest / 2 - 10.0 < self.pause(store, record) <= longest + 0.002
+            come_due(store, record)
+            assert store.promote()
             record = store.get(record.id)
             assert (record.status, record.run_after) == (Status.QUEUED, None)
 

@@ -13,8 +13,7 @@ from nanoos_lab.core.request import Dependency, StructureOf
 from nanoos_lab.core.resources import RetryPolicy
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.store import JobQuery, Orders
-from tests.store.samples import HOLDER, submission
-from tests.waiting import until
+from tests.store.samples import HOLDER, come_due, submission
 
 if TYPE_CHECKING:
     from nanoos_lab.core.record import JobRecord
@@ -176,25 +175,25 @@ class TestTimes:
         assert (record.status, record.run_after) == (Status.QUEUED, None)
 
     def test_a_job_whose_time_has_come_is_queued(self, store: Store) -> None:
-        record = add(store, not_before=datetime.now(UTC) + timedelta(seconds=0.3))
+        record, later = (add(store, not_before=datetime.now(UTC) + timedelta(hours=1)) for _ in range(2))
         assert record.status is Status.PENDING
-        until(store.promote)
-        assert status(store, record) == [Status.QUEUED]
+        come_due(store, record)
+        assert [one.id for one in store.promote()] == [record.id]
+        assert status(store, record, later) == [Status.QUEUED, Status.PENDING]
 
     def test_no_more_are_queued_than_asked_for_the_oldest_first(self, store: Store) -> None:
-        soon = datetime.now(UTC) + timedelta(seconds=0.2)
+        soon = datetime.now(UTC) + timedelta(hours=1)
         jobs = store.add([submission(not_before=soon) for _ in range(5)])
-        found: list[list[JobRecord]] = []
-        until(lambda: found.append(store.promote(limit=3)) or sum(map(len, found)) == 5)
-        promoted = [record.id for some in found for record in some]
-        assert promoted == [job.id for job in jobs]
-        assert max(map(len, found)) <= 3
+        come_due(store, *jobs)
+        found = [[record.id for record in store.promote(limit=3)] for _ in range(3)]
+        ids = [job.id for job in jobs]
+        assert found == [ids[:3], ids[3:], []]
 
     def test_a_job_with_a_time_and_a_parent_waits_for_both(self, store: Store) -> None:
         parent = add(store)
         late = add(store, parent, not_before=datetime.now(UTC) + timedelta(hours=1))
-        soon = add(store, parent, not_before=datetime.now(UTC) + timedelta(seconds=0.2))
-        until(lambda: store.now() > soon.run_after.timestamp())
+        soon = add(store, parent, not_before=datetime.now(UTC) + timedelta(hours=1))
+        come_due(store, soon)
         assert store.promote() == []
         succeed(store, parent)
         assert status(store, late, soon) == [Status.PENDING, Status.QUEUED]
@@ -362,13 +361,14 @@ class TestAfterFailure:
 
     def test_a_job_that_ran_before_its_parents_waits_for_its_next_attempt_only(self, store: Store) -> None:
         parents = [add(store), add(store)]
-        child = add(store, *parents, retries=RetryPolicy(attempts=3, delay=0.3))
+        child = add(store, *parents, retries=RetryPolicy(attempts=3, delay=1000.0))
         store.move(child.id, to=Status.QUEUED, expected=Status.PENDING, attempt=1)
         assert fail(store, child, NO_DISK).status is Status.PENDING
         for parent in parents:
             succeed(store, parent)
-        until(store.promote)
-        assert status(store, child) == [Status.QUEUED]
+        assert store.promote() == []
+        come_due(store, child)
+        assert [one.id for one in store.promote()] == [child.id]
 
     def test_a_failed_job_whose_parents_failed_is_retried(self, store: Store) -> None:
         parent = add(store)

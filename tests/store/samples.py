@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from ase.build import bulk
+from sqlalchemy import update
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.request import JobRequest, Submission
@@ -11,6 +14,11 @@ from nanoos_lab.core.resources import RetryPolicy
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import Column
 from nanoos_lab.store import Holder
+from nanoos_lab.store.schema import clock, jobs
+
+if TYPE_CHECKING:
+    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.store import Store
 
 HOLDER = Holder(worker="worker-1", host="node7", pid=4711)
 COLUMNS = (
@@ -28,6 +36,12 @@ def submission(name: str = "copper", **changes: object) -> Submission:
         changes["retries"] = RetryPolicy(attempts=changes.pop("attempts"), delay=0.0)
     request = {"structure": structure, "engine": "mock", "task": "md", "parameters": {"steps": 10}, **parts}
     return Submission(request=JobRequest(**request), name=name, **changes)
+
+
+def come_due(store: Store, *records: JobRecord) -> None:
+    """Have the time come for which jobs wait, without waiting for it."""
+    with store._writing() as work:
+        work.query(update(jobs).where(jobs.c.id.in_([record.id for record in records])).values(run_after=clock()))
 
 
 def head(atoms: int = 4) -> RunHead:
