@@ -1,3 +1,11 @@
 """The real servers that tests run against; each starts when a test first asks for it."""
 
+from __future__ import annotations
+
+import os
+
+# As in workers. Threads of linear algebra that wait for each other on a busy machine make small matrices take ten times
+# as long; it must be known before numpy is loaded, and the processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.lab", "tests.fixtures.browser"]
