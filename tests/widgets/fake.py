@@ -63,6 +63,7 @@ class FakeSubscription:
     watch: FakeWatch
     callback: Callable[[Change], None]
     frames: bool = False
+    closed: Callable[[], None] | None = None
 
     def close(self) -> None:
         """Hear no more."""
@@ -84,9 +85,16 @@ class FakeWatch:
 
     subscriptions: set[FakeSubscription] = field(default_factory=set)
 
-    def subscribe(self, job_id: str, callback: Callable[[Change], None], *, frames: bool = False) -> FakeSubscription:
+    def subscribe(
+        self,
+        job_id: str,
+        callback: Callable[[Change], None],
+        *,
+        frames: bool = False,
+        closed: Callable[[], None] | None = None,
+    ) -> FakeSubscription:
         """Follow the job."""
-        subscription = FakeSubscription(self, callback, frames)
+        subscription = FakeSubscription(self, callback, frames, closed)
         self.subscriptions.add(subscription)
         return subscription
 
