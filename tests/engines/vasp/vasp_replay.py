@@ -16,6 +16,9 @@ VASP_REPLAY_EXIT
     Exit code; 0 by default.
 VASP_REPLAY_DEAF
     If set, STOPCAR is not obeyed.
+VASP_REPLAY_FOLLOWED
+    File whose lines are the ionic steps that were seen, written by the test: no step comes before the one before it was
+    seen, however slow the machine makes those who look.
 VASP_REPLAY_NO_REPORT
     If set, no REPORT is written.
 VASP_REPLAY_DIARY
@@ -106,6 +109,8 @@ def play(outcar: list[str], said: list[str], recording: Path) -> bool:
         for piece, kind, seconds in cut:
             # Ionic steps count their SCF iterations once more.
             time.sleep((seconds if kind == "scf" else 0.0) / speed)
+            if kind == "ionic":
+                wait_for_who_follows()
             out.write("".join(piece))
             out.flush()
             if kind == "rest":
@@ -152,6 +157,12 @@ def asked(tag: str) -> bool:
     if os.environ.get("VASP_REPLAY_DEAF") or not Path("STOPCAR").is_file():
         return False
     return re.search(rf"{tag}\s*=\s*\.?T", Path("STOPCAR").read_text()) is not None
+
+
+def wait_for_who_follows() -> None:
+    note = os.environ.get("VASP_REPLAY_FOLLOWED")
+    while note is not None and len(Path(note).read_text().splitlines()) < steps_so_far():
+        time.sleep(0.01)
 
 
 def steps_so_far() -> int:
