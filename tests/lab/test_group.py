@@ -88,7 +88,7 @@ def test_cancel_ends_all_and_says_how_many(thousand: Group) -> None:
     assert thousand[:300].cancel() == 300
     assert thousand.cancel() == 700
     assert thousand.cancel() == 0
-    assert thousand.wait(10).status["cancelled"] == 1000
+    assert thousand.wait(90).status["cancelled"] == 1000
 
 
 def test_cancelling_many_costs_few_transactions(thousand: Group, monkeypatch) -> None:
@@ -111,22 +111,21 @@ def test_waiting_for_more_jobs_than_are_watched_at_once(lab: Lab, monkeypatch) -
 
 
 def test_awaiting_a_group_leaves_the_event_loop_free(lab: Lab) -> None:
-    async def both() -> int:
-        group = lab.submit_many(drafts(3, duration=0.3))
+    async def both() -> Group:
+        group = lab.submit_many(drafts(3, not_before=LATER))
         waiting = asyncio.ensure_future(_wait(group))
-        ticks = 0
-        while not waiting.done():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        assert (await waiting).done()
-        return ticks
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        # Nobody ends the jobs but what else runs in the loop.
+        assert group.cancel() == 3
+        return await waiting
 
     async def _wait(group: Group) -> Group:
         return await group
 
     # In a thread of its own: a browser that other tests have open keeps the main thread's event loop running.
     with ThreadPoolExecutor(1) as threads:
-        assert threads.submit(lambda: asyncio.run(both())).result(60) > 10
+        assert threads.submit(lambda: asyncio.run(both())).result(60).done()
 
 
 def test_what_follows_from_all_results_needs_all_results(lab: Lab, finished: Group) -> None:

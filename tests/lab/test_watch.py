@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ase.build import bulk
 
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from nanoos_lab.core.frames import Frame
     from nanoos_lab.lab.lab import Lab
     from nanoos_lab.lab.watch import Change
 
 COPPER = bulk("Cu", cubic=True)
 
 
-def slow(lab: Lab, duration: float = 3.0):
-    return lab.submit(COPPER, engine="mock", task="md", steps=300, every=100, temperature=300.0, duration=duration)
+def slow(lab: Lab, duration: float, steps: int = 300):
+    return lab.submit(COPPER, engine="mock", task="md", steps=steps, every=100, temperature=300.0, duration=duration)
 
 
 def listeners() -> list[threading.Thread]:
@@ -27,20 +28,25 @@ def listeners() -> list[threading.Thread]:
 
 def test_a_subscriber_hears_a_snapshot_first_then_progress_frames_and_the_end(lab: Lab) -> None:
     heard: list[Change] = []
-    job = slow(lab)
+
+    def told(kind: str) -> list[dict[str, Any]]:
+        return [change.event for change in heard if change.event and change.event["kind"] == kind]
+
+    def frames() -> list[Frame]:
+        return [change.frame for change in heard if change.frame]
+
+    job = slow(lab, duration=600.0, steps=60_000)
     subscription = lab.watch.subscribe(job.id, heard.append, frames=True)
-    job.wait(60)
+    until(lambda: len(told("progress")) > 3 and len(frames()) > 3)
+    job.cancel()
     until(lambda: any(change.record and change.record.status.finished for change in heard))
     subscription.close()
 
     assert heard[0].record is not None
-    steps = [change.event["step"] for change in heard if change.event and change.event["kind"] == "progress"]
-    assert len(steps) > 3
+    steps = [event["step"] for event in told("progress")]
     assert steps == sorted(steps)
-    frames = [change.frame for change in heard if change.frame]
-    assert len(frames) > 3
-    assert (frames[0].positions != frames[-1].positions).any()
-    rows = [change.event["row"] for change in heard if change.event and change.event.get("row")]
+    assert (frames()[0].positions != frames()[-1].positions).any()
+    rows = [event["row"] for event in told("progress") if event.get("row")]
     assert rows[-1]["temperature"] > 0
 
 
@@ -78,7 +84,7 @@ def test_a_failing_subscriber_does_not_stop_the_others(lab: Lab, caplog) -> None
         raise RuntimeError("a broken view")
 
     subscriptions = [lab.watch.subscribe(job.id, fail), lab.watch.subscribe(job.id, heard.append)]
-    until(lambda: any(change.record and change.record.status.finished for change in heard), seconds=60)
+    until(lambda: any(change.record and change.record.status.finished for change in heard))
     for subscription in subscriptions:
         subscription.close()
     assert "a broken view" in caplog.text
