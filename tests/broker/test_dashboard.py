@@ -157,7 +157,7 @@ def dashboard(valkey_server: str, tmp_path_factory: pytest.TempPathFactory) -> I
         dashboard = Dashboard(url, tmp_path_factory.mktemp("trace") / "unpickled")
         yield dashboard
         dashboard.process.terminate()
-        dashboard.process.communicate(timeout=10)
+        dashboard.process.communicate(timeout=90)
 
 
 CHANGING = {

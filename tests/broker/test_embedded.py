@@ -118,7 +118,7 @@ print(embedded.start(Path({str(tmp_path)!r}), Path({str(runtime)!r})).pid)
         assert starter.stdin is not None
         starter.stdin.close()
         starter.stdin = None
-    answers = {starter.communicate(timeout=30)[0] for starter in starters}
+    answers = {starter.communicate(timeout=90)[0] for starter in starters}
     assert answers == {f"{start().pid}\n"}
 
 
@@ -131,12 +131,14 @@ def test_a_server_that_nobody_can_reach_any_more_is_replaced(start: Callable[...
 
 def test_a_stale_process_id_is_not_believed(start: Callable[..., Server], tmp_path: Path) -> None:
     os.kill(start().pid, signal.SIGKILL)
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        (tmp_path / "valkey.pid").write_text(f"{stranger.pid}\n")
-        (tmp_path / "valkey.sock").unlink(missing_ok=True)
-        start()
-        assert stranger.poll() is None
-        stranger.kill()
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        try:
+            (tmp_path / "valkey.pid").write_text(f"{stranger.pid}\n")
+            (tmp_path / "valkey.sock").unlink(missing_ok=True)
+            start()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_a_server_that_hangs_is_named_and_not_doubled(

@@ -95,7 +95,7 @@ def test_a_lab_that_is_copied_while_it_works_goes_on_elsewhere(working_lab: Lab,
     for job in jobs[2:]:
         assert job.wait(60).status is Status.SUCCEEDED
         assert list(job.thermo.index) == list(range(0, 101, 10))
-    until(lambda: jobs[1].running() and jobs[1].record.attempt == 2, seconds=60)
+    until(lambda: jobs[1].running() and jobs[1].record.attempt == 2)
 
 
 def test_a_database_of_a_cluster_is_dumped_and_comes_back_in_an_empty_one(

@@ -148,7 +148,7 @@ def test_a_running_job_is_cancelled(shell: Shell, lab: Lab, copper: str) -> None
 
     assert "is being cancelled" in shell("cancel", job.id).err
 
-    assert job.wait(30).status == "cancelled"
+    assert job.wait(90).status == "cancelled"
 
 
 def test_of_several_ids_none_is_cancelled_if_one_is_unknown(cli: Cli, lab: Lab, copper: str) -> None:
@@ -156,7 +156,7 @@ def test_of_several_ids_none_is_cancelled_if_one_is_unknown(cli: Cli, lab: Lab, 
     cli("cancel", job.id, "ffffffff", code=1)
     assert not job.done()
     cli("cancel", job.id)
-    job.wait(30)
+    job.wait(90)
 
 
 @pytest.mark.parametrize("name", ["melt.extxyz", "melt.traj", "melt.xyz"])

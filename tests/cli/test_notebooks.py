@@ -46,7 +46,7 @@ def test_jupyterlab_opens_on_the_copies_with_the_lab_running(shell: Shell) -> No
     with shell.start("lab", "--directory", "copies", *options) as process:
         try:
             address = f"http://127.0.0.1:{port}/api/contents?token=secret"
-            until(lambda: process.poll() is not None or _fetch(address), what="JupyterLab", seconds=60)
+            until(lambda: process.poll() is not None or _fetch(address), what="JupyterLab")
             content = json.loads(_fetch(address) or "{}")["content"]
         finally:
             process.terminate()

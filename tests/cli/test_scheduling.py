@@ -35,7 +35,7 @@ def test_a_schedule_is_run_by_the_lab_as_often_as_was_asked_for(cli: Cli, lab: L
         jobs = lab.jobs(name="again and again")
         return list(jobs["status"]) == ["succeeded", "succeeded"]
 
-    until(ended, seconds=60)
+    until(ended)
     assert cli("schedules", "--json").json() == []
     limits = [lab.services.store.assignment(job_id).limits.soft for job_id in lab.jobs(name="again and again").index]
     assert limits == [3600, 3600]

@@ -75,7 +75,7 @@ def test_no_command_prints_the_password_of_the_server(running: Shell) -> None:
 def test_a_worker_in_burst_mode_runs_what_waits_and_leaves(own_shell: Shell, own_lab: Lab) -> None:
     jobs = [own_lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5) for _ in range(3)]
     own_shell("worker", "--burst")
-    assert [job.wait(30).status for job in jobs] == ["succeeded"] * 3
+    assert [job.wait(90).status for job in jobs] == ["succeeded"] * 3
 
 
 def test_the_reconciler_says_what_it_did(running: Shell) -> None:
@@ -96,7 +96,7 @@ def test_the_dashboard_is_behind_a_password_of_its_own_and_ends_quietly(running:
         assert _status(found.group(1)) == 401
         assert _status(found.group(1), f"{found.group(2)}:{found.group(3)}") == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0
         assert process.stdout.read() == ""
 
 

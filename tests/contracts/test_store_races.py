@@ -49,7 +49,7 @@ def race(url: str, *racers: tuple[Callable[[Store, Any], Any], Sequence[Any]]) -
         process.start()
     returned = dict(results.get() for _ in processes)
     for process in processes:
-        process.join(30)
+        process.join(90)
         assert process.exitcode == 0
     return [returned[number] for number in range(len(racers))]
 
@@ -61,7 +61,7 @@ def _run(
     store.count()
     returned: list[Any] = []
     for thing in things:
-        barrier.wait(30)
+        barrier.wait(90)
         try:
             returned.append(act(store, thing))
         except Exception as error:
@@ -204,7 +204,7 @@ def test_a_deadlock_is_undone_and_the_change_made_again(postgres_url: str) -> No
         until(lambda: waiters(postgres_url) == 1, what="the end of the leader waits for the joined job")
         # It waits for us and we for it: PostgreSQL ends the one that has waited for longer.
         connection.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [leader])
-    ending.join(30)
+    ending.join(90)
     assert results == [True]
     assert store.get(joined).status is Status.SUCCEEDED
     store.close()

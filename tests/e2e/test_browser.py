@@ -45,26 +45,26 @@ job
 UNWATCHED_SECONDS = float(os.environ.get("NANOOS_UNWATCHED_SECONDS", "20"))
 #: Bytes by which a process may grow meanwhile; all frames would be 1 MB a second.
 MOST_GROWTH = 8 * 2**20
-#: Computes for two minutes unless the kernel is shut down before.
+#: Computes for ten minutes unless the kernel is shut down before.
 BUSY = """
 import time
-end = time.monotonic() + 120
+end = time.monotonic() + 600
 while time.monotonic() < end:
     sum(range(10_000))
 """
 
 
-def grows(value: Callable[[], int], *, seconds: float = 60.0) -> int:
+def grows(value: Callable[[], int]) -> int:
     """Wait until a number is larger than it is now, and return it."""
     before = value()
-    until(lambda: value() > before, seconds=seconds)
+    until(lambda: value() > before)
     return value()
 
 
 def moves(card: Card) -> bool:
     """Whether the atoms of a card are elsewhere after a while."""
     before = card.picture()
-    until(lambda: share_of_changed_pixels(before, card.picture()) > 0.01, seconds=60)
+    until(lambda: share_of_changed_pixels(before, card.picture()) > 0.01)
     return True
 
 
@@ -103,7 +103,7 @@ def test_the_first_notebook_shows_its_job_live(jupyter: Jupyter, page: Page) -> 
         card.box.scroll_into_view_if_needed()
         first = card.picture()
         assert colours(first) > 50, "spheres have shades"
-        until(lambda: share_of_changed_pixels(first, card.picture()) > 0.01, seconds=60)
+        until(lambda: share_of_changed_pixels(first, card.picture()) > 0.01)
         keep(page, "first-job-running")
         until(lambda: card.status == "Succeeded", seconds=120)
         until(lambda: card.points == 51)
@@ -124,13 +124,13 @@ def test_the_card_lives_and_its_cancel_works_while_another_cell_computes(jupyter
     with opened(page, jupyter, "busy.ipynb") as notebook:
         notebook.run_all()
         card = notebook.card()
-        until(lambda: card.status == "Running", seconds=60)
+        until(lambda: card.status == "Running")
         page.wait_for_selector(".jp-CodeCell >> nth=1 >> text=[*]")
-        steps = [grows(lambda: card.steps, seconds=15) for _ in range(5)]
+        steps = [grows(lambda: card.steps) for _ in range(5)]
         assert all(later > earlier for earlier, later in pairwise(steps))
         assert moves(card)
         card.cancel()
-        until(lambda: card.status == "Cancelled", seconds=30)
+        until(lambda: card.status == "Cancelled")
         assert page.locator(".jp-CodeCell").nth(1).get_by_text("[*]").count() == 1, "the cell still computes"
 
 
@@ -139,17 +139,17 @@ def test_a_job_is_shown_live_again_after_a_restart_of_the_kernel(jupyter: Jupyte
     with opened(page, jupyter, "restart.ipynb") as notebook:
         notebook.run(0)
         card = notebook.card()
-        until(lambda: card.points > 5, seconds=60)
+        until(lambda: card.points > 5)
         steps, points = card.steps, card.points
         notebook.restart_kernel()
         notebook.run(1)
-        page.wait_for_selector(".jp-CodeCell >> nth=1 >> .nanoos-card", timeout=60_000)
+        page.wait_for_selector(".jp-CodeCell >> nth=1 >> .nanoos-card")
         card = notebook.card(page.locator(".nanoos-job").count() - 1)
-        until(lambda: card.points >= points, seconds=30)
+        until(lambda: card.points >= points)
         assert card.steps >= steps
         grows(lambda: card.steps)
         card.cancel()
-        until(lambda: card.status == "Cancelled", seconds=30)
+        until(lambda: card.status == "Cancelled")
 
 
 @pytest.mark.timeout(300 + UNWATCHED_SECONDS)
@@ -158,7 +158,7 @@ def test_kernel_and_server_do_not_grow_while_nobody_looks(jupyter: Jupyter, page
     jupyter.write("closed.ipynb", [SUBMIT_FRAMES])
     left = open_notebook(page, jupyter, "closed.ipynb")
     left.run_all()
-    until(lambda: left.card().shown_step > 100, seconds=90)
+    until(lambda: left.card().shown_step > 100)
     left.save()
     page = crash(page)
     growth = growth_in_memory(jupyter, settle=5, seconds=UNWATCHED_SECONDS)
@@ -167,4 +167,4 @@ def test_kernel_and_server_do_not_grow_while_nobody_looks(jupyter: Jupyter, page
         card = notebook.card()
         assert moves(card), "whoever comes back sees it live"
         card.cancel()
-        until(lambda: card.status == "Cancelled", seconds=30)
+        until(lambda: card.status == "Cancelled")

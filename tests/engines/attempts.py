@@ -141,7 +141,7 @@ class Job:
         pipe.send(ours, "run", fields, {"structure": np.frombuffer(self.request.structure.data, dtype=np.uint8)})
         _follow(ours, attempt, trouble if trouble and trouble.outside else None, process.pid)
         ours.close()
-        process.join(30)
+        process.join(90)
         self.attempts.append(attempt)
         return attempt
 

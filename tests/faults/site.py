@@ -115,11 +115,11 @@ class Site:
         for worker in self.workers:
             kill_tree(worker)
         for one in self._workers:
-            one.wait(30)
+            one.wait(90)
         self.lab.close()
         self.redis.kill()
         with suppress(AssertionError):
-            until(lambda: not self.engines(), seconds=10)
+            until(lambda: not self.engines())
         return list(self.engines().values())
 
 

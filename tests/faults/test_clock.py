@@ -64,7 +64,7 @@ def test_a_run_goes_on_whatever_the_clock_says(lab: Lab, clock: Path, jump: int)
     moment = time.monotonic()
     until(lambda: time.monotonic() > moment + 0.8 * LEASE)
     horse.resume()
-    until(lambda: job.status.finished, seconds=60)
+    until(lambda: job.status.finished)
     assert job.status == "succeeded"
     assert [attempt.outcome for attempt in job.attempts] == ["succeeded"]
     assert job.thermo.index.tolist() == list(range(0, 101, 10))
@@ -78,5 +78,5 @@ def test_new_jobs_and_cancels_are_heard_after_the_clock_was_set(lab: Lab, clock:
     clock.write_text(str(-HOUR))
     after = lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, every=5)
     job.cancel()
-    until(lambda: job.status.finished and after.status.finished, seconds=60)
+    until(lambda: job.status.finished and after.status.finished)
     assert (job.status, after.status) == ("cancelled", "succeeded")

@@ -77,7 +77,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(lab: Lab, engine: str) -> None
         until(lambda beyond=beyond: job.status == "running" and kept_checkpoint(job, beyond), seconds=120)
         beyond = job.record.step
         kill_tree(horse_of(job))
-        until(lambda: job.status != "running" or job.record.attempt > 1, seconds=60)
+        until(lambda: job.status != "running" or job.record.attempt > 1)
     assert job.wait(170).status == "succeeded"
 
     assert [attempt.outcome for attempt in job.attempts] == ["lost", "lost", "succeeded"]

@@ -79,7 +79,7 @@ def test_a_worker_that_stands_still_for_longer_than_its_lease_finds_its_job_take
     engine = engine_of(job)
     for process in zombies:
         process.send_signal(signal.SIGSTOP)
-    until(lambda: job.record.attempt == 2, seconds=60)
+    until(lambda: job.record.attempt == 2)
     for process in zombies:
         process.send_signal(signal.SIGCONT)
     until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE)
@@ -93,12 +93,12 @@ def test_a_daemon_that_has_outlived_all_of_its_run_is_swept(lab: Lab, tmp_path: 
     job = submit(lab)
     assert job.wait(60).status == "succeeded"
     mark = f"{job.id}_1"
-    stray = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ | {MARK: mark})
+    stray = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | {MARK: mark})
     other = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ | {MARK: f"{'0' * 32}_1"}
+        [sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | {MARK: f"{'0' * 32}_1"}
     )
     try:
-        assert stray.wait(30) == -signal.SIGKILL
+        assert stray.wait(90) == -signal.SIGKILL
         assert other.poll() is None, "a process of another lab is none of ours"
     finally:
         for one in (stray, other):
@@ -110,12 +110,15 @@ def test_a_process_of_a_running_attempt_is_no_stray(lab: Lab) -> None:
     store = lab.services.store
     job = submit(lab, duration=30.0)
     until(lambda: job.status == "running")
-    with subprocess.Popen(["sleep", "60"], env=os.environ | {MARK: f"{job.id}_1"}) as process:
-        assert end_strays(store) == []
-        assert process.poll() is None
-        job.cancel()
-        job.wait(30)
-        until(lambda: process.poll() is not None)
+    with subprocess.Popen(["sleep", "600"], env=os.environ | {MARK: f"{job.id}_1"}) as process:
+        try:
+            assert end_strays(store) == []
+            assert process.poll() is None
+            job.cancel()
+            job.wait(90)
+            until(lambda: process.poll() is not None)
+        finally:
+            process.kill()
 
 
 def fill(disk: Path) -> Path:
@@ -145,7 +148,7 @@ def test_a_full_disk_is_said_and_the_job_succeeds_when_there_is_room_again(tmp_p
         with Lab(settings) as lab:
             ballast = fill(disk)
             job = submit(lab, retries={"attempts": 3, "delay": 1.0})
-            until(lambda: job.record.failures > 0, seconds=60)
+            until(lambda: job.record.failures > 0)
             assert job.attempts[0].failure.reason is Reason.RESOURCE
             ballast.unlink()
             assert job.wait(60).status == "succeeded"
@@ -159,10 +162,10 @@ def test_a_job_that_costs_three_workers_is_given_up(lab: Lab) -> None:
     job.wait(60)
     poison = submit(lab, duration=60.0, retries={"attempts": 100, "delay": 0.0})
     for number in (1, 2, 3):
-        until(lambda number=number: poison.record.attempt == number and poison.status == "running", seconds=60)
+        until(lambda number=number: poison.record.attempt == number and poison.status == "running")
         until(lambda: len(poison.attempts) == poison.record.attempt)
         kill_tree(horse_of(poison))
-    until(lambda: poison.status == "failed", seconds=60)
+    until(lambda: poison.status == "failed")
     assert poison.record.reason is Reason.LOST
     assert "3 times" in poison.record.failure.message
     assert submit(lab).wait(60).status == "succeeded"

@@ -52,7 +52,7 @@ def test_the_first_job_starts_everything_and_down_ends_everything(settings: Sett
 
     assert local.stop(settings) is True
 
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=90)
     assert alive == []
 
 
@@ -83,7 +83,7 @@ def test_two_processes_that_start_at_once_share_one_lab(settings: Settings) -> N
         )
         for _ in range(4)
     ]
-    seen = {starter.communicate(timeout=60)[0].strip() for starter in starters}
+    seen = {starter.communicate(timeout=90)[0].strip() for starter in starters}
     assert seen == {str(pool.running(settings))}
 
 
@@ -122,7 +122,7 @@ def test_a_crash_of_the_engine_process_is_told_with_its_signal(settings: Setting
         until(lambda: len(job.thermo) > 0)
         engine_of(job).send_signal(signal.SIGSEGV)
 
-        error = job.exception(30)
+        error = job.exception(90)
 
         assert error.reason is Reason.ENGINE
         assert "SIGSEGV" in str(error)
@@ -194,7 +194,7 @@ def test_the_lab_stops_by_itself_when_it_is_idle(tmp_path: Path) -> None:
     settings = Settings.load(home=tmp_path / "home", concurrency=1, idle_timeout=1.0)
     with Lab(settings) as lab:
         assert dummy(lab).wait(60).status == "succeeded"
-        until(lambda: pool.running(settings) is None, seconds=30)
+        until(lambda: pool.running(settings) is None)
         until(lambda: embedded.find(settings.home, embedded.runtime_directory()) is None)
         assert dummy(lab, seed=3).wait(60).status == "succeeded"
     local.stop(settings, now=True)

@@ -26,7 +26,7 @@ def test_a_simulation_job_is_submitted_and_cancelled_by_id(lab: Lab) -> None:
         bulk("Cu"), engine="mock", task="md", steps=10, duration=60.0, queue="high_priority", lab=lab
     )
     assert cancel_job(job_id, lab=lab) is True
-    assert lab.load(job_id).wait(30).status == "cancelled"
+    assert lab.load(job_id).wait(90).status == "cancelled"
 
 
 def test_a_status_is_moved_only_from_where_it_was_expected(lab: Lab) -> None:
@@ -37,7 +37,7 @@ def test_a_status_is_moved_only_from_where_it_was_expected(lab: Lab) -> None:
     with pytest.raises(TransitionError, match="not queued"):
         update_job_status(job_id, "cancelled", expected="queued", attempt=1, lab=lab)
     cancel_job(job_id, lab=lab)
-    lab.load(job_id).wait(30)
+    lab.load(job_id).wait(90)
     with pytest.raises(TransitionError):
         update_job_status(job_id, "queued", expected="cancelled", attempt=1, lab=lab)
 

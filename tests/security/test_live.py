@@ -59,7 +59,7 @@ ORDERS = [
 
 def running(lab: Lab, duration: float) -> Job:
     job = lab.submit(bulk("Cu", cubic=True), engine="mock", task="md", steps=300, every=100, duration=duration)
-    until(lambda: job.running(), seconds=60)
+    until(lambda: job.running())
     return job
 
 

@@ -34,7 +34,7 @@ def password_of(lab: Lab) -> str:
 def test_no_command_line_shows_the_password_while_a_job_runs(lab: Lab) -> None:
     password = password_of(lab)
     job = lab.submit(bulk("Cu"), engine="mock", task="md", steps=20, every=10, duration=2.0)
-    until(lambda: job.running(), seconds=60)
+    until(lambda: job.running())
     commands = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
     assert "valkey-server" in commands
     assert password not in commands
@@ -66,7 +66,7 @@ def test_engines_do_not_see_the_urls_of_the_services(monkeypatch: pytest.MonkeyP
         "nanoos_lab.worker.child._serve", lambda _pipe: seen.write_text(subprocess.check_output(["env"], text=True))
     )
     nursery = Nursery.fork()
-    nursery.engine().join(10.0)
+    nursery.engine().join(90.0)
     nursery.close()
     assert "PATH=" in seen.read_text()
     assert SECRET not in seen.read_text()

@@ -149,7 +149,7 @@ def test_racing_starters_make_one_schema(new_url: str, engine: Engine) -> None:
     starters = [
         subprocess.Popen([sys.executable, "-c", start, new_url], stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    assert [(starter.communicate(timeout=60)[1], starter.returncode) for starter in starters] == [("", 0)] * 3
+    assert [(starter.communicate(timeout=90)[1], starter.returncode) for starter in starters] == [("", 0)] * 3
     assert inspect(engine).has_table("jobs")
 
 

@@ -54,7 +54,7 @@ with Lab(Settings.load(home=sys.argv[1], concurrency=1)) as lab:
             "periodic": refused(engine="ase", task="vibrations", calculator="emt"),
         }))
         long.cancel()
-        assert long.wait(30).cancelled()
+        assert long.wait(90).cancelled()
     finally:
         local.stop(lab.settings, now=True)
 """

@@ -152,7 +152,7 @@ def test_cancel_asks_again_for_a_run_that_has_cost_much(card: BareCard) -> None:
 def test_a_cancel_that_nobody_takes_in_is_explained(card: BareCard) -> None:
     card.show(a_running_record(), elapsed=10.0)
     card.button("Cancel").click()
-    card.page.get_by_text("nanoos-lab cancel").wait_for(timeout=10_000)
+    card.page.get_by_text("nanoos-lab cancel").wait_for()
 
 
 def test_a_card_without_its_feed_says_so_and_takes_no_orders(card: BareCard) -> None:

@@ -28,7 +28,7 @@ def test_a_job_that_comes_while_the_lab_stops_is_run(tmp_path: Path) -> None:
     settings = Settings.load(home=tmp_path / "home", concurrency=1, idle_timeout=1.0)
     with Lab(settings) as lab:
         lab.start()
-        until(lambda: "nobody needs this lab" in log_of(settings), seconds=60)
+        until(lambda: "nobody needs this lab" in log_of(settings))
         job = lab.submit(bulk("Cu"), engine="mock", task="static")
         assert job.wait(60).status == "succeeded"
         local.stop(settings, now=True)
@@ -38,10 +38,10 @@ def test_a_job_that_comes_while_the_lab_stops_is_run(tmp_path: Path) -> None:
 def test_a_stop_that_comes_during_the_start_reaches_everybody(tmp_path: Path, moment: str) -> None:
     settings = Settings.load(home=tmp_path / "home", concurrency=4)
     local.start(settings)
-    until(lambda: moment in log_of(settings), seconds=60)
+    until(lambda: moment in log_of(settings))
     supervisor = pool.running(settings)
     assert supervisor
     os.kill(supervisor, signal.SIGTERM)
-    until(lambda: pool.running(settings) is None, seconds=30)
+    until(lambda: pool.running(settings) is None)
     assert "stopped" in log_of(settings)
     assert local.state(settings).server is None

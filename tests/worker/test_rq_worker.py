@@ -317,7 +317,7 @@ class TestServerAway:
             os.kill(server.pid, signal.SIGKILL)
             until(lambda: "the server is away" in (tmp_path / "worker.log").read_text())
             worker.terminate()
-            assert worker.wait(timeout=10) == 0
+            assert worker.wait(timeout=90) == 0
 
 
 def test_preloading_starts_no_thread_and_loads_no_notebook_or_pandas(tmp_path: Path) -> None:
