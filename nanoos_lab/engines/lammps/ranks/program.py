@@ -93,7 +93,7 @@ class RankedProgram(Program):
     def interrupt(self) -> None:
         """Do nothing: ranks that were interrupted would stop at different steps and wait for each other."""
 
-    def observe(self, name: str, function: Callable[[int], None]) -> None:
+    def observe(self, name: str, function: Callable[[int], None], every: int = 1) -> None:
         """Raise: what a rank knows in the middle of a run is of its own atoms only."""
         raise NotImplementedError(f"{name}: many ranks cannot be observed while they run")
 
