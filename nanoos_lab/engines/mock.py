@@ -84,7 +84,8 @@ class MockEngine:
     name = "mock"
     resumable = frozenset({"relax", "md"})
     steerable: frozenset[str] = frozenset()
-    parallel: frozenset[Parallel] = frozenset()
+    #: It only says in its log which it was given.
+    parallel: frozenset[Parallel] = frozenset({"gpus"})
 
     @property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:
@@ -149,6 +150,8 @@ class MockEngine:
 
 
 def _prepare(given: MockParameters, context: RunContext) -> None:
+    if context.resources.gpus:
+        context.log(f"graphics processors: {os.environ.get('CUDA_VISIBLE_DEVICES', 'all')}")
     if given.output:
         context.log(given.output)
         (context.workdir / "mock.out").write_text(given.output, encoding="utf-8")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.resources import cores
 from nanoos_lab.engines import registry
+from nanoos_lab.worker import devices
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.worker.settings import Settings
-
-#: Where graphics processors show, of NVIDIA and AMD.
-_DEVICES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
 
 
 def check_engine(name: str, settings: Settings) -> None:
@@ -36,13 +33,13 @@ def check_engine(name: str, settings: Settings) -> None:
         raise InputError(f"engine {name!r} cannot run on this machine: {info.missing}")
 
 
-def check(resources: Resources, settings: Settings, devices: Collection[Path] = _DEVICES) -> None:
+def check(resources: Resources, settings: Settings) -> None:
     """Raise for what no worker of an embedded lab could give; of a cluster's workers nobody knows here.
 
     Raises
     ------
     ParameterError
-        Says how many cores there are, or that there is no graphics processor.
+        Says how many cores or graphics processors there are.
     """
     if not settings.embedded:
         return
@@ -53,7 +50,17 @@ def check(resources: Resources, settings: Settings, devices: Collection[Path] = 
             {"ranks": resources.ranks, "threads": resources.threads},
             f"ranks · threads is {wanted}, and this machine, where the lab's workers are, has {there} cores",
         )
-    if resources.gpus and not any(device.exists() for device in devices):
-        raise ParameterError(
-            "resources", {"gpus": resources.gpus}, "this machine, where the lab's workers are, shows no GPU"
-        )
+    if resources.gpus:
+        _check_gpus(resources.gpus, devices.visible(settings))
+
+
+def _check_gpus(wanted: int, there: Sequence[str]) -> None:
+    if wanted <= len(there):
+        return
+    has = f"has {len(there)} ({', '.join(there)})" if there else "shows no GPU"
+    raise ParameterError(
+        "resources",
+        {"gpus": wanted},
+        f"this machine, where the lab's workers are, {has}; NANOOS_GPUS=0,1 names those that are not found, and "
+        f"{devices.VARIABLE}, where it is set, those that may be used",
+    )

@@ -340,12 +340,13 @@ class Store(StoreReader):
         return [records.delivery(job_record(row)) for row in rows]
 
     @persistent
-    def mark_sent(self, deliveries: Sequence[Delivery]) -> None:
-        """Note that messages are on their way; they are due again after `resend` seconds."""
+    def mark_sent(self, deliveries: Sequence[Delivery], *, again: float | None = None) -> None:
+        """Note that messages are on their way; they are due again after so many seconds, or after `resend`."""
         if not deliveries:
             return
         ordered = sorted(deliveries, key=attrgetter("job_id"))
-        sent = [{"job": item.job_id, "known": item.attempt, "resend": self._resend} for item in ordered]
+        after = self._resend if again is None else again
+        sent = [{"job": item.job_id, "known": item.attempt, "resend": after} for item in ordered]
         with self._writing() as work:
             work.run_many(sql.mark_sent, sent)
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from nanoos_lab.core.errors import JobNotFoundError
 from nanoos_lab.core.record import Assignment, Segment
 from nanoos_lab.core.request import Dependency, JobRequest
-from nanoos_lab.core.resources import Limits
+from nanoos_lab.core.resources import Limits, Resources
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.store import records, sql
@@ -103,6 +103,14 @@ class StoreReader:
     def request(self, job_id: str) -> JobRequest:
         """Return what was asked for; raises JobNotFoundError."""
         return self.assignment(job_id).request
+
+    def resources(self, job_id: str) -> Resources:
+        """Return what an attempt of a job is to have; raises JobNotFoundError."""
+        with self._reading() as work:
+            rows = work.run(sql.asked, job=job_id)
+        if not rows:
+            raise JobNotFoundError(job_id)
+        return Resources.from_any(json.loads(rows[0][0])["resources"])
 
     def assignment(self, job_id: str) -> Assignment:
         """Return what was asked for, and what the worker that runs it must know; raises JobNotFoundError."""

@@ -40,6 +40,7 @@ def _rehearse(store: Store) -> None:
     first, second, third = (job.id for job in store.add([Submission(request=request, name="")] * 3))
     store.mark_sent(store.undelivered())
     for job_id in (first, second, third):
+        store.resources(job_id)
         store.claim(job_id, 1, holder)
         store.beat(job_id, 1, step=1, total=1)
     store.request(first)

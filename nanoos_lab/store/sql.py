@@ -99,6 +99,11 @@ def request() -> Select[Any]:
     return select(*columns).select_from(jobs.outerjoin(structures)).where(_this_job())
 
 
+def asked() -> Select[Any]:
+    """Write: the request of `job` as JSON."""
+    return select(jobs.c.request).where(_this_job())
+
+
 def delays() -> Select[Any]:
     """Write: how long `job` waits before another attempt, in s, and at most."""
     return select(jobs.c.delay, jobs.c.longest_delay).where(_this_job())

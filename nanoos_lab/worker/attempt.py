@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.record import Assignment, JobRecord
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.store.records import Orders
+    from nanoos_lab.worker.devices import Taken
     from nanoos_lab.worker.nursery import EngineProcess
     from nanoos_lab.worker.services import Services
 
@@ -68,14 +69,17 @@ class AttemptRun:
         The engine process, which waits for its run.
     job_id, attempt
         What to claim.
+    gpus
+        Graphics processors that are held for it.
     """
 
-    def __init__(self, services: Services, engine: EngineProcess, job_id: str, attempt: int) -> None:
+    def __init__(self, services: Services, engine: EngineProcess, job_id: str, attempt: int, gpus: Taken) -> None:
         self._services = services
         self._store = services.store
         self._engine = engine
         self._id = job_id
         self._number = attempt
+        self._gpus = gpus
 
     def run(self) -> Outcome:
         """Claim the attempt and see it through."""
@@ -147,6 +151,7 @@ class AttemptRun:
             directory=directory,
             files={role: self._services.artifacts.path(ref) for role, ref in request.files.items()},
             policy=self._services.settings.policy,
+            gpus=self._gpus,
             checkpoints=[str(path / CHECKPOINTS) for path in earlier],
             last_steps=last_steps,
             checkpoint_interval=self._services.settings.checkpoint,

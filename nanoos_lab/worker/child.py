@@ -22,7 +22,7 @@ from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.store.checkpoints import find
-from nanoos_lab.worker import pipe, provenance
+from nanoos_lab.worker import devices, pipe, provenance
 from nanoos_lab.worker.context import Past, PipeContext
 from nanoos_lab.worker.processes import adopt_orphans, end_children, end_with
 from nanoos_lab.worker.strays import MARK
@@ -105,6 +105,7 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
             steps=message.fields.get("checkpoint_steps"),
         ),
     )
+    devices.receive(connection, message.fields.get("gpus", ()))
     # What the run starts can be known by it, wherever it escapes to.
     os.environ[MARK] = message.fields.get("job", "")
     _redirect_output(directory / "log.txt")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from nanoos_lab.worker import child, pipe
+from nanoos_lab.worker import child, devices, pipe
 from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.processes import adopt_orphans, descendants, end_children, end_with
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import EnginePolicy
+    from nanoos_lab.worker.devices import Taken
 
 #: Seconds after which a nursery that says nothing is given up, and killed with all that it holds.
 PATIENCE = 5.0
@@ -167,7 +168,14 @@ class EngineProcess:
         self._end: End | None = None
 
     def start(
-        self, request: JobRequest, *, directory: Path, files: Mapping[str, Path], policy: EnginePolicy, **more: Any
+        self,
+        request: JobRequest,
+        *,
+        directory: Path,
+        files: Mapping[str, Path],
+        policy: EnginePolicy,
+        gpus: Taken,
+        **more: Any,
     ) -> None:
         """Send the request; the run begins.
 
@@ -181,6 +189,8 @@ class EngineProcess:
             Input files by role.
         policy
             What the lab's settings allow.
+        gpus
+            Graphics processors that are its own.
         **more
             Plain values and paths for `child`: what to go on from, and who this is.
         """
@@ -190,9 +200,11 @@ class EngineProcess:
             "directory": str(directory),
             "files": {role: str(path) for role, path in files.items()},
             "policy": asdict(policy),
+            "gpus": list(gpus.names),
             **more,
         }
         pipe.send(self.pipe, "run", fields, {"structure": np.frombuffer(data, dtype=np.uint8)})
+        devices.hand_over(self.pipe, gpus)
 
     def order(self, kind: str, **fields: Any) -> None:
         """Send an order; one that comes too late is dropped."""

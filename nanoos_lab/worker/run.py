@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nanoos_lab.broker.queue import in_plain_worker
-from nanoos_lab.core.errors import ServiceError
+from nanoos_lab.core.errors import InputError, JobNotFoundError, ServiceError
 from nanoos_lab.core.status import Status
 from nanoos_lab.store.records import delivery
+from nanoos_lab.worker import devices, waiting
 from nanoos_lab.worker.attempt import AttemptRun
 from nanoos_lab.worker.keeper import make_pass
 from nanoos_lab.worker.nursery import PATIENCE, Nursery, NurseryGoneError
@@ -39,7 +40,8 @@ def run_job(job_id: str, attempt: int) -> str:
     Returns
     -------
     str
-        The status that the job ended with, or "stale".
+        The status that the job ended with, "stale", or "waiting" if it needs more graphics processors than are free
+        here: its message comes again.
 
     Raises
     ------
@@ -52,16 +54,27 @@ def run_job(job_id: str, attempt: int) -> str:
     if in_plain_worker():
         # Nobody else may be there to do it.
         make_pass(Reconciler(services.store, services.queue))
-    try:
-        outcome = AttemptRun(services, engine, job_id, attempt).run()
-        if outcome.status is Status.QUEUED or (outcome.status is not None and outcome.status.finished):
-            _offer(services, job_id, outcome.status)
-    finally:
-        engine.kill()
-        engine.join(PATIENCE)
+    wanted = _gpus(services, job_id)
+    with devices.taken(wanted, services.settings) as given:
+        try:
+            if given is None:
+                return waiting.put_off(services, job_id, attempt, wanted)
+            outcome = AttemptRun(services, engine, job_id, attempt, given).run()
+            if outcome.status is Status.QUEUED or (outcome.status is not None and outcome.status.finished):
+                _offer(services, job_id, outcome.status)
+        finally:
+            engine.kill()
+            engine.join(PATIENCE)
     if outcome.failure is not None:
         raise AttemptFailedError(f"{outcome.failure.reason}: {outcome.failure.message}"[:500])
     return str(outcome.status) if isinstance(outcome.status, Status) else "stale"
+
+
+def _gpus(services: Services, job_id: str) -> int:
+    """Return how many graphics processors a job asks for; what is wrong with its request is for its attempt to tell."""
+    with suppress(JobNotFoundError, InputError, KeyError, TypeError, ValueError):
+        return services.store.resources(job_id).gpus
+    return 0
 
 
 def _offer(services: Services, job_id: str, status: Status) -> None:

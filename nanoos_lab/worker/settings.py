@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     #: Limits of jobs that set none, in s of running time: 55 and 60 minutes on a cluster, none at home; 0 for none.
     soft_limit: float | None = Field(None, ge=0, validation_alias="NANOOS_SOFT_LIMIT")
     hard_limit: float | None = Field(None, ge=0, validation_alias="NANOOS_HARD_LIMIT")
+    #: Graphics processors of a worker's host that jobs may be given, as ``CUDA_VISIBLE_DEVICES`` calls them, separated
+    #: by commas; None: those that the system shows. That variable, where it is set, has the last word.
+    gpus: Annotated[tuple[str, ...] | None, NoDecode] = Field(None, validation_alias="NANOOS_GPUS")
     #: Whether a LAMMPS script may run shell commands, Python and files that nobody checked.
     allow_shell: bool = Field(False, validation_alias="NANOOS_ALLOW_SHELL")
     #: ASE calculators that users may name as "module:Class", separated by commas; None allows any in the lab of this
@@ -87,10 +90,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("calculators", mode="before")
+    @field_validator("calculators", "gpus", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        parts = (part.strip() for part in value.split(",")) if isinstance(value, str) else None
+        return value if parts is None else tuple(dict.fromkeys(part for part in parts if part))
 
     @model_validator(mode="after")
     def _cluster_is_complete(self) -> Self:

@@ -66,7 +66,9 @@ class TestAdding:
             structure=None, engine="lammps", task="script", parameters={}, resources=Resources(ranks=4)
         )
         (record,) = store.add([type(wanted)(request=request, name="raw")])
-        assert store.request(record.id).resources == Resources(ranks=4)
+        assert store.request(record.id).resources == store.resources(record.id) == Resources(ranks=4)
+        with pytest.raises(JobNotFoundError):
+            store.resources(NOBODY)
         assert store.request(record.id).structure is None
         assert (record.formula, record.atoms) == ("", 0)
 
@@ -334,6 +336,14 @@ class TestDelivering:
         job = add(impatient)
         impatient.mark_sent([delivery(job)])
         assert impatient.undelivered() == [delivery(job)]
+
+    def test_a_message_that_comes_too_early_can_be_put_off(self, open_store: OpenStore) -> None:
+        store = open_store(resend=OVER)
+        job = add(store)
+        store.mark_sent([delivery(job)], again=3600.0)
+        assert store.undelivered() == []
+        store.mark_sent([delivery(job)], again=OVER)
+        assert store.undelivered() == [delivery(job)]
 
     def test_what_runs_or_has_ended_needs_no_message(self, store: Store) -> None:
         running = add_running(store)

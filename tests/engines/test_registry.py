@@ -146,7 +146,8 @@ def test_a_broken_plug_in_is_listed_with_its_reason_and_never_raised(plugins):
 def test_what_an_engine_can_do_is_listed_with_it():
     found = {info.name: info for info in registry.probe_all()}
     assert found["mock"].resumable == ("relax", "md")
-    assert found["mock"].parallel == ()
+    assert found["ase"].parallel == ()
+    assert found["mock"].parallel == ("gpus",)
     assert found["tblite"].parallel == ("threads",)
 
 

@@ -35,12 +35,22 @@ def test_more_cores_than_there_are_are_refused_before_a_worker_is_used(lab: Lab)
     assert len(lab.jobs()) == before
 
 
-def test_a_gpu_is_refused_where_none_shows(lab: Lab, tmp_path: Path) -> None:
-    device = tmp_path / "nvidia0"
-    with pytest.raises(ParameterError, match="shows no GPU"):
-        host.check(Resources(gpus=1), lab.settings, [device])
-    device.touch()
-    host.check(Resources(gpus=1), lab.settings, [device])
+def test_more_gpus_than_there_are_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings = lab.settings.model_copy(update={"gpus": ("2", "5")})
+    host.check(Resources(gpus=2), settings)
+    with pytest.raises(ParameterError, match=r"has 2 \(2, 5\)") as caught:
+        host.check(Resources(gpus=3), settings)
+    assert (caught.value.field, caught.value.value) == ("resources", {"gpus": 3})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    with pytest.raises(ParameterError, match=r"has 1 \(5\)"):
+        host.check(Resources(gpus=2), settings)
+
+
+def test_a_gpu_is_refused_where_none_shows(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ParameterError, match="shows no GPU; NANOOS_GPUS"):
+        lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, resources={"gpus": 1})
 
 
 @pytest.mark.parametrize(
@@ -85,4 +95,4 @@ def test_an_engine_that_is_not_here_may_be_on_a_cluster(lab: Lab, missing: Path)
 def test_of_a_cluster_nobody_knows_here(lab: Lab) -> None:
     cluster = lab.settings.model_copy(update={"redis_url": "redis://example.org"})
     assert not cluster.embedded
-    host.check(Resources(ranks=100_000, gpus=8), cluster, [])
+    host.check(Resources(ranks=100_000, gpus=8), cluster)
