@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -190,6 +191,8 @@ class Engine(Protocol):
     steerable: frozenset[str] = frozenset()
     #: How a run can use more than one core.
     parallel: frozenset[Parallel] = frozenset()
+    #: How many of a kind a run can use at most, where there is such a number.
+    most: Mapping[Parallel, int] = MappingProxyType({})
 
     @property
     def name(self) -> str:

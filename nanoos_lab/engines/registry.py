@@ -74,6 +74,9 @@ class Calculation:
             if asked > getattr(least, kind) and kind not in self.parallel:
                 uses = f"uses only {', '.join(sorted(self.parallel))}" if self.parallel else "uses one core"
                 raise ParameterError("resources", {kind: asked}, f"{self.where} {uses}")
+            most = getattr(self.engine, "most", {}).get(kind)
+            if most is not None and asked > most:
+                raise ParameterError("resources", {kind: asked}, f"{self.where} uses at most {most}")
 
     @property
     def version(self) -> str:

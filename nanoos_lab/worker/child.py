@@ -115,6 +115,8 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     for refused in found.refused:
         context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
     calculation = registry.calculation(request.engine, request.task)
+    # At submit it was another installation that was asked.
+    calculation.check_resources(request.resources)
     if message.fields.get("late"):
         _check_late(calculation, request, context)
     made_by = provenance.collect(request, calculation, context.files)

@@ -11,14 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psutil
 import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import StoreError
-from nanoos_lab.core.resources import Limits
+from nanoos_lab.core.request import JobRequest, Submission
+from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
 from nanoos_lab.core.status import Reason, Status
+from nanoos_lab.core.structures import Structure
 from nanoos_lab.lab.prepare import prepare
 from nanoos_lab.store.jobs import Store
 from nanoos_lab.store.results import read_results
@@ -72,6 +75,35 @@ def failed(site: Services, job: JobRecord) -> JobRecord:
     assert record.status is Status.FAILED
     assert record.failure
     return record
+
+
+@pytest.mark.parametrize(
+    ("engine", "task", "resources", "says"),
+    [
+        ("ase", "static", {"ranks": 2}, "engine 'ase', task 'static' uses one core"),
+        ("tblite", "static", {"ranks": 2}, "engine 'tblite', task 'static' uses only threads"),
+        ("lammps", "static", {"gpus": 1}, "engine 'lammps', task 'static' uses only ranks, threads"),
+        ("lammps", "script", {"ranks": 2}, "engine 'lammps', task 'script' uses only threads"),
+        ("mock", "md", {"threads": 2}, "engine 'mock', task 'md' uses only gpus"),
+    ],
+)
+def test_what_a_run_could_not_use_fails_it_however_it_came_here(
+    site: Services, monkeypatch: pytest.MonkeyPatch, engine: str, task: str, resources: Mapping[str, int], says: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"GPU-{uuid4()}")
+    request = JobRequest(
+        structure=Structure.encode(bulk("Cu")),
+        engine=engine,
+        task=task,
+        parameters={},
+        resources=Resources(**resources),
+    )
+    # Past the check at submit, as from a lab whose engines are others.
+    [job] = site.store.add([Submission(request=request, name="", queue="default", retries=RetryPolicy(attempts=1))])
+    failure = failed(site, job).failure
+    assert failure is not None
+    assert failure.reason is Reason.INPUT
+    assert says in failure.message
 
 
 def test_a_whole_attempt_succeeds(site: Services) -> None:

@@ -161,12 +161,6 @@ class CalculatorEngine(ABC, Generic[Own]):
         """
         if request.structure is None:
             raise EngineError("there is no structure", reason=Reason.INPUT)
-        if context.resources.ranks > 1:
-            raise EngineError(
-                f"engine {self.name!r} runs in one process, not with {context.resources.ranks} MPI ranks",
-                reason=Reason.INPUT,
-                remedy="Ask for resources={'threads': n} instead, if its calculator has threads.",
-            )
         given = cast("Own", self.tasks[request.task](**request.parameters))
         make: Make = partial(self._made, given, context)
         atoms = request.structure.atoms()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nanoos_lab.core.errors import EngineError
-from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.ase.over import CalculatorEngine
 from nanoos_lab.engines.chgnet.failures import FAILURES
 from nanoos_lab.engines.chgnet.parameters import ChgnetParameters, check_structure
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Parallel, RunContext
 
 #: Variable with the names of engines whose models workers load before they fork, separated by commas.
 PRELOAD = "NANOOS_PRELOAD"
@@ -39,6 +38,7 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     missing = "CHGNet is not installed: pip install 'nanoos-lab[chgnet]'"
     own = ChgnetParameters
     parallel = frozenset({"threads", "gpus"})
+    most: ClassVar[Mapping[Parallel, int]] = MappingProxyType({"gpus": 1})
     failures = FAILURES
 
     def preload(self) -> None:
@@ -55,19 +55,7 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
         return True
 
     def make(self, given: ChgnetParameters, context: RunContext) -> BaseCalculator:
-        """Make a calculator; all of a process share the model.
-
-        Raises
-        ------
-        EngineError
-            If it is to run on more than one graphics processor.
-        """
-        if context.resources.gpus > 1:
-            raise EngineError(
-                f"CHGNet runs on one graphics processor, not on {context.resources.gpus}",
-                reason=Reason.INPUT,
-                remedy="Ask for resources={'gpus': 1}.",
-            )
+        """Make a calculator; all of a process share the model."""
         from nanoos_lab.engines.chgnet.calculator import make
 
         calculator: BaseCalculator = make(given.model, context.resources)

@@ -73,13 +73,7 @@ def launcher_of_wheel() -> Path | None:
 
 
 def check_cores(resources: Resources) -> None:
-    """Raise if a run would need graphics processors, or more cores than there are."""
-    if resources.gpus:
-        raise EngineError(
-            f"engine 'lammps' uses no GPUs, and {resources.gpus} were asked for",
-            reason=Reason.INPUT,
-            remedy="Ask for resources={'ranks': n} or {'threads': n} instead.",
-        )
+    """Raise if a run would need more cores than there are."""
     wanted, there = resources.ranks * resources.threads, cores()
     if wanted > there:
         raise EngineError(

@@ -59,13 +59,6 @@ class Program:
     ) -> None:
         threads = resources.threads
         self.parameters = parameters or {}
-        if resources.ranks > 1 or resources.gpus:
-            raise EngineError(
-                f"this task of engine 'lammps' runs in one process on processors, not with {resources.ranks} MPI ranks "
-                f"and {resources.gpus} GPUs",
-                reason=Reason.INPUT,
-                remedy="Ask for resources={'threads': n} instead.",
-            )
         self._workdir = workdir
         self.suffix = "omp" if threads > 1 else "" if plain else "opt"
         self._arguments = ["-screen", "none", "-log", str(workdir / LOG_FILE), "-nocite"]

@@ -52,11 +52,12 @@ def test_structures_that_it_does_not_know_are_refused(tmp_path, atoms, words):
         run(RecordingContext(workdir=tmp_path), atoms, "static", engine="chgnet")
 
 
-def test_more_than_one_graphics_processor_is_refused(tmp_path):
-    context = RecordingContext(workdir=tmp_path, resources=Resources(gpus=2))
-    with pytest.raises(EngineError, match="one graphics processor, not on 2") as caught:
-        run(context, bulk("Si"), "static", engine="chgnet")
-    assert caught.value.reason is Reason.INPUT
+def test_more_than_one_graphics_processor_is_refused():
+    calculation = registry.calculation("chgnet", "static")
+    calculation.check_resources(Resources(gpus=1, threads=4))
+    with pytest.raises(ParameterError, match="engine 'chgnet', task 'static' uses at most 1") as caught:
+        calculation.check_resources(Resources(gpus=2))
+    assert (caught.value.field, caught.value.value) == ("resources", {"gpus": 2})
 
 
 def test_weights_that_do_not_exist_are_refused(tmp_path):

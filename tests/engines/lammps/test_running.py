@@ -116,12 +116,6 @@ def test_two_threads_give_the_same_forces(lammps: Lammps) -> None:
     assert (one.results.provenance["suffix"], two.results.provenance["suffix"]) == ("opt", "omp")
 
 
-def test_ranks_of_a_script_are_refused_with_what_to_ask_for(lammps: Lammps) -> None:
-    with pytest.raises(EngineError, match="2 MPI ranks") as caught:
-        lammps(None, "script", Options(ranks=2), script="units lj")
-    assert "threads" in caught.value.remedy
-
-
 def test_the_log_of_a_run_with_many_chunks_stays_small(lammps: Lammps) -> None:
     run = lammps(copper(2), "md", **COPPER, steps=3000, every=1)
     log = (run.workdir / "log.lammps").read_text()

@@ -15,7 +15,6 @@ from ase.build import bulk, fcc111, molecule
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.core.request import JobRequest
-from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.tblite.failures import mix_less
@@ -168,13 +167,6 @@ def test_a_misspelt_parameter_is_told_with_the_nearest(context):
     with pytest.raises(UnknownNameError) as caught:
         run(context, molecule("H2O"), "static", multiplicty=1)
     assert caught.value.nearest == "multiplicity"
-
-
-def test_ranks_are_refused(tmp_path):
-    context = RecordingContext(workdir=tmp_path, resources=Resources(ranks=2))
-    with pytest.raises(EngineError, match="not with 2 MPI ranks") as caught:
-        run(context, molecule("H2O"), "static")
-    assert "threads" in caught.value.remedy
 
 
 def test_threads_are_used(tmp_path):
