@@ -150,7 +150,7 @@ class Attempt:
     outcome: str | None
     #: Why, if it ended without results.
     failure: Failure | None
-    #: Engine version, potential files by digest, host, library versions: what made the result.
+    #: Engine version, potential files by digest, host, library versions: what made the result, or what failed.
     provenance: Mapping[str, Any] = field(default_factory=dict)
     #: Last step that counts; what it wrote later is not read.
     last_step: int | None = None

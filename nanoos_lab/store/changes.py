@@ -53,7 +53,7 @@ class Ending:
     outcome: str
     #: Why, if without results.
     failure: Failure | None = None
-    #: What made the results.
+    #: What made the results, or what failed.
     provenance: Mapping[str, Any] | None = None
     #: What it used.
     usage: Usage | None = None

@@ -270,7 +270,7 @@ class Store(StoreReader):
         usage: Usage | None = None,
         correction: Correction | None = None,
     ) -> JobRecord | None:
-        """End a running attempt without results.
+        """End a running attempt without results; `provenance` is what it was begun with.
 
         With a correction, the job is offered again with other parameters, unless that was done often enough.
 

@@ -208,7 +208,12 @@ class AttemptRun:
             )
         if end.cause == "pause" and stopped:
             return self._after(lambda: self._store.release(self._id, self._number, usage=usage))
-        return self._fail(self._why(message, assignment, end), usage, _correction(message, end))
+        ending = {
+            "usage": usage,
+            "correction": _correction(message, end),
+            "provenance": _provenance(recorder.made_by, assignment) if recorder.made_by else None,
+        }
+        return self._fail(self._why(message, assignment, end), **ending)
 
     def _why(self, message: pipe.Message, assignment: Assignment, end: EndOfRun) -> Failure:
         """Say why a run ended without results."""
@@ -282,10 +287,9 @@ class AttemptRun:
             lambda: self._store.count_all(self._id, self._number, success.step) and self._tell(success),
         )
 
-    def _fail(self, failure: Failure, usage: Usage | None = None, correction: Correction | None = None) -> Outcome:
-        outcome = self._after(
-            lambda: self._store.fail(self._id, self._number, failure, usage=usage, correction=correction)
-        )
+    def _fail(self, failure: Failure, **ending: Any) -> Outcome:
+        """End the attempt without results; `ending` is what else `Store.fail` takes."""
+        outcome = self._after(lambda: self._store.fail(self._id, self._number, failure, **ending))
         return replace(outcome, failure=failure if outcome.status is not None else None)
 
     def _after(self, commit: Callable[[], JobRecord | None]) -> Outcome:

@@ -115,11 +115,13 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     for refused in found.refused:
         context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
     calculation = registry.calculation(request.engine, request.task)
+    made_by = provenance.collect(request, calculation, context.files)
+    # Before anything can go wrong with the run: what failed is to be known as well as what made results.
+    pipe.send(connection, "made_by", provenance.joined(made_by, {}))
     # At submit it was another installation that was asked.
     calculation.check_resources(request.resources)
     if message.fields.get("late"):
         _check_late(calculation, request, context)
-    made_by = provenance.collect(request, calculation, context.files)
     results = calculation.run(request, context)
     return replace(results, provenance=provenance.joined(made_by, results.provenance))
 

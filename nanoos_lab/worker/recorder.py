@@ -37,6 +37,8 @@ class Recorder:
     def __init__(self, directory: Path, live: LiveWriter) -> None:
         self.step = 0
         self.total: int | None = None
+        #: What the run was begun with: versions, inputs, host; nothing if it has not come so far.
+        self.made_by: Mapping[str, Any] = {}
         #: CPU seconds that one live frame costs here, as a running mean.
         self.live_cost = 0.0
         self._directory = directory
@@ -54,6 +56,8 @@ class Recorder:
         """Take one message of the engine."""
         if message.kind == "progress":
             self._tell(self._told(int(message.fields["step"]), None))
+        elif message.kind == "made_by":
+            self.made_by = message.fields
         elif message.kind == "begin":
             self._begin(message)
         elif message.kind in ("sample", "live"):

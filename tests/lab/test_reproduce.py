@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from ase import units
 from ase.build import bulk
 from ase.io import read
 
 from nanoos_lab.core.errors import InputError, JobError
+from nanoos_lab.engines import registry
 from nanoos_lab.engines.lammps import library
+from tests.engines.espresso.running import SILICON, silicon
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from nanoos_lab.lab.job import Job
@@ -185,6 +189,48 @@ def test_every_engine_says_it_in_the_same_way(lab: Lab, job: Job) -> None:
     assert emt.provenance["version"] == version("ase")
     assert emt.provenance["binary"]["path"].endswith("RECORD")
     assert mock.provenance["version"] == "1"
+
+
+def assert_says_what_failed(job: Job, role: str, file: Path) -> None:
+    """Compare what a failed attempt says with what is here."""
+    assert job.status == "failed"
+    told: dict[str, Any] = dict(job.attempts[-1].provenance)
+    found = registry.found(job.request.engine)
+    assert (told["engine"], told["task"], told["version"]) == (job.request.engine, job.request.task, found.version)
+    assert found.version
+    assert told["inputs"][role]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told["request"]["key"] == job.request.key
+    assert told["packages"]["nanoos_lab"] == version("nanoos-lab")
+    assert told["host"]["name"] == platform.node()
+    assert len(told["binary"]["sha256"]) == 64
+
+
+def test_a_failed_attempt_of_lammps_says_what_was_run(lab: Lab) -> None:
+    job = lab.submit(COPPER, task="relax", **EAM, fmax=1e-9, steps=1, corrections=False).wait(120)
+    assert job.exception().reason == "convergence"
+    assert_says_what_failed(job, "potential", library.potentials_folder() / "Cu_u3.eam")
+
+
+def test_a_failed_attempt_of_pw_says_what_was_run(lab: Lab) -> None:
+    job = lab.submit(
+        silicon(shift=0.2), engine="espresso", task="relax", **SILICON, fmax=1e-6, steps=1, corrections=False
+    ).wait(240)
+    assert job.exception().reason == "convergence"
+    [(role, ref)] = job.request.files.items()
+    assert_says_what_failed(job, role, lab.services.artifacts.path(ref))
+
+
+def test_an_attempt_whose_engine_was_killed_says_what_was_run(lab: Lab) -> None:
+    long = {**MD, "steps": 10**9, "seed": 4712}
+    job = lab.submit(COPPER, task="md", **EAM, **long, retries=1)
+    until(lambda: job.running() and job.progress > 0, what="the first steps", seconds=120)
+    horse = psutil.Process(job.attempts[0].pid)
+    log = str(lab.services.artifacts.attempt_dir(job.id, 1) / "log.txt")
+    [engine] = [one for one in horse.children(recursive=True) if log in {file.path for file in one.open_files()}]
+    engine.kill()
+    until(job.done, what="the end of the job", seconds=120)
+    assert "killed" in str(job.exception())
+    assert_says_what_failed(job, "potential", library.potentials_folder() / "Cu_u3.eam")
 
 
 def test_the_directory_must_be_new(job: Job, tmp_path: Path) -> None:

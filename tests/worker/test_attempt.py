@@ -199,6 +199,18 @@ def test_what_an_attempt_used_is_kept(site: Services) -> None:
     assert attempt.peak_memory > 10 * 1024**2
 
 
+def test_what_failed_is_told_with_the_parameters_that_were_asked_for(site: Services) -> None:
+    options = {"queue": "default", "retries": 1}
+    job = submitted(site, options=options, fail_at=5, needed_corrections=1)
+    with pytest.raises(AttemptFailedError):
+        run_job(job.id, 1)
+    [attempt] = site.store.attempts(job.id)
+    assert attempt.outcome == "corrected"
+    assert attempt.provenance["request"]["parameters"]["fail_at"] == 5
+    assert attempt.provenance["request"]["key"] == job.key
+    assert attempt.provenance["version"] == "1"
+
+
 class TestLimits:
     def test_at_the_soft_limit_the_engine_is_asked_to_stop(self, site: Services) -> None:
         job = submitted(site, options={**ONCE, "limits": {"soft": 1.0}}, duration=60.0)
