@@ -42,6 +42,26 @@ def test_methods_of_tight_binding_are_listed_with_their_publications() -> None:
     assert len(nl.potentials(["Fr"], engine="tblite")) == 0
 
 
+def test_weights_of_chgnet_are_listed_with_their_publications() -> None:
+    found = nl.potentials(["Na", "Pu"], engine="chgnet")
+    assert set(found.index) == {"0.3.0", "0.2.0", "r2scan"}
+    assert found.loc["0.3.0"].citation.startswith("B. Deng")
+    assert found.loc["r2scan"].citation.startswith("X. Huang")
+    assert set(found.kind) == {"universal ML potential"}
+    assert len(found.elements.iloc[0]) == 94
+    assert len(nl.potentials(["Am"], engine="chgnet")) == 0
+
+
+def test_each_of_the_weights_is_one_that_a_job_can_take() -> None:
+    from nanoos_lab.core.parameters import validate
+    from nanoos_lab.engines import registry
+
+    engine = registry.get("chgnet")
+    for name in nl.potentials("Cu", engine="chgnet").index:
+        given = validate(engine.tasks["static"], {"model": name}, where="here")
+        assert engine.cited(given)[f"CHGNet {name}"]
+
+
 def test_unknown_elements_and_engines_are_told() -> None:
     with pytest.raises(nl.InputError, match="unknown element 'Cx'"):
         nl.potentials(["Cx"], engine="lammps")

@@ -6,21 +6,27 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nanoos_lab.engines.ase.over import CalculatorEngine
+from nanoos_lab.engines.ase.over import CalculatorEngine, models
 from nanoos_lab.engines.chgnet.failures import FAILURES
-from nanoos_lab.engines.chgnet.parameters import ChgnetParameters, check_structure
+from nanoos_lab.engines.chgnet.parameters import HEAVIEST, ChgnetParameters, check_structure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from ase.calculators.calculator import BaseCalculator
 
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, Parallel, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Parallel, PotentialInfo, RunContext
 
 #: Variable with the names of engines whose models workers load before they fork, separated by commas.
 PRELOAD = "NANOOS_PRELOAD"
 CITATION = "B. Deng, P. Zhong, K. Jun, J. Riebesell, K. Han, C. J. Bartel, G. Ceder, Nat. Mach. Intell. 5, 1031 (2023)"
+#: What to cite, by weights.
+CITATIONS = {
+    "0.3.0": CITATION,
+    "0.2.0": CITATION,
+    "r2scan": "X. Huang, B. Deng, P. Zhong, A. D. Kaplan, K. A. Persson, G. Ceder, npj Comput. Mater. 11, 313 (2025)",
+}
 
 
 class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
@@ -61,10 +67,14 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
         calculator: BaseCalculator = make(given.model, context.resources)
         return calculator
 
+    def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
+        """Return the weights, as they are passed by ``model=``."""
+        return models("universal ML potential", CITATIONS, HEAVIEST, elements)
+
     def provenance(self, given: ChgnetParameters) -> Mapping[str, Any]:
         """Return the weights."""
         return {"model": given.model}
 
     def cited(self, given: ChgnetParameters) -> Mapping[str, str]:
-        """Return where the model was published."""
-        return {"CHGNet": CITATION}
+        """Return where the model and its weights were published."""
+        return {"CHGNet": CITATION, f"CHGNet {given.model}": CITATIONS[given.model]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from nanoos_lab.core.errors import StructureError
 from nanoos_lab.core.parameters import field
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 HEAVIEST = 94
 
 
+Weights = Literal["0.3.0", "0.2.0", "r2scan"]
+
+
 class ChgnetParameters(Calculated):
     """Which weights."""
 
-    model: Literal["0.3.0", "0.2.0", "r2scan"] = field(
+    model: Weights = field(
         "0.3.0", doc="weights: 0.3.0 and 0.2.0 were trained on PBE(+U) of the Materials Project, r2scan on r²SCAN"
     )
 
@@ -35,8 +38,13 @@ def check_structure(structure: Structure) -> None:
             f"CHGNet knows only what is periodic in all directions, and pbc is {list(structure.pbc)}; for a slab set "
             "pbc=True with enough vacuum"
         )
+    from ase.data import chemical_symbols
+
     numbers = structure.arrays()["numbers"]
     unknown = sorted(set(numbers[(numbers > HEAVIEST) | (numbers < 1)].tolist()))
     if unknown:
-        names = ", ".join(f"number {number}" for number in unknown)
-        raise StructureError(f"CHGNet knows hydrogen to plutonium, not element {names}")
+        symbols = [chemical_symbols[number] if 0 < number < len(chemical_symbols) else "X" for number in unknown]
+        raise StructureError(
+            f"CHGNet knows hydrogen to plutonium, whatever its weights ({', '.join(get_args(Weights))}), and not "
+            f"{', '.join(symbols)}; nanoos_lab.potentials({symbols}, engine=…) says what another engine has for them"
+        )

@@ -44,7 +44,7 @@ def test_a_run_on_a_host_without_it_says_so(tmp_path, monkeypatch):
     [
         (molecule("H2O"), "periodic in all directions"),
         (fcc111("Cu", (1, 1, 2), vacuum=5), "set pbc=True with enough vacuum"),
-        (Atoms("Am", cell=[4, 4, 4], pbc=True), "not element number 95"),
+        (Atoms("Am", cell=[4, 4, 4], pbc=True), r"weights \(0.3.0, 0.2.0, r2scan\), and not Am; nanoos_lab.potentials"),
     ],
 )
 def test_structures_that_it_does_not_know_are_refused(tmp_path, atoms, words):
