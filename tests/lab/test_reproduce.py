@@ -17,8 +17,11 @@ import pandas as pd
 import psutil
 import pytest
 from ase import units
-from ase.build import bulk
+from ase.build import add_adsorbate, bulk, fcc100, molecule
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.io import read
+from ase.optimize import QuasiNewton
 
 from nanoos_lab.core.errors import InputError, JobError
 from nanoos_lab.engines import registry
@@ -27,6 +30,8 @@ from tests.engines.espresso.running import SILICON, silicon
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from nanoos_lab.lab.job import Job
     from nanoos_lab.lab.lab import Lab
 
@@ -53,7 +58,7 @@ def without_us(directory: Path) -> str:
     (blocker / "nanoos_lab.py").write_text("raise ImportError('this must work without')\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHON": sys.executable, "PYTHONPATH": str(blocker)}
-    done = subprocess.run(["sh", "run.sh"], cwd=directory, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["sh", "run.sh"], cwd=directory, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -114,28 +119,117 @@ def test_a_script_of_the_users_own_is_reproduced_in_its_units_and_with_its_charg
         np.testing.assert_allclose(log[name], job.thermo[name], rtol=1e-7, err_msg=name)
 
 
+def said_again(job: Job, directory: Path) -> dict[str, list[list[str]]]:
+    """Run the recipe of a job where nanoos_lab is not to be had; return its lines by their first word."""
+    job.result(600)
+    said: dict[str, list[list[str]]] = {}
+    for line in without_us(job.reproduce(directory / "again")).splitlines():
+        word, *rest = line.split()
+        said.setdefault(word, []).append(rest)
+    return said
+
+
+def assert_same_motion(said: dict[str, list[list[str]]], thermo: pd.DataFrame, within: float) -> None:
+    """Compare both energies at each sample."""
+    rows = {int(words[0]): [float(words[1]), float(words[2])] for words in said["step"]}
+    assert list(rows) == thermo.index.tolist()
+    np.testing.assert_allclose(list(rows.values()), thermo[["potential_energy", "kinetic_energy"]], rtol=within)
+
+
+def energy_of(said: dict[str, list[list[str]]]) -> float:
+    [[energy, _]] = said["energy"]
+    return float(energy)
+
+
 @pytest.mark.parametrize(
     ("task", "parameters"),
-    [
-        ("static", {}),
-        ("relax", {"fmax": 0.05, "cell": "free", "optimizer": "FIRE"}),
-        ("md", {"steps": 20, "every": 5, "temperature": 600, "timestep": 2.0}),
-    ],
+    [("static", {}), ("relax", {"fmax": 0.05, "cell": "free", "optimizer": "FIRE"})],
 )
 def test_a_script_for_ase_alone_gives_its_numbers_again(
     lab: Lab, tmp_path: Path, task: str, parameters: dict[str, Any]
 ) -> None:
     job = lab.submit(COPPER, engine="ase", task=task, calculator="emt", **parameters)
-    job.result(120)
-    place = job.reproduce(tmp_path / "again")
-    said = [line.split() for line in without_us(place).splitlines()]
-    (energy,) = (float(words[1]) for words in said if words[0] == "energy")
-    assert energy == pytest.approx(job.results["energy"], rel=1e-12)
-    rows = {int(words[1]): [float(words[2]), float(words[3])] for words in said if words[0] == "step"}
+    assert energy_of(said_again(job, tmp_path)) == pytest.approx(job.results["energy"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "held"),
+    [
+        ({"ensemble": "nve"}, 0),
+        ({"ensemble": "nvt"}, 0),
+        ({"ensemble": "nvt", "temperature_end": 900}, 4),
+        ({"ensemble": "nvt", "thermostat": "langevin", "temperature_end": 900}, 0),
+        ({"ensemble": "nvt", "thermostat": "langevin"}, 4),
+        ({"ensemble": "nvt", "thermostat": "nose-hoover", "tdamp": 50.0}, 0),
+        ({"ensemble": "nvt", "thermostat": "nose-hoover"}, 4),
+        ({"ensemble": "npt", "pressure": 1.0, "pdamp": 500.0}, 0),
+        ({"ensemble": "npt", "pressure": 0.0, "temperature_end": 300}, 0),
+    ],
+)
+def test_dynamics_in_ase_alone_give_the_same_motion(
+    lab: Lab, tmp_path: Path, parameters: dict[str, Any], held: int
+) -> None:
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.rattle(0.05, seed=1)
+    if held:
+        atoms.set_constraint(FixAtoms(range(held)))
+    wanted = {"steps": 20, "every": 5, "temperature": 600, "timestep": 2.0, **parameters}
+    job = lab.submit(atoms, engine="ase", task="md", calculator="emt", **wanted)
+    assert_same_motion(said_again(job, tmp_path), job.thermo, 1e-9)
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_the_motion_of_a_structure_goes_on_in_ase_alone(lab: Lab, tmp_path: Path, ensemble: str) -> None:
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.set_velocities(np.random.default_rng(3).normal(0.01, 0.02, (len(atoms), 3)))
+    wanted = {"ensemble": ensemble, "temperature": 300 if ensemble == "nvt" else None, "steps": 20, "every": 5}
+    job = lab.submit(atoms, engine="ase", task="md", calculator="emt", **wanted)
+    assert_same_motion(said_again(job, tmp_path), job.thermo, 1e-9)
+
+
+def hop() -> tuple[Atoms, Atoms]:
+    """Return both ends of the hop of an atom over a bridge of a surface, both relaxed by EMT."""
+    slab = fcc100("Al", (2, 2, 3), vacuum=8.0)
+    add_adsorbate(slab, "Au", 1.7, "hollow")
+    slab.set_constraint(FixAtoms(mask=slab.get_tags() > 1))
+    ends = (slab, slab.copy())
+    ends[1][-1].x += slab.cell[0, 0] / 2
+    for end in ends:
+        end.calc = EMT()
+        QuasiNewton(end, logfile=None).run(fmax=0.03)
+        end.calc = None
+    return ends
+
+
+@pytest.mark.parametrize("optimizer", ["FIRE", "BFGS"])
+def test_a_path_is_found_again_by_ase_alone(lab: Lab, tmp_path: Path, optimizer: str) -> None:
+    first, last = hop()
+    wanted = {"final": last, "images": 3, "optimizer": optimizer}
+    job = lab.submit(first, engine="ase", task="neb", calculator="emt", **wanted)
+    said = said_again(job, tmp_path)
+    [[*energies, _]] = said["energies"]
+    np.testing.assert_allclose([float(one) for one in energies], job.results["image_energies"], rtol=1e-9)
+    assert float(said["barrier"][0][0]) == pytest.approx(job.results["barrier"], rel=1e-7)
+    assert 0.1 < job.results["barrier"] < 1.0
+    assert energy_of(said) == pytest.approx(job.results["energy"], rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("task", "parameters", "within"),
+    [
+        ("static", {"method": "GFN1-xTB", "charge": 1}, 1e-9),
+        ("relax", {"fmax": 0.02}, 1e-7),
+        ("md", {"ensemble": "nvt", "temperature": 300, "timestep": 0.5, "steps": 10, "every": 5}, 1e-6),
+    ],
+)
+def test_tblite_alone_gives_its_numbers_again(
+    lab: Lab, tmp_path: Path, task: str, parameters: dict[str, Any], within: float
+) -> None:
+    job = lab.submit(molecule("CH3OH"), engine="tblite", task=task, **parameters)
+    said = said_again(job, tmp_path)
+    assert energy_of(said) == pytest.approx(job.results["energy"], rel=within)
     if task == "md":
-        table = job.thermo[["potential_energy", "kinetic_energy"]]
-        assert list(rows) == table.index.tolist()
-        np.testing.assert_allclose(list(rows.values()), table, rtol=1e-9)
+        assert_same_motion(said, job.thermo, within)
 
 
 def test_a_chain_is_reproduced_from_the_structure_that_it_went_on_from(lab: Lab, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nanoos_lab.engines.ase.over import CalculatorEngine
 from nanoos_lab.engines.ase.parameters import CalculatorParameters
@@ -53,11 +53,12 @@ class AseEngine(CalculatorEngine[CalculatorParameters]):
     def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
         """Return a script for ASE alone."""
         from nanoos_lab.engines.ase.calculators import SHORT_NAMES
-        from nanoos_lab.engines.ase.recipe import recipe
+        from nanoos_lab.engines.ase.recipe import Written, called, recipe
 
-        given = self.tasks[request.task](**request.parameters)
-        name = str(request.parameters["calculator"])
-        return recipe(given, SHORT_NAMES.get(name, name))
+        given = cast("CalculatorParameters", self.tasks[request.task](**request.parameters))
+        module, _, name = SHORT_NAMES.get(given.calculator, given.calculator).partition(":")
+        written = Written(imports=[f"from {module} import {name}"], made=called(name, given.options))
+        return recipe(given, written, request.resources)
 
     def provenance(self, given: CalculatorParameters) -> Mapping[str, Any]:
         """Return the calculator's class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nanoos_lab.engines.ase.over import CalculatorEngine, models
 from nanoos_lab.engines.tblite.failures import FAILURES
@@ -16,11 +16,13 @@ from nanoos_lab.engines.tblite.parameters import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from ase.calculators.calculator import BaseCalculator
 
+    from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, PotentialInfo, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, PotentialInfo, Recipe, RunContext
 
 #: What to cite, by method.
 CITATIONS = {
@@ -56,16 +58,15 @@ class TbliteEngine(CalculatorEngine[XtbParameters]):
         from nanoos_lab.engines.tblite.calculator import Xtb, use_threads
 
         use_threads(context.resources.threads)
-        return Xtb(
-            method=given.method,
-            charge=given.charge,
-            multiplicity=given.multiplicity,
-            accuracy=given.accuracy,
-            electronic_temperature=given.electronic_temperature,
-            max_iterations=given.scf_iterations,
-            mixer_damping=given.mixer_damping,
-            verbosity=0,
-        )
+        return Xtb(**_options(given))
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return a script for ASE and tblite alone."""
+        from nanoos_lab.engines.ase.recipe import Written, called, recipe
+
+        given = cast("XtbParameters", self.tasks[request.task](**request.parameters))
+        written = Written(imports=["from tblite.ase import TBLite"], made=called("TBLite", _options(given)))
+        return recipe(given, written, request.resources)
 
     def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
         """Return the methods, as they are passed by ``method=``."""
@@ -78,3 +79,17 @@ class TbliteEngine(CalculatorEngine[XtbParameters]):
     def cited(self, given: XtbParameters) -> Mapping[str, str]:
         """Return where the method was published."""
         return {given.method: CITATIONS[given.method]}
+
+
+def _options(given: XtbParameters) -> dict[str, Any]:
+    """Return the keyword arguments of tblite's calculator."""
+    return {
+        "method": given.method,
+        "charge": given.charge,
+        "multiplicity": given.multiplicity,
+        "accuracy": given.accuracy,
+        "electronic_temperature": given.electronic_temperature,
+        "max_iterations": given.scf_iterations,
+        "mixer_damping": given.mixer_damping,
+        "verbosity": 0,
+    }
