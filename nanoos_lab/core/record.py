@@ -44,6 +44,33 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Steering:
+    """A change of the parameters of a job on its way."""
+
+    #: Counted from 1 within the job.
+    number: int
+    #: Parameters of the task by name, plain values, that hold from its step on.
+    changes: Mapping[str, Any]
+    #: The step at which it was applied, in every attempt; None until one has come there.
+    step: int | None = None
+    #: When it was asked for.
+    asked: datetime | None = None
+    #: Who asked for it: user and host.
+    who: str = ""
+    #: The attempt that first applied it.
+    attempt: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Its changes in words, such as ``temperature=900.0``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.changes.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a run needs to know of it, as plain values."""
+        return {"number": self.number, "changes": dict(self.changes), "step": self.step}
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobRecord:
     """What the store knows of one job at one moment."""
 
@@ -101,6 +128,10 @@ class JobRecord:
     lost: int = 0
     #: Id of the equal job whose results these are.
     cached_from: str | None = None
+    #: How many changes of its parameters were asked for while it was on its way.
+    steerings: int = 0
+    #: Whether its results may be others than its key says: it was steered, or a job with whose structure it begins.
+    varied: bool = False
     #: Scalar results of the successful attempt, by property name.
     scalars: Mapping[str, float | int | str | bool] = field(default_factory=dict)
 
@@ -200,6 +231,8 @@ class Assignment:
     ran: float
     #: Parameters that corrections have changed.
     corrected: Mapping[str, Any] = field(default_factory=dict)
+    #: Changes of its parameters that were asked for since, in order.
+    steerings: tuple[Steering, ...] = ()
 
     @property
     def corrected_request(self) -> JobRequest:

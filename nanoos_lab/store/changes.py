@@ -344,7 +344,7 @@ def _followed(work: Work, ended: Sequence[JobRecord]) -> Sequence[JobRecord]:
     """Return those that somebody may wait for."""
     if len(ended) == 1:
         return ended
-    found = {job_id for (job_id,) in _for_all(work, sql.followed, [record.id for record in ended])}
+    found = {job_id for (job_id,) in for_all(work, sql.followed, [record.id for record in ended])}
     return [record for record in ended if record.id in found]
 
 
@@ -356,7 +356,7 @@ def _tell(work: Work, ended: JobRecord) -> list[JobRecord]:
     )
     if not kinds:
         return []
-    waiting = [job_record(row) for row in _for_all(work, sql.lock_pending, sorted(kinds))]
+    waiting = [job_record(row) for row in for_all(work, sql.lock_pending, sorted(kinds))]
     if ended.status is Status.SUCCEEDED:
         over = _share(work, ended) if any(record.cached_from == ended.id for record in waiting) else []
     else:
@@ -365,10 +365,10 @@ def _tell(work: Work, ended: JobRecord) -> list[JobRecord]:
     left = [record for record in waiting if record.id not in gone]
     # Counted and not diminished: a job that is tried again ends more than once.
     counted = [record.id for record in left if record.waits_for]
-    _for_all(work, sql.count_waits, counted)
-    _note(work, _for_all(work, sql.queue_ready, counted))
+    for_all(work, sql.count_waits, counted)
+    _note(work, for_all(work, sql.queue_ready, counted))
     if any(record.cached_from == ended.id for record in left):
-        _pass_on(work, ended)
+        pass_on(work, ended.id, _ended_as(ended.status))
     return over
 
 
@@ -381,7 +381,7 @@ def _share(work: Work, ended: JobRecord) -> list[JobRecord]:
 def _end_dependents(work: Work, ended: JobRecord, doomed: Sequence[JobRecord]) -> list[JobRecord]:
     """Cancel those that cannot go on after a job without results, and equal jobs that only they still wanted."""
     values = {f"new_{name}": value for name, value in failure_values(because_of(ended)).items()}
-    over = _note(work, _for_all(work, sql.cancel_pending, [record.id for record in doomed], **values))
+    over = _note(work, for_all(work, sql.cancel_pending, [record.id for record in doomed], **values))
     for job_id in sorted({record.cached_from for record in doomed if record.cached_from} - {ended.id}):
         record = _unwanted_and_waiting(work, job_id)
         if record is not None:
@@ -391,11 +391,11 @@ def _end_dependents(work: Work, ended: JobRecord, doomed: Sequence[JobRecord]) -
     return over
 
 
-def _pass_on(work: Work, ended: JobRecord) -> None:
+def pass_on(work: Work, leader: str, why: str) -> None:
     """Let one of the equal jobs take the place of the one that they waited for, and the others wait for it."""
-    job_id, attempt = work.run(sql.heir, job=ended.id)[0]
-    work.run(sql.follow, job=ended.id, other=job_id)
-    place = f"takes the place of the equal job {ended.id}, which {_ended_as(ended.status)}"
+    job_id, attempt = work.run(sql.heir, job=leader)[0]
+    work.run(sql.follow, job=leader, other=job_id)
+    place = f"takes the place of the equal job {leader}, which {why}"
     add_event(work, job_id, attempt, "status", f"{Status.PENDING}: {place}")
     queue_if_ready(work, job_id)
 
@@ -407,7 +407,7 @@ def _unwanted_and_waiting(work: Work, job_id: str) -> JobRecord | None:
     return record if waiting and unwanted(work, record) else None
 
 
-def _for_all(work: Work, build: Callable[[int], Executable], ids: Sequence[str], **values: Any) -> list[Row]:
+def for_all(work: Work, build: Callable[[int], Executable], ids: Sequence[str], **values: Any) -> list[Row]:
     """Run a statement for jobs, many at a time; return its rows."""
     rows: list[Row] = []
     for start in range(0, len(ids), sql.BATCH):

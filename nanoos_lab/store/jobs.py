@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from nanoos_lab.core.errors import JobNotFoundError, ParameterError, StoreError, TransitionError
 from nanoos_lab.core.status import Status
-from nanoos_lab.store import changes, records, sql
+from nanoos_lab.store import changes, records, sql, steering
 from nanoos_lab.store.changes import NOW, Ending, FromNow
 from nanoos_lab.store.reading import StoreReader, record_of
 from nanoos_lab.store.records import Orders, job_record
@@ -140,6 +140,36 @@ class Store(StoreReader):
             return record_of(work, job_id)
 
     @persistent
+    def steer(self, job_id: str, changes: Mapping[str, Any], *, who: str = "") -> tuple[JobRecord, int]:
+        """Have parameters of a job changed at the next step at which its run can do so.
+
+        Its results are its own from now on: equal jobs that waited for them wait for one of themselves.
+
+        Parameters
+        ----------
+        job_id
+            The job.
+        changes
+            Parameters of its task by name, plain values, which the caller has checked.
+        who
+            Who asks for it.
+
+        Returns
+        -------
+        JobRecord, int
+            The job afterwards, and the number of the steering.
+
+        Raises
+        ------
+        TransitionError
+            If it has ended, or is being cancelled.
+        JobNotFoundError
+        """
+        with self._writing() as work:
+            record, _ = _locked(work, job_id, leader_first=True)
+            return steering.steer(work, record, changes, who), record.steerings + 1
+
+    @persistent
     def retry(self, job_id: str, *, limits: Limits | None = None, retries: RetryPolicy | None = None) -> JobRecord:
         """Offer a failed job again, from its newest checkpoint if it has one.
 
@@ -222,19 +252,29 @@ class Store(StoreReader):
                 work.run(sql.begin_attempt, job=job_id, host=holder.host, pid=holder.pid)
             return record
 
-    def beat(self, job_id: str, attempt: int, *, step: int, total: int | None) -> Orders:
-        """Renew the lease of a running attempt and note its progress; learn whether to go on.
+    def beat(self, job_id: str, attempt: int, *, step: int, total: int | None, known: int = 0) -> Orders:
+        """Renew the lease of a running attempt and note its progress; learn whether to go on, and how.
 
-        A total of None leaves the one that is known.
+        A total of None leaves the one that is known; `known` is of how many steerings the attempt knows.
         """
         with self._reading() as work:
             rows = work.run(sql.beat, job=job_id, known=attempt, lease=self.lease, new_step=step, new_total=total)
             if not rows:
                 return Orders(current=False, cancel=False)
-            cancel, pause = (asked is not None for asked in rows[0])
+            cancel, pause = (asked is not None for asked in rows[0][:2])
+            news = steering.of(work, job_id, after=known) if rows[0][2] > known else ()
             # A cancel waits as long as others want the results.
             cancel = cancel and not changes.has_joiners(work, job_id)
-        return Orders(current=True, cancel=cancel, pause=pause)
+        return Orders(current=True, cancel=cancel, pause=pause, steerings=news)
+
+    @persistent
+    def steered(self, job_id: str, attempt: int, applied: Mapping[int, int]) -> bool:
+        """Note at which step each of some steerings, by number, was applied; False if the attempt is not current."""
+        with self._writing() as work:
+            if _running(work, job_id, attempt) is None:
+                return False
+            steering.note_applied(work, job_id, attempt, applied)
+            return True
 
     @persistent
     def succeed(

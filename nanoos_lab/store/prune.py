@@ -24,7 +24,7 @@ from nanoos_lab.store.files import write_durably
 from nanoos_lab.store.records import job_record
 from nanoos_lab.store.results import ARRAYS, RESULTS
 from nanoos_lab.store.schedules import Schedules
-from nanoos_lab.store.schema import attempts, clock, dependencies, events, jobs, schedules, structures
+from nanoos_lab.store.schema import attempts, clock, dependencies, events, jobs, schedules, steerings, structures
 from nanoos_lab.store.segments import HEAD, THERMO
 
 if TYPE_CHECKING:
@@ -223,8 +223,9 @@ class Pruner:
             locked = _lock(work, ids, choice)
             # Asked after the locks are held: who has tied a job to one of these has committed, and nobody can now.
             free = sorted(locked - set(_needed(_ties(work, sorted(locked)), locked)))
-            for column in (events.c.job_id, attempts.c.job_id, dependencies.c.job_id, jobs.c.id):
-                work.query(delete(column.table).where(column.in_(free)))
+            for table in (events, attempts, dependencies, steerings):
+                work.query(delete(table).where(table.c.job_id.in_(free)))
+            work.query(delete(jobs).where(jobs.c.id.in_(free)))
         return set(free)
 
     def _note_strip(self, record: JobRecord, plan: Plan) -> bool:

@@ -14,7 +14,7 @@ from nanoos_lab.core.request import Dependency, JobRequest
 from nanoos_lab.core.resources import Limits, Resources
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.store import records, sql
+from nanoos_lab.store import records, sql, steering
 from nanoos_lab.store.connect import database
 from nanoos_lab.store.records import job_record
 from nanoos_lab.store.schema import jobs
@@ -23,7 +23,7 @@ from nanoos_lab.store.versions import ensure
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from nanoos_lab.core.record import Attempt, Event, JobRecord
+    from nanoos_lab.core.record import Attempt, Event, JobRecord, Steering
     from nanoos_lab.core.request import Delivery
     from nanoos_lab.store.queries import JobQuery
     from nanoos_lab.store.work import Work
@@ -116,16 +116,23 @@ class StoreReader:
         """Return what was asked for, and what the worker that runs it must know; raises JobNotFoundError."""
         with self._reading() as work:
             rows = work.run(sql.request, job=job_id)
-        if not rows:
-            raise JobNotFoundError(job_id)
-        text, data, limits, ran, corrected = rows[0]
+            if not rows:
+                raise JobNotFoundError(job_id)
+            text, data, limits, ran, corrected, count = rows[0]
+            steerings = steering.of(work, job_id) if count else ()
         request = JobRequest.from_json(json.loads(text), None if data is None else Structure(bytes(data)))
         return Assignment(
             request=request,
             limits=Limits(**records.from_json(limits)),
             ran=ran,
             corrected=records.from_json(corrected),
+            steerings=steerings,
         )
+
+    def steerings(self, job_id: str) -> tuple[Steering, ...]:
+        """Return the changes of a job's parameters that were asked for while it was on its way, in order."""
+        with self._reading() as work:
+            return steering.of(work, job_id)
 
     def holder(self, job_id: str) -> JobRecord:
         """Return the job whose files are the results of a job: itself, or the equal one; raises JobNotFoundError."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.record import Attempt, Correction, Event, Failure, JobRecord
+from nanoos_lab.core.record import Attempt, Correction, Event, Failure, JobRecord, Steering
 from nanoos_lab.core.request import Delivery
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.store.sql import RECORD
@@ -44,6 +44,8 @@ class Orders:
     cancel: bool
     #: Whether the run is to pause.
     pause: bool = False
+    #: Changes of its parameters of which the attempt does not know yet, in order.
+    steerings: tuple[Steering, ...] = ()
 
 
 def job_record(row: Row) -> JobRecord:
@@ -52,6 +54,7 @@ def job_record(row: Row) -> JobRecord:
     values["status"] = _STATUSES[values["status"]]
     values["failure"] = _failure(values.pop("reason"), values.pop("message"), values.pop("remedy"))
     values["scalars"] = from_json(values["scalars"])
+    values["varied"] = bool(values["varied"])
     for name in _MOMENTS:
         if values[name] is not None:
             values[name] = moment(values[name])
@@ -88,6 +91,19 @@ def event(row: Row) -> Event:
     """Make an event of a whole row of its table."""
     number, job_id, attempt_number, time, kind, text = row
     return Event(number=number, job_id=job_id, attempt=attempt_number, time=moment(time), kind=kind, text=text)
+
+
+def steering(row: Row) -> Steering:
+    """Make a steering of a whole row of its table."""
+    _, number, changes, asked, who, step, attempt_number = row
+    return Steering(
+        number=number,
+        changes=from_json(changes),
+        asked=moment(asked),
+        who=who,
+        step=step,
+        attempt=attempt_number,
+    )
 
 
 def delivery(record: JobRecord) -> Delivery:

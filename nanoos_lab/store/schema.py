@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeDecorator
 from nanoos_lab.core.status import Reason, Status
 
 #: The newest migration: the version that this code reads and writes.
-HEAD = "0003"
+HEAD = "0004"
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -156,6 +156,10 @@ jobs = Table(
     Column("corrections", Integer, nullable=False, server_default="5"),
     # JSON: parameters that corrections have changed.
     Column("corrected", Text),
+    # How many changes of its parameters were asked for while it was on its way.
+    Column("steerings", Integer, nullable=False, server_default="0"),
+    # 1 if such a change, of its own or of a job before it, makes its results others than its key says.
+    Column("varied", Integer, nullable=False, server_default="0"),
     _one_of("status", Status),
     _one_of("reason", Reason),
 )
@@ -223,6 +227,21 @@ attempts = Table(
     # JSON: Correction.to_json().
     Column("correction", Text),
     _one_of("reason", Reason),
+)
+
+#: Changes of parameters of jobs on their way, in order.
+steerings = Table(
+    "steerings",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # JSON: parameters by name.
+    Column("changes", Text, nullable=False),
+    Column("asked", UtcTime, nullable=False),
+    Column("who", Text, nullable=False),
+    # From which step on it holds, and the attempt that first came there; NULL until one has.
+    Column("step", BigInteger),
+    Column("attempt", Integer),
 )
 
 #: Append-only history.

@@ -73,6 +73,8 @@ RECORD = (
     jobs.c.failures,
     jobs.c.lost,
     jobs.c.cached_from,
+    jobs.c.steerings,
+    jobs.c.varied,
 )
 
 
@@ -93,9 +95,10 @@ def locked_record() -> Select[Any]:
 def request() -> Select[Any]:
     """Write: what is known of `job`.
 
-    Its request as JSON, the bytes of its structure, its limits as JSON, how long it ran, what was corrected as JSON.
+    Its request as JSON, the bytes of its structure, its limits as JSON, how long it ran, what was corrected as JSON,
+    how often it was steered.
     """
-    columns = (jobs.c.request, structures.c.data, jobs.c.limits, jobs.c.ran, jobs.c.corrected)
+    columns = (jobs.c.request, structures.c.data, jobs.c.limits, jobs.c.ran, jobs.c.corrected, jobs.c.steerings)
     return select(*columns).select_from(jobs.outerjoin(structures)).where(_this_job())
 
 
@@ -205,6 +208,7 @@ def parents_and_equal(ids: int, keys: int) -> Select[Any]:
         jobs.c.cached_from.is_(None),
         jobs.c.cancel_requested.is_(None),
         jobs.c.paused.is_(None),
+        jobs.c.varied == 0,
     )
     wanted = [*([_among(jobs.c.id, "id", ids)] if ids else []), *([equal] if keys else [])]
     return select(*RECORD).where(or_(*wanted)).order_by(jobs.c.id).with_for_update(read=True)
@@ -282,7 +286,7 @@ def beat() -> Update:
         update(jobs)
         .where(*_this_attempt(literal(Status.RUNNING.value)))
         .values(lease_until=clock(bindparam("lease", type_=Float)), step=bindparam("new_step"), total=total)
-        .returning(jobs.c.cancel_requested, jobs.c.paused)
+        .returning(jobs.c.cancel_requested, jobs.c.paused, jobs.c.steerings)
     )
 
 

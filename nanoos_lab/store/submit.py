@@ -65,7 +65,9 @@ def insert_jobs(work: Work, submissions: Sequence[Submission]) -> list[JobRecord
         parents = {_id_of(one.parent, ids): one.after_failure for one in item.after}
         begin = item.not_before and moment(stored(item.not_before, clock))
         record = _judged(_record(ids[place], item, now), begin, parents, known)
-        if item.cache and not record.status.finished:
+        if _begins_with_varied(item, known):
+            record = replace(record, varied=True)
+        elif item.cache and not record.status.finished:
             record = _joined(record, equal, now)
         known[record.id] = record
         made[place] = _New(record=record, item=item, parents=parents)
@@ -142,6 +144,12 @@ def _judged(
     return record
 
 
+def _begins_with_varied(item: Submission, known: Mapping[str, JobRecord]) -> bool:
+    """Say whether a job begins with the structure of one that was steered, which is another than its key says."""
+    origin = item.request.structure_of
+    return origin is not None and origin.job_id in known and known[origin.job_id].varied
+
+
 # -- other jobs that matter -------------------------------------------------------------------------------------------
 
 
@@ -178,6 +186,7 @@ def _leads(record: JobRecord) -> bool:
         and record.cached_from is None
         and record.cancel_requested is None
         and record.paused is None
+        and not record.varied
     )
 
 
@@ -277,6 +286,7 @@ def _row(new: _New, clock: Any) -> dict[str, Any]:
         "limits": to_json(item.limits.to_json()) if item.limits.to_json() else None,
         "cached_from": record.cached_from,
         "corrections": item.corrections,
+        "varied": int(record.varied),
     }
 
 

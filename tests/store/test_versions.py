@@ -105,7 +105,7 @@ def test_a_migrated_schema_is_the_one_in_the_code(new_url: str, engine: Engine) 
 def test_a_new_database_gets_what_the_migrations_make(new_url: str, engine: Engine) -> None:
     migrate(new_url)
     migrated = describe(engine)
-    for table in ("events", "attempts", "dependencies", "schedules", "jobs", "structures", "alembic_version"):
+    for table in reversed([*metadata.sorted_tables, "alembic_version"]):
         run_sql(engine, f"DROP TABLE {table}")
     Store(new_url).count()
     engine.dispose()
