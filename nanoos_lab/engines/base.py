@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.frames import Checkpoint, Results, RunHead, Sample
     from nanoos_lab.core.parameters import TaskParameters
+    from nanoos_lab.core.record import Steering
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
@@ -155,6 +156,20 @@ class GivesRecipes(Protocol):
 
 
 @runtime_checkable
+class Steers(Protocol):
+    """An engine some of whose runs can have parameters changed on the way; `Helm` in `steering` does most of it."""
+
+    def steers(self, task: str, parameters: TaskParameters, resources: Resources) -> Collection[str]:
+        """Return the names of the parameters that can be changed while such a run lasts.
+
+        Raises
+        ------
+        InputError
+            If there are none, and why.
+        """
+
+
+@runtime_checkable
 class LendsCalculator(Protocol):
     """An engine that lends its energies and forces, as a calculator of ASE, to tasks that other packages add."""
 
@@ -187,7 +202,7 @@ class Engine(Protocol):
     A class that derives from this one need not say what it has nothing to say of.
     """
 
-    #: Kinds of calculation whose parameters can be changed while they run.
+    #: Kinds of calculation whose parameters can be changed while they run; `Steers` says which.
     steerable: frozenset[str] = frozenset()
     #: How a run can use more than one core.
     parallel: frozenset[Parallel] = frozenset()
@@ -356,3 +371,13 @@ class RunContext(Protocol):
 
     def on_stop(self, interrupt: Callable[[], None]) -> None:
         """Name a thread-safe function that ends a long native call early when a stop is asked for."""
+
+    @property
+    def steerings(self) -> Sequence[Steering]:
+        """Changes of its parameters that were asked for, in order; more may come at any time, in another thread."""
+
+    def steered(self, number: int, step: int) -> None:
+        """Say at which step a steering is applied that has no step yet, before anything that follows from it."""
+
+    def on_steer(self, function: Callable[[], None]) -> None:
+        """Name a thread-safe function to be called when another steering has come."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nanoos_lab.engines.cadence import Cadence, Plan
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Sample
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.grid import Grid
+    from nanoos_lab.engines.steering import Helm
 
 
 class Stepper(Protocol):
     """A simulation that can be advanced."""
 
     def advance(self, steps: int) -> int:
-        """Advance by so many steps, and return how many were made: fewer only if a stop was asked for."""
+        """Advance by so many steps, and return how many were made.
+
+        Fewer only if a stop was asked for, or a steering; for that it makes one at least.
+        """
 
     def sample(self, step: int) -> Sample:
         """Return thermo row and frame at the current step, which is `step` of the task."""
@@ -66,7 +70,9 @@ class Course:
         return min(self.steps, step - (step - self.origin) % self.every + self.every)
 
 
-def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None = None) -> int:
+def drive(
+    run: Stepper, course: Course, context: RunContext, grid: Grid | None = None, helm: Helm[Any] | None = None
+) -> int:
     """Advance a simulation to its last step, or until the context asks it to stop.
 
     A step on which a checkpoint and a sample fall is sampled after the checkpoint, as an attempt does that goes on
@@ -82,6 +88,8 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
         Takes samples and progress; asked for stops.
     grid
         Makes the checkpoints; None for none.
+    helm
+        Has steerings applied, for which the run may return early; None if it cannot be steered.
 
     Returns
     -------
@@ -91,11 +99,9 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
     cadence = Cadence(passing=isinstance(run, Passing)) if course.between else None
     glimpser = _Glimpser(run, cadence, context)
     step = course.first
-    if not _asked_to_stop(context):
-        _report(run, step, course, context)
+    _set_out(run, course, context, helm)
     while step < course.steps and not _asked_to_stop(context):
-        target = course.following(step)
-        halt = _sooner(target, grid.following(step) if grid else None)
+        halt = _following(step, course, grid, helm)
         plan = cadence.plan(watched=context.watched) if cadence else Plan(steps=halt - step, show=False)
         chunk = _even_part(halt - step, plan.steps)
         cpu, wall = course.clock(), time.perf_counter()
@@ -103,14 +109,14 @@ def drive(run: Stepper, course: Course, context: RunContext, grid: Grid | None =
         made = run.advance(chunk)
         cpu, wall = course.clock() - cpu, time.perf_counter() - wall
         step += made
-        if made < chunk:
+        if made < chunk and _is_broken_off(context, helm):
             break
-        if grid:
+        if grid and made == chunk:
             grid.ran(made, wall)
-        if cadence:
+        if cadence and made == chunk:
             cadence.ran(made, cpu=cpu, wall=wall, extra=step < halt)
-        if grid and step < course.steps and not _asked_to_stop(context):
-            grid.reached(step)
+        if step < course.steps and not _asked_to_stop(context):
+            _halt(step, grid, helm)
             if _asked_to_stop(context):
                 # A program that is stopped while it is renewed may have nothing to show; the next attempt has.
                 break
@@ -161,6 +167,19 @@ def _asked_to_stop(context: RunContext) -> bool:
     return context.stop is not None
 
 
+def _set_out(run: Stepper, course: Course, context: RunContext, helm: Helm[Any] | None) -> None:
+    """Apply what was asked for while no attempt ran, and report the first step, unless a stop is asked for."""
+    if course.first and not _asked_to_stop(context):
+        _halt(course.first, None, helm)
+    if not _asked_to_stop(context):
+        _report(run, course.first, course, context)
+
+
+def _is_broken_off(context: RunContext, helm: Helm[Any] | None) -> bool:
+    """Whether a run that has come back early is to end there; it may only have made way for a steering."""
+    return _asked_to_stop(context) or helm is None or not helm.waiting
+
+
 def _report(run: Stepper, step: int, course: Course, context: RunContext) -> None:
     """Hand over the sample that falls on a step, if one does, and say how far the run is."""
     if course.is_sampled(step):
@@ -168,8 +187,19 @@ def _report(run: Stepper, step: int, course: Course, context: RunContext) -> Non
     context.progress(step)
 
 
-def _sooner(target: int, other: int | None) -> int:
-    return target if other is None else min(target, other)
+def _halt(step: int, grid: Grid | None, helm: Helm[Any] | None) -> None:
+    """Make the checkpoint, and apply the steerings, that fall on a step at which the run stands."""
+    # First it is known what holds from here on: who goes on from the checkpoint begins with that.
+    steered = helm is not None and helm.take(step)
+    renewed = grid is not None and grid.reached(step)
+    if helm is not None and steered and not renewed:
+        helm.renew(step)
+
+
+def _following(step: int, course: Course, grid: Grid | None, helm: Helm[Any] | None) -> int:
+    """Return the next step at which the run must halt."""
+    others = (grid and grid.following(step), helm and helm.following(step))
+    return min(course.following(step), *(other or course.steps for other in others))
 
 
 def _even_part(left: int, wanted: int) -> int:

@@ -14,8 +14,11 @@ import numpy as np
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import thermo_columns
+from nanoos_lab.engines.steering import Leg
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from nanoos_lab.core.parameters import MDParameters
 
     Array = np.ndarray[Any, Any]
@@ -127,9 +130,13 @@ class Oscillation:
         The sites.
     given
         Temperature, ensemble, time step, seed. A barostat has nothing to do here.
+    legs
+        Returns what holds from which steps on, if that changes on the way.
     """
 
-    def __init__(self, crystal: Crystal, given: MDParameters) -> None:
+    def __init__(
+        self, crystal: Crystal, given: MDParameters, legs: Callable[[], Sequence[Leg[Any]]] | None = None
+    ) -> None:
         from ase.data import atomic_masses
         from ase.units import fs, kB
 
@@ -138,6 +145,7 @@ class Oscillation:
         masses = arrays["masses"] if "masses" in arrays else atomic_masses[arrays["numbers"]]
         self._sites = crystal.sites
         self._given = given
+        self._legs = legs or (lambda: [Leg(first=0, parameters=given)])
         self._masses = masses[:, None] / fs**2  # eV fs²/Å²
         self._frequencies = FREQUENCY * rng.uniform(1 - SPREAD, 1 + SPREAD, size=(len(masses), 1))
         self._springs = self._masses * self._frequencies**2
@@ -167,9 +175,14 @@ class Oscillation:
         given = self._given
         if given.ensemble == "nve" or not given.temperature:
             return 1.0
-        end = given.temperature if given.temperature_end is None else given.temperature_end
-        ramp = 1 + (end / given.temperature - 1) * step / max(given.steps, 1)
-        return ramp * (2 - math.exp(-step * given.timestep / given.tdamp))
+        begun = [leg for leg in self._legs() if leg.first <= step]
+        # At first the springs take half of the heat, and the thermostat makes up for it.
+        heat = 1.0
+        for leg, end in zip(begun, [*(leg.first for leg in begun[1:]), step], strict=True):
+            passed = (end - leg.first) * given.timestep / leg.parameters.tdamp
+            short = heat - 2 * (leg.target(leg.first) or 0.0) / given.temperature
+            heat = 2 * (leg.target(end) or 0.0) / given.temperature + short * math.exp(-passed)
+        return heat
 
 
 class Slide:

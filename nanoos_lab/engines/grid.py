@@ -146,12 +146,13 @@ class Grid:
         """Return the first step after this one on which a checkpoint falls, if that is known."""
         return None if self.steps is None else step - step % self.steps + self.steps
 
-    def reached(self, step: int) -> None:
-        """Make a checkpoint if one falls on this step, at which the run stands."""
+    def reached(self, step: int) -> bool:
+        """Make a checkpoint if one falls on this step, at which the run stands; return whether it was renewed."""
         if self.steps is None or step == 0 or step % self.steps:
-            return
+            return False
         renew = self._renew if self.steps >= self._worth else None
         self._make(step, renew)
+        return renew is not None
 
     def left(self, step: int) -> None:
         """Make a checkpoint at this step, at which the run has stopped before its end, unless it was cancelled."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from nanoos_lab.core.errors import EngineError, StructureError
+from nanoos_lab.core.errors import EngineError, InputError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.parameters import (
     DEFAULT_SEED,
@@ -28,13 +28,15 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.base import EngineInfo
 from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.grid import Grid, resume
+from nanoos_lab.engines.steering import Helm, of_dynamics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from nanoos_lab.core.frames import Checkpoint, Sample
     from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import EnginePolicy, Parallel, RunContext
     from nanoos_lab.engines.einstein import Crystal
@@ -83,7 +85,7 @@ class MockEngine:
 
     name = "mock"
     resumable = frozenset({"relax", "md"})
-    steerable: frozenset[str] = frozenset()
+    steerable = frozenset({"md"})
     #: It only says in its log which it was given.
     parallel: frozenset[Parallel] = frozenset({"gpus"})
 
@@ -119,6 +121,18 @@ class MockEngine:
         if structure is None:
             raise StructureError(f"engine 'mock', task {task!r} needs a structure")
         return {}
+
+    def steers(self, task: str, parameters: TaskParameters, resources: Resources) -> Collection[str]:
+        """Return the parameters of the thermostat.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if not isinstance(parameters, MockMD):
+            raise InputError(f"task {task!r} cannot be steered")
+        return [name for name in of_dynamics(parameters) if name not in ("pressure", "pdamp")]
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run a task on the structure of the request.
@@ -210,7 +224,7 @@ def _run_relax(crystal: Crystal, given: MockRelax, context: RunContext) -> Resul
 def _run_md(crystal: Crystal, given: MockMD, context: RunContext) -> Results:
     from nanoos_lab.engines.einstein import Oscillation
 
-    swing = Oscillation(crystal, given)
+    helm = Helm(context, given)
 
     def sample(step: int) -> Sample:
         return crystal.sample(step, step * given.timestep, swing.at(step))
@@ -218,8 +232,10 @@ def _run_md(crystal: Crystal, given: MockMD, context: RunContext) -> Results:
     play = _Play(sample, given, given.steps, context)
     course = play.course(given.every)
     grid = Grid(play, context, every=given.every, origin=play.origin)
+    helm.begin(play, course.first)
+    swing = Oscillation(crystal, helm.at(0).parameters, helm.legs)
     context.begin(replace(crystal.head(total=given.steps), first=course.first))
-    step = drive(play, course, context, grid)
+    step = drive(play, course, context, grid, helm)
     last = swing.at(step)
     return Results(
         properties={"energy": last.potential, "forces": last.forces},
@@ -265,6 +281,9 @@ class _Play:
     def save(self, directory: Path) -> None:
         """Write the step, of which all else follows."""
         (directory / STATE).write_text(json.dumps({"step": self._step}), encoding="utf-8")
+
+    def renew(self, directory: Path, step: int) -> None:
+        """Forget nothing: all follows from the step, and from what holds from which step on."""
 
     def _load(self, checkpoint: Checkpoint) -> None:
         step = json.loads((checkpoint.directory / STATE).read_text(encoding="utf-8"))["step"]

@@ -56,6 +56,11 @@ class Calculation:
         return self.task in getattr(self.engine, "resumable", ())
 
     @property
+    def steerable(self) -> bool:
+        """Whether parameters can be changed while it runs."""
+        return self.added is None and self.task in getattr(self.engine, "steerable", ())
+
+    @property
     def parallel(self) -> frozenset[Parallel]:
         """How a run can use more than one core."""
         return frozenset(getattr(self.engine, "parallel", ()))

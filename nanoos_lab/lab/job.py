@@ -173,6 +173,43 @@ class Job:
         """
         return self.lab.resume(self.id)
 
+    def steer(self, **changes: Any) -> int:
+        """Change parameters of the job on its way, such as ``temperature=900``.
+
+        They hold from the next step at which the run can take them, in every attempt at the job; that step is in
+        `steerings`. A job that waits begins with them. Its results are its own then: they answer no equal request.
+
+        Parameters
+        ----------
+        **changes
+            Parameters of its task that can be changed on the way, such as `temperature`, `temperature_end`, `tdamp`,
+            and with ensemble="npt" `pressure` and `pdamp`. A new temperature leads from there to `temperature_end` at
+            the last step, if there is one.
+
+        Returns
+        -------
+        int
+            The number of the steering, counted from 1.
+
+        Raises
+        ------
+        InputError
+            If engine, task or run have nothing to steer, or a value is not allowed; nothing was changed.
+        TransitionError
+            If the job has ended, or is being cancelled.
+        """
+        return self.lab.steer(self.id, changes)
+
+    @property
+    def steerings(self) -> pd.DataFrame:
+        """The changes of its parameters so far: a row for each, by its number, with the step from which it holds.
+
+        The step is missing while the run has not come to it; if the job has ended, the change came too late.
+        """
+        from nanoos_lab.lab.tables import steerings_frame
+
+        return steerings_frame(self.lab.services.store.steerings(self.id))
+
     def retry(self, *, limits: Any = None, retries: Any = None) -> Job:
         """Try a failed job again, from its newest checkpoint if it has one.
 

@@ -365,6 +365,17 @@ class Lab:
         self._hint([record], "resume")
         return not record.status.finished
 
+    def steer(self, job_id: str, changes: Mapping[str, Any]) -> int:
+        """Change parameters of a job on its way; see `Job.steer`."""
+        from nanoos_lab.lab.steering import checked, who
+
+        plain = checked(self.services, job_id, changes)
+        record, number = self.services.store.steer(job_id, plain, who=who())
+        self._hint([record], "steer")
+        # It, or equal jobs that waited for it, may be free to run now.
+        self._offer_freed()
+        return number
+
     def retry(self, job_id: str, *, limits: Any = None, retries: Any = None) -> None:
         """Try a failed job again; see `Job.retry`."""
         record = self.services.store.retry(

@@ -11,7 +11,7 @@ from nanoos_lab.core.units import unit_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.core.record import JobRecord, Steering
     from nanoos_lab.store.thermo import ThermoTable
 
 #: Columns of the table of jobs, in order, after the index.
@@ -89,4 +89,19 @@ def thermo_frame(table: ThermoTable | None) -> pd.DataFrame:
         copy=False,
     )
     frame.attrs["units"] = {column.name: column.unit for column in table.columns}
+    return frame
+
+
+def steerings_frame(steerings: Sequence[Steering]) -> pd.DataFrame:
+    """Return one row per steering, indexed by its number; `step` is missing where none was applied."""
+    frame = pd.DataFrame(
+        {
+            "step": pd.array([one.step for one in steerings], dtype="Int64"),
+            "changes": pd.Series([dict(one.changes) for one in steerings], dtype=object),
+            "attempt": pd.array([one.attempt for one in steerings], dtype="Int64"),
+            "asked": pd.to_datetime(pd.Series([one.asked for one in steerings], dtype=object), utc=True),
+            "who": pd.Series([one.who for one in steerings], dtype="str"),
+        }
+    )
+    frame.index = pd.Index([one.number for one in steerings], name="number", dtype="int64")
     return frame

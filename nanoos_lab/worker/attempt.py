@@ -80,6 +80,9 @@ class AttemptRun:
         self._id = job_id
         self._number = attempt
         self._gpus = gpus
+        #: Of how many steerings the engine knows, and the steps of which the store knows.
+        self._known = 0
+        self._told: dict[int, int] = {}
 
     def run(self) -> Outcome:
         """Claim the attempt and see it through."""
@@ -142,6 +145,7 @@ class AttemptRun:
 
     def _start(self, assignment: Assignment, directory: Path, earlier: list[Path], asked: float) -> None:
         request = assignment.corrected_request
+        self._known = len(assignment.steerings)
         late = request.structure_of is not None
         if request.structure_of is not None:
             request = replace(request, structure=self._structure_of(request.structure_of.job_id, asked))
@@ -157,6 +161,7 @@ class AttemptRun:
             checkpoint_interval=self._services.settings.checkpoint,
             late=late,
             job=f"{self._id}_{self._number}",
+            steerings=[one.to_json() for one in assignment.steerings],
         )
 
     def _usable(self, earlier: list[Path], asked: float) -> tuple[list[Path], list[int | None]]:
@@ -187,7 +192,16 @@ class AttemptRun:
         return structure
 
     def _beat(self, recorder: Recorder) -> Orders:
-        return self._store.beat(self._id, self._number, step=recorder.step, total=recorder.total)
+        self._note(recorder.steered)
+        orders = self._store.beat(self._id, self._number, step=recorder.step, total=recorder.total, known=self._known)
+        self._known += len(orders.steerings)
+        return orders
+
+    def _note(self, steered: Mapping[int, int]) -> None:
+        """Store at which steps steerings were applied: before a step counts that came after."""
+        news = {number: step for number, step in steered.items() if number not in self._told}
+        if news and self._store.steered(self._id, self._number, news):
+            self._told |= news
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -249,6 +263,7 @@ class AttemptRun:
             scalars=scalars(results),
             provenance=results.provenance,
             usage=self._usage(end),
+            steered=tuple(recorder.steered.items()),
         )
 
         def keep() -> None:
@@ -268,6 +283,7 @@ class AttemptRun:
             discard([place for place in places if place.exists()])
 
     def _tell(self, success: Success) -> bool:
+        self._note(dict(success.steered))
         return self._store.succeed(
             self._id,
             self._number,

@@ -16,6 +16,7 @@ import numpy as np
 
 from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.parameters import validate
+from nanoos_lab.core.record import Steering
 from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
@@ -103,6 +104,7 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
             checkpoints=found.checkpoints,
             interval=message.fields.get("checkpoint_interval", Past.interval),
             steps=message.fields.get("checkpoint_steps"),
+            steerings=tuple(Steering(**one) for one in message.fields.get("steerings", ())),
         ),
     )
     devices.receive(connection, message.fields.get("gpus", ()))
@@ -123,6 +125,8 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     if message.fields.get("late"):
         _check_late(calculation, request, context)
     results = calculation.run(request, context)
+    if steerings := context.applied():
+        made_by = {**made_by, "steerings": steerings}
     return replace(results, provenance=provenance.joined(made_by, results.provenance))
 
 

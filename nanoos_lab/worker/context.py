@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nanoos_lab.core.record import Steering
 from nanoos_lab.store.checkpoints import writing
 from nanoos_lab.worker import pipe
 from nanoos_lab.worker.clocks import now
 from nanoos_lab.worker.processes import descendants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -41,6 +42,8 @@ class Past:
     interval: float = 60.0
     #: Steps between checkpoints; None leaves it to the run to choose them for the interval.
     steps: int | None = None
+    #: Changes of the parameters that were asked for so far, in order.
+    steerings: tuple[Steering, ...] = ()
 
 
 class PipeContext:
@@ -86,6 +89,9 @@ class PipeContext:
         self._place = past.place
         self._sampled: int | None = None
         self._interrupt: Callable[[], None] | None = None
+        self._steerings = list(past.steerings)
+        self._steered: dict[int, int] = {}
+        self._steer: Callable[[], None] | None = None
         self._lock = threading.Lock()
 
     def listen(self) -> None:
@@ -114,6 +120,10 @@ class PipeContext:
                     interrupt = self._interrupt
                 if interrupt is not None:
                     interrupt()
+            elif order.kind == "steer":
+                self._steerings += [Steering(**one) for one in order.fields["steerings"]]
+                if self._steer is not None:
+                    self._steer()
 
     def _stand_still(self) -> None:
         """Stop this process and all that it has started, which may be in groups of their own, until it is continued."""
@@ -131,6 +141,26 @@ class PipeContext:
             late = self.stop is not None
         if late:
             interrupt()
+
+    @property
+    def steerings(self) -> Sequence[Steering]:
+        """Changes of the parameters that were asked for, in order; more come in the thread that listens."""
+        return self._steerings
+
+    def on_steer(self, function: Callable[[], None]) -> None:
+        """Name the function to be called when another steering has come."""
+        self._steer = function
+
+    def steered(self, number: int, step: int) -> None:
+        """Say at which step a steering is applied."""
+        self._steered[number] = step
+        pipe.send(self._pipe, "steered", {"number": number, "step": step})
+
+    def applied(self) -> list[dict[str, Any]]:
+        """Return the steerings that the run has followed, each with its step, as plain values."""
+        steps = [self._steered.get(one.number, one.step) for one in self._steerings]
+        both = zip(self._steerings, steps, strict=True)
+        return [{**one.to_json(), "step": step} for one, step in both if step is not None]
 
     def begin(self, head: RunHead) -> None:
         """Say what stays the same in the run."""

@@ -161,7 +161,7 @@ class Follower:
 
     def _obey(self) -> None:
         for order in self._live.orders():
-            if order.get("order") in ("cancel", "pause", "resume"):
+            if order.get("order") in ("cancel", "pause", "resume", "steer"):
                 # Only a hint: the store decides, now instead of at the next beat.
                 self._look_after()
             elif order.get("order") == "look" and isinstance(order.get("seconds"), (int, float)):
@@ -189,6 +189,8 @@ class Follower:
             self._give_up("it is no longer ours")
             return
         self._renewed(asked)
+        if orders.steerings:
+            self._engine.order("steer", steerings=[one.to_json() for one in orders.steerings])
         self._judge(orders)
 
     def _renewed(self, asked: float) -> None:

@@ -31,6 +31,8 @@ class Success:
     provenance: Mapping[str, Any]
     #: What the attempt used.
     usage: Usage
+    #: The steps at which it has applied steerings: their numbers and the steps.
+    steered: tuple[tuple[int, int], ...] = ()
 
     def write(self, directory: Path) -> None:
         """Write it beside the results of the attempt, which are there already."""

@@ -39,6 +39,8 @@ class Recorder:
         self.total: int | None = None
         #: What the run was begun with: versions, inputs, host; nothing if it has not come so far.
         self.made_by: Mapping[str, Any] = {}
+        #: The steps at which the engine has applied steerings, by their numbers.
+        self.steered: dict[int, int] = {}
         #: CPU seconds that one live frame costs here, as a running mean.
         self.live_cost = 0.0
         self._directory = directory
@@ -60,6 +62,9 @@ class Recorder:
             self.made_by = message.fields
         elif message.kind == "begin":
             self._begin(message)
+        elif message.kind == "steered":
+            self.steered[message.fields["number"]] = message.fields["step"]
+            self._live.event({"kind": "steered", **message.fields})
         elif message.kind in ("sample", "live"):
             sample = _sample(message)
             if message.kind == "sample" and self._segment is not None:

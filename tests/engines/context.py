@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoos_lab.core.record import Steering
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.store.checkpoints import writing
@@ -43,6 +44,10 @@ class RecordingContext:
     checkpoint_interval: float = 0.0
     checkpoint_steps: int | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    #: Changes of the parameters that are asked for so far.
+    steerings: list[Steering] = field(default_factory=list)
+    #: Changes that the context itself asks for once a step is reported.
+    steer_at: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     head: RunHead | None = None
     samples: list[Sample] = field(default_factory=list)
@@ -52,6 +57,9 @@ class RecordingContext:
     interrupts: list[Callable[[], None]] = field(default_factory=list)
     #: Steps of the checkpoints that were made.
     checkpoint_made: list[int] = field(default_factory=list)
+    #: At which step each steering was applied, by its number.
+    steps_steered: dict[int, int] = field(default_factory=dict)
+    helmsmen: list[Callable[[], None]] = field(default_factory=list)
     #: Set when the first sample has come.
     begun: threading.Event = field(default_factory=threading.Event)
 
@@ -77,6 +85,8 @@ class RecordingContext:
 
     def progress(self, step: int) -> None:
         self.progress_steps.append(step)
+        for due in [one for one in self.steer_at if one <= step]:
+            self.steer(**self.steer_at.pop(due))
         if self.stop_at_step is not None and step >= self.stop_at_step:
             self.ask_to_stop()
 
@@ -96,6 +106,19 @@ class RecordingContext:
 
     def on_stop(self, interrupt: Callable[[], None]) -> None:
         self.interrupts.append(interrupt)
+
+    def on_steer(self, function: Callable[[], None]) -> None:
+        self.helmsmen.append(function)
+
+    def steered(self, number: int, step: int) -> None:
+        assert number not in self.steps_steered, "a steering is applied once"
+        self.steps_steered[number] = step
+
+    def steer(self, **changes: Any) -> None:
+        """Ask for a change of parameters, as the worker does from another thread."""
+        self.steerings.append(Steering(number=len(self.steerings) + 1, changes=changes))
+        for function in self.helmsmen:
+            function()
 
     def ask_to_stop(self) -> None:
         """Ask for a stop, as the worker does from another thread."""

@@ -1,0 +1,134 @@
+"""Parameters of jobs that are changed on their way, by real workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from ase.build import bulk
+
+from nanoos_lab.core.errors import InputError, ParameterError, TransitionError, UnknownNameError
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from nanoos_lab.lab.job import Job
+    from nanoos_lab.lab.lab import Lab
+
+#: A run of the mock engine that lasts until it is cancelled, for all that a test needs.
+MOCK: dict[str, Any] = {
+    "engine": "mock",
+    "task": "md",
+    "ensemble": "nvt",
+    "temperature": 300.0,
+    "steps": 100_000,
+    "every": 10,
+    "duration": 500.0,
+}
+
+
+@pytest.fixture
+def job(lab: Lab) -> Any:
+    """A long run."""
+    job = lab.submit(bulk("Cu", cubic=True), **MOCK)
+    yield job
+    job.cancel()
+    job.wait(60)
+
+
+def applied(job: Job) -> list[int]:
+    """Steps of the steerings that were applied."""
+    return [int(step) for step in job.steerings["step"].dropna()]
+
+
+def test_a_running_job_follows_a_change_of_its_temperature(job: Job) -> None:
+    until(lambda: job.record.step > 0)
+    assert job.steerings.empty
+    assert job.steer(temperature=3000) == 1
+    until(lambda: applied(job))
+    assert job.steerings["changes"].tolist() == [{"temperature": 3000.0}]
+    (step,) = applied(job)
+    assert job.steerings.loc[1, "attempt"] == 1
+    until(lambda: job.thermo.index[-1] > step + 1000)
+    thermo = job.thermo["temperature"]
+    assert thermo.loc[: step - 1].mean() < 1000 if step > 100 else True
+    assert thermo.loc[step + 500 :].mean() > 1000
+    assert f"Steering 1 holds from step {step} on: temperature=3000.0" in job.log
+    assert f"1 was applied at step {step}" in [event.text for event in job.events if event.kind == "steering"]
+
+
+def test_several_changes_are_applied_in_order(job: Job) -> None:
+    until(lambda: job.record.step > 0)
+    for kelvin in (400, 500, 600):
+        job.steer(temperature=kelvin)
+    until(lambda: len(applied(job)) == 3)
+    steps = applied(job)
+    assert steps == sorted(steps)
+    assert [change["temperature"] for change in job.steerings["changes"]] == [400.0, 500.0, 600.0]
+
+
+def test_a_job_that_waits_begins_with_what_was_changed(lab: Lab) -> None:
+    wanted = {**MOCK, "steps": 50, "duration": 0.0, "cache": False}
+    (first,) = [lab.submit(bulk("Cu", cubic=True), **{**MOCK, "steps": 20, "duration": 1.0})]
+    job = lab.submit(bulk("Cu", cubic=True), after=first, **wanted)
+    job.steer(temperature=900)
+    assert job.wait(60).status == "succeeded"
+    assert applied(job) == [0]
+    asked_so = lab.submit(bulk("Cu", cubic=True), **{**wanted, "temperature": 900}).wait(60)
+    pd.testing.assert_frame_equal(job.thermo, asked_so.thermo)
+
+
+def test_a_paused_job_follows_when_it_goes_on(job: Job) -> None:
+    until(lambda: job.record.step > 0)
+    job.pause()
+    job.steer(temperature=900)
+    job.resume()
+    until(lambda: applied(job))
+
+
+def test_provenance_tells_how_a_job_was_steered(lab: Lab) -> None:
+    job = lab.submit(bulk("Cu", cubic=True), **{**MOCK, "steps": 400, "duration": 4.0})
+    until(lambda: job.record.step > 0)
+    job.steer(temperature=900, tdamp=50)
+    assert job.wait(60).status == "succeeded"
+    (step,) = applied(job)
+    told = {"number": 1, "step": step, "changes": {"temperature": 900.0, "tdamp": 50.0}}
+    assert job.provenance["steerings"] == [told]
+    assert job.provenance["request"]["parameters"]["temperature"] == 300.0
+    with pytest.raises(TransitionError, match="only one that has not ended can be steered"):
+        job.steer(temperature=300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({}, InputError, "name what to change: temperature, temperature_end, tdamp"),
+        ({"temprature": 900}, UnknownNameError, "Did you mean 'temperature'"),
+        ({"temperature": -1}, ParameterError, "temperature=-1 is not allowed: must be a number ≥ 0"),
+        ({"steps": 10}, ParameterError, "steerable are temperature, temperature_end, tdamp"),
+        ({"temperature": 900, "tdamp": "fast"}, ParameterError, "tdamp='fast'"),
+    ],
+)
+def test_a_wrong_change_is_refused_where_it_is_asked_for(
+    job: Job, changes: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        job.steer(**changes)
+    assert job.steerings.empty
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"ensemble": "nve"}, "no thermostat"),
+        ({"task": "relax"}, "engine 'mock', task 'relax' cannot be steered; of this engine 'md' can"),
+    ],
+)
+def test_a_job_without_anything_to_steer_says_so(lab: Lab, parameters: dict[str, Any], words: str) -> None:
+    wanted = {**MOCK, "not_before": pd.Timestamp.now("UTC") + pd.Timedelta("1h"), **parameters}
+    if wanted["task"] == "relax":
+        wanted = {name: wanted[name] for name in ("engine", "task", "not_before")}
+    job = lab.submit(bulk("Cu", cubic=True), **wanted)
+    with pytest.raises(InputError, match=words):
+        job.steer(temperature=900)
+    job.cancel()
