@@ -16,6 +16,7 @@ import numpy as np
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.parameters import validate
+from nanoos_lab.core.record import Steering
 from nanoos_lab.core.request import FileRef, JobRequest
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import Column
@@ -50,6 +51,9 @@ class Trouble:
     sample: float = math.inf
     #: When so many checkpoints were made.
     checkpoints: float = math.inf
+    #: Changes of parameters that are asked for first, and the sample from which on they are.
+    steer: Mapping[str, Any] | None = None
+    steer_at: float = math.inf
     #: Whether it comes over the pipe or from another process, some time later; else at once, from another thread.
     outside: bool = False
 
@@ -74,6 +78,8 @@ class Attempt:
     #: Steps of the checkpoints of which it told.
     checkpoints: list[int] = field(default_factory=list)
     first: int = -1
+    #: At which step each steering was applied that had not been before, by its number.
+    steered: dict[int, int] = field(default_factory=dict)
 
     @property
     def log(self) -> str:
@@ -120,6 +126,8 @@ class Job:
         self._options = {"checkpoint_interval": interval, "checkpoint_steps": grid}
         self.request, self._files = _submitted(engine, task, atoms, parameters)
         self.attempts: list[Attempt] = []
+        #: What the attempts so far have been asked for on their way, with the steps at which it was applied.
+        self.steerings: list[Steering] = []
 
     def attempt(self, trouble: Trouble | None = None) -> Attempt:
         """Make an attempt and follow it to its end."""
@@ -135,6 +143,7 @@ class Job:
             "files": {role: str(path) for role, path in self._files.items()},
             "policy": {"allow_shell": False, "calculators": None},
             "checkpoints": [str(earlier.place) for earlier in self.attempts],
+            "steerings": [one.to_json() for one in self.steerings],
             **self._options,
         }
         assert self.request.structure is not None
@@ -143,6 +152,9 @@ class Job:
         ours.close()
         process.join(90)
         self.attempts.append(attempt)
+        if attempt.steered and trouble and trouble.steer:
+            for number, step in attempt.steered.items():
+                self.steerings.append(Steering(number=number, changes=trouble.steer, step=step))
         return attempt
 
     @property
@@ -175,9 +187,15 @@ class _Troubled(PipeContext):
 
     trouble: ClassVar[Trouble]
     _made = 0
+    _asked = False
 
     def sample(self, sample: Sample) -> None:
         super().sample(sample)
+        if self.trouble.steer is not None and sample.step >= self.trouble.steer_at and not self._asked:
+            self._asked = True
+            self._steerings.append(Steering(number=len(self._steerings) + 1, changes=self.trouble.steer))
+            assert self._steer is not None
+            self._steer()
         if sample.step >= self.trouble.sample:
             self._strike()
 
@@ -247,6 +265,8 @@ def _give(order: str, connection: Connection, pid: int | None) -> None:
 def _note(attempt: Attempt, message: pipe.Message) -> None:
     if message.kind == "begin":
         attempt.first = message.fields["first"]
+    elif message.kind == "steered":
+        attempt.steered[message.fields["number"]] = message.fields["step"]
     elif message.kind == "checkpoint":
         attempt.checkpoints.append(message.fields["step"])
     elif message.kind in ("done", "failed"):

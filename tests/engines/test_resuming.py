@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,9 @@ import pytest
 from ase.build import bulk
 from ase.constraints import FixAtoms
 
+from nanoos_lab.core.record import Steering
 from nanoos_lab.engines import registry
-from tests.engines.attempts import Job, at_checkpoint, at_sample
+from tests.engines.attempts import Job, Trouble, at_checkpoint, at_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -397,3 +399,79 @@ def test_a_script_makes_no_checkpoints(tmp_path: Path) -> None:
 )
 def test_engines_say_which_tasks_can_go_on(name: str, tasks: set[str]) -> None:
     assert registry.get(name).resumable == tasks
+
+
+STEERED = {
+    "mock md": {"temperature": 900.0},
+    "lammps nvt": {"temperature": 1200.0, "tdamp": 50.0},
+    "lammps npt": {"temperature": 1200.0, "pressure": 5.0},
+    "lammps langevin": {"temperature": 1200.0},
+    "ase bussi": {"temperature": 1200.0},
+    "ase langevin": {"temperature": 1200.0, "tdamp": 50.0},
+    "ase nose-hoover": {"temperature": 1200.0},
+    "ase npt": {"temperature_end": 300.0, "pressure": 5.0},
+}
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_a_steered_run_whose_process_was_killed_goes_on_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
+    case = {**CASES, "lammps langevin": lammps(ensemble="nvt", thermostat="langevin")}[name]
+    if name == "mock md":
+        case = replace(case, parameters={**case.parameters, "ensemble": "nvt"})
+    changes = STEERED[name]
+    asked_at = case.grid + case.parameters["every"]
+    # It is asked for after the first checkpoint, and all of the first attempt from the second on is lost.
+    job = case.job(tmp_path / "job")
+    first = job.attempt(Trouble(what="kill", steer=changes, steer_at=asked_at, checkpoints=2))
+    assert first.end == "gone"
+    (step,) = first.steered.values()
+    assert asked_at < step <= 2 * case.grid
+    lost = first.place / str(2 * case.grid)
+    assert lost.exists()
+    shutil.rmtree(lost)
+
+    last = job.attempt()
+    assert (last.first, last.end) == (case.grid, "done")
+    assert last.steered == {}
+    assert last.fields["provenance"]["steerings"] == [{"number": 1, "step": step, "changes": changes}]
+
+    # One attempt without trouble that was steered at that step, and one that was not.
+    whole, plain = case.job(tmp_path / "whole"), case.job(tmp_path / "plain")
+    whole.steerings = job.steerings
+    straight = whole.attempt()
+    assert plain.attempt().end == "done"
+    assert difference(whole, job) == 0.0
+    np.testing.assert_array_equal(job.thermo.values, whole.thermo.values)
+    np.testing.assert_array_equal(last.atoms.positions, straight.atoms.positions)
+    np.testing.assert_array_equal(last.atoms.get_momenta(), straight.atoms.get_momenta())
+    before = whole.thermo.steps < step
+    np.testing.assert_array_equal(whole.thermo.values[before], plain.thermo.values[before])
+    assert (whole.series("temperature")[-1] != plain.series("temperature")[-1]).all()
+
+
+@pytest.mark.parametrize("name", ["lammps nvt", "ase bussi"])
+def test_a_steered_run_that_goes_on_from_a_later_checkpoint_keeps_what_was_asked_for(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    changes = {"temperature": 1200.0}
+    job = case.job(tmp_path / "job")
+    first = job.attempt(Trouble(what="kill", steer=changes, steer_at=case.grid - 10, checkpoints=2))
+    last = job.attempt()
+    (step,) = first.steered.values()
+    assert (last.first, last.end) == (2 * case.grid, "done")
+    assert step < last.first
+    whole = case.job(tmp_path / "whole")
+    whole.steerings = job.steerings
+    whole.attempt()
+    np.testing.assert_array_equal(job.thermo.values, whole.thermo.values)
+
+
+@pytest.mark.parametrize("name", ["lammps nvt", "ase bussi", "mock md"])
+def test_what_is_asked_for_between_two_attempts_is_applied_where_the_next_one_begins(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    job = case.job(tmp_path / "job")
+    job.attempt(at_checkpoint(1))
+    job.steerings = [Steering(number=1, changes={"temperature": 1200.0})]
+    last = job.attempt()
+    assert last.end == "done", last.fields
+    assert last.steered == {1: last.first}
+    assert last.first > 0

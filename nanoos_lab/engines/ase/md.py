@@ -19,6 +19,7 @@ from nanoos_lab.engines.ase.calculators import calculating
 from nanoos_lab.engines.ase.measure import Meter
 from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.grid import Grid, resume
+from nanoos_lab.engines.steering import Helm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,14 +63,16 @@ def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Resu
     The temperature is 2 E_kin / f k_B. f leaves out the centre of mass where its momentum stays zero: nve from
     rest, Bussi and Nosé-Hoover, all without constraints. Langevin forces act on it too, so there it counts.
     """
-    run = _Run(atoms, given, context)
+    helm = Helm(context, given)
+    run = _Run(atoms, helm, context)
     origin = resume(context, lambda checkpoint: run.renew(checkpoint.directory, checkpoint.step))
     first = origin.step if origin else 0
+    helm.begin(run, first)
     if origin is None:
         run.start()
     grid = Grid(run, context, every=given.every, origin=origin, renew=run.renew, worth=state.WORTH)
     context.begin(replace(run.meter.head(total=given.steps), first=first))
-    step = drive(run, Course(steps=given.steps, every=given.every, first=first), context, grid)
+    step = drive(run, Course(steps=given.steps, every=given.every, first=first), context, grid, helm)
     return Results(
         properties=run.meter.properties(),
         structure=run.meter.structure(),
@@ -114,13 +117,19 @@ class _Run:
     _rng: np.random.Generator
     meter: Meter
 
-    def __init__(self, atoms: Atoms, given: DynamicsParameters, context: RunContext) -> None:
+    def __init__(self, atoms: Atoms, helm: Helm[DynamicsParameters], context: RunContext) -> None:
         self._atoms = atoms
-        self._given = given
+        self._helm = helm
+        self._leg = helm.at(0)
         self._context = context
+
+    @property
+    def _given(self) -> DynamicsParameters:
+        return self._leg.parameters
 
     def start(self) -> None:
         """Begin at step 0."""
+        self._leg = self._helm.at(0)
         self._rng = np.random.default_rng(self._given.seed)
         start_velocities(self._atoms, self._given, self._rng)
         self._build(degrees_of_freedom(self._atoms, self._given), 0)
@@ -140,7 +149,11 @@ class _Run:
         state.write(directory, arrays, values)
 
     def renew(self, directory: Path, step: int) -> None:
-        """Begin where a checkpoint stands, with nothing else in mind: the calculator, too, forgets what it has seen."""
+        """Begin where a checkpoint stands, with nothing else in mind: the calculator, too, forgets what it has seen.
+
+        Save for what holds from this step on.
+        """
+        self._leg = self._helm.at(step)
         arrays, values = state.read(directory)
         rng = np.random.default_rng(self._given.seed)
         rng.bit_generator.state = values["rng"]
@@ -160,10 +173,9 @@ class _Run:
             self._dynamics, self._heat = _integrator(self._atoms, given, freedom, self._rng)
         self._dynamics.nsteps = step
         if given.temperature is not None and given.temperature_end is not None:
-            ramp = (given.temperature, given.temperature_end)
-            self._dynamics.attach(self._ramp, 1, *ramp)
+            self._dynamics.attach(self._ramp, 1)
             if step:
-                self._ramp(*ramp)
+                self._ramp()
 
     @property
     def integrator(self) -> str:
@@ -171,11 +183,11 @@ class _Run:
         return type(self._dynamics).__name__
 
     def advance(self, steps: int) -> int:
-        """Advance by so many steps; by fewer if the context asks for a stop. Return how many were made."""
+        """Advance by so many steps; by fewer if a stop or a steering is asked for. Return how many were made."""
         before = self._dynamics.nsteps
         with calculating(self._given.label):
             for _ in self._dynamics.irun(steps):
-                if self._context.stop is not None:
+                if self._context.stop is not None or (self._dynamics.nsteps > before and self._helm.waiting):
                     break
         return int(self._dynamics.nsteps - before)
 
@@ -187,8 +199,8 @@ class _Run:
         """Return thermo and frame."""
         return self.sample(step)
 
-    def _ramp(self, start: float, end: float) -> None:
-        self._heat(start + (end - start) * self._dynamics.nsteps / max(self._given.steps, 1))
+    def _ramp(self) -> None:
+        self._heat(self._leg.target(self._dynamics.nsteps) or 0.0)
 
 
 def _thermostat(dynamics: MolecularDynamics) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from nanoos_lab.core.errors import EngineError, StructureError
+from nanoos_lab.core.errors import EngineError, InputError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.ase.parameters import (
@@ -22,6 +22,7 @@ from nanoos_lab.engines.ase.parameters import (
 )
 from nanoos_lab.engines.base import EngineInfo, PotentialInfo
 from nanoos_lab.engines.signatures import Scanner
+from nanoos_lab.engines.steering import of_dynamics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import EnginePolicy, Parallel, RunContext
     from nanoos_lab.engines.signatures import Signature
@@ -63,7 +65,7 @@ class CalculatorEngine(ABC, Generic[Own]):
     #: Kinds of calculation that go on from checkpoints.
     resumable: ClassVar[frozenset[str]] = frozenset({"relax", "md", "neb"})
     #: Kinds of calculation whose parameters can be changed while they run.
-    steerable: ClassVar[frozenset[str]] = frozenset()
+    steerable: ClassVar[frozenset[str]] = frozenset({"md"})
     #: How its calculator can use more than one core.
     parallel: ClassVar[frozenset[Parallel]] = frozenset()
 
@@ -148,6 +150,18 @@ class CalculatorEngine(ABC, Generic[Own]):
         has_stress = self.check_calculator(structure, given, policy)
         check_task(structure.atoms(), given, has_stress=has_stress)
         return {}
+
+    def steers(self, task: str, parameters: TaskParameters, resources: Resources) -> Collection[str]:
+        """Return the parameters of thermostat and barostat.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if not isinstance(parameters, DynamicsParameters):
+            raise InputError(f"task {task!r} cannot be steered")
+        return of_dynamics(parameters)
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run a task on the structure of the request.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.grid import Grid, resume
@@ -16,6 +16,7 @@ from nanoos_lab.engines.lammps import inputs
 from nanoos_lab.engines.lammps.script.text import words_of
 from nanoos_lab.engines.lammps.session import Session
 from nanoos_lab.engines.lammps.simulation import Simulation
+from nanoos_lab.engines.steering import Helm, of_dynamics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import LammpsMDParameters
+    from nanoos_lab.engines.steering import Leg
 
 #: LAMMPS's restart file, in a checkpoint.
 STATE = "state.restart"
@@ -53,6 +55,25 @@ def makes_checkpoints(parameters: LammpsMDParameters, context: RunContext) -> bo
     return command is None and context.checkpoint_interval > 0
 
 
+def steerable(parameters: LammpsMDParameters) -> tuple[str, ...]:
+    """Return the parameters that can be changed while such a run lasts.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    names = of_dynamics(parameters)
+    command = gathering(parameters)
+    if command:
+        raise InputError(f"it cannot be steered: {command!r} would lose at each change what it has gathered")
+    if parameters.strain_rate or parameters.commands:
+        # What else may be led counts from step 0, and so must a ramp of the temperature beside it.
+        ramp = {"temperature", "temperature_end"} if parameters.temperature_end is not None else {"temperature_end"}
+        return tuple(name for name in names if name not in ramp)
+    return names
+
+
 def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext) -> Results:
     """Run molecular dynamics; a restart file is written at its end.
 
@@ -61,9 +82,11 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
     chaotic motion does.
     """
     with Session.open(request, parameters, context) as session:
-        run = Dynamics(session, parameters)
+        helm = Helm(context, parameters)
+        run = Dynamics(session, helm)
         origin = resume(context, lambda checkpoint: run.renew(checkpoint.directory, checkpoint.step))
         first = origin.step if origin else 0
+        helm.begin(run, first, session.program.interrupt)
         if origin is None:
             run.start()
         session.note([f"thermo {parameters.every}", f"run {parameters.steps - first} start 0 stop {parameters.steps}"])
@@ -71,7 +94,7 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         if makes_checkpoints(parameters, context):
             grid = Grid(run, context, every=parameters.every, origin=origin, renew=run.renew)
         context.begin(replace(run.head(total=parameters.steps), first=first))
-        reached = drive(run, Course(steps=parameters.steps, every=parameters.every, first=first), context, grid)
+        reached = drive(run, Course(steps=parameters.steps, every=parameters.every, first=first), context, grid, helm)
         session.program.log_again()
         made_by = {"seed": parameters.seed, **(grid.provenance if grid else {})}
         results = session.results(run, made_by, stopped=reached < parameters.steps)
@@ -86,15 +109,16 @@ class Dynamics(Simulation):
     ----------
     session
         LAMMPS, without a structure yet.
-    parameters
-        Ensemble, time step, steps.
+    helm
+        Knows ensemble, time step, steps, and what holds from which step on.
     """
 
-    def __init__(self, session: Session, parameters: LammpsMDParameters) -> None:
+    def __init__(self, session: Session, helm: Helm[LammpsMDParameters]) -> None:
         super().__init__(session.program, session.system)
         self._session = session
-        self._wanted = parameters
-        self._noted = False
+        self._helm = helm
+        self._leg = helm.at(0)
+        self._noted: Leg[LammpsMDParameters] | None = None
         self._passed: Callable[[int], None] = lambda step: None
 
     def start(self) -> None:
@@ -108,12 +132,22 @@ class Dynamics(Simulation):
     def advance(self, steps: int) -> int:
         """Advance; bit for bit the same as one long run, in whatever chunks. Return how many steps were made."""
         before = self._program.step
-        self._program.run_chunk(f"run {steps} pre no post no start 0 stop {self._wanted.steps}")
+        course = f"pre no post no start {self._start} stop {self._leg.parameters.steps}"
+        self._program.run_chunk(f"run {steps} {course}")
+        while self._program.step == before and self._session.context.stop is None:
+            # It was interrupted for a steering before it had begun; no step is halted at twice.
+            self._program.command("timer timeout off")
+            self._program.run_chunk(f"run 1 {course}")
         made = self._program.step - before
         if made == steps:
             # An interrupted chunk has tallied no energies.
             self.watch(self._program.step)
         return made
+
+    @property
+    def _start(self) -> int:
+        """The step from which LAMMPS is to count what it leads to the last step."""
+        return 0 if self._leg.parameters.temperature_end is None else self._leg.since
 
     def save(self, directory: Path) -> None:
         """Write a restart file; no chunk may follow before the run is renewed."""
@@ -121,7 +155,7 @@ class Dynamics(Simulation):
         shutil.move(_HERE, directory / STATE)
 
     def renew(self, directory: Path, step: int) -> None:
-        """Begin where a checkpoint stands, with nothing else in mind."""
+        """Begin where a checkpoint stands, with nothing else in mind but what holds from this step on."""
         # By this both are the same: to write a checkpoint and go on, and to begin with it in another process.
         os.symlink(directory / STATE, _HERE)
         try:
@@ -135,9 +169,11 @@ class Dynamics(Simulation):
 
     def _set_up(self, restart: str | None, step: int) -> None:
         system = self._session.system
+        self._leg = leg = self._helm.at(step)
+        self.expect(leg.parameters.temperature)
         lines = [
             *inputs.setup(system, self._session.force_field, restart),
-            *inputs.dynamics(system, self._wanted, step),
+            *inputs.dynamics(system, leg.parameters, step),
         ]
         self._program.clear()
         for line in lines:
@@ -145,7 +181,7 @@ class Dynamics(Simulation):
         apart = -(-_APART // len(self.system.atoms))
         self._program.observe(_PASSING, lambda step: self._passed(step), apart)
         # A box that is strained is led from step 0 to the last; what else is led has its beginning now.
-        self.prepare(f"start 0 stop {self._wanted.steps}" if self._wanted.strain_rate else "")
-        if not self._noted:
-            self._session.note(lines)
-            self._noted = True
+        self.prepare(f"start 0 stop {leg.parameters.steps}" if leg.parameters.strain_rate else "")
+        if self._noted is None or self._noted.parameters != leg.parameters:
+            self._session.note([f"# from step {step} on", *lines] if self._noted else lines)
+            self._noted = leg

@@ -16,7 +16,7 @@ from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
 from nanoos_lab.engines.lammps import catalogue, checks, executable, forces, kim, library, recipe, tasks
 from nanoos_lab.engines.lammps.batch import tasks as batch
-from nanoos_lab.engines.lammps.dynamics import md
+from nanoos_lab.engines.lammps.dynamics import md, steerable
 from nanoos_lab.engines.lammps.molecules import task as molecules
 from nanoos_lab.engines.lammps.parameters import (
     LammpsMDParameters,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import Parallel, PotentialInfo, Recipe, RunContext
 
@@ -58,7 +59,7 @@ class LammpsEngine:
     name = "lammps"
     tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
     resumable = frozenset({"relax", "md"})
-    steerable: frozenset[str] = frozenset()
+    steerable = frozenset({"md"})
     parallel: frozenset[Parallel] = frozenset({"threads", "ranks"})
 
     def probe(self) -> EngineInfo:
@@ -140,6 +141,23 @@ class LammpsEngine:
     def _given(self, request: JobRequest) -> TaskParameters:
         where = f"engine {self.name!r}, task {request.task!r}"
         return validate(self.tasks[request.task], request.parameters, where=where)
+
+    def steers(self, task: str, parameters: TaskParameters, resources: Resources) -> Collection[str]:
+        """Return the parameters of thermostat and barostat, of runs through LAMMPS's library.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if not isinstance(parameters, LammpsMDParameters):
+            raise InputError(f"task {task!r} cannot be steered")
+        if executable.is_wanted(resources):
+            raise InputError(
+                "runs through LAMMPS's executable, such as those with MPI ranks, cannot be steered; cancel the job and "
+                "submit one that begins with job.structure"
+            )
+        return steerable(parameters)
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""

@@ -51,6 +51,10 @@ class View:
         wanted = (parameters.get(name) or 0.0 for name in ("temperature", "temperature_end"))
         self._hottest = max(_TOO_HOT, _PART * max(wanted))
 
+    def expect(self, temperature: float | None) -> None:
+        """Note that the run heads for a temperature in K."""
+        self._hottest = max(self._hottest, _PART * (temperature or 0.0))
+
     def head(self, *, total: int | None, extra: tuple[str, ...] = ()) -> RunHead:
         """Return what stays the same in the run; `extra` columns come after the usual ones, the user's last."""
         system = self.system.unit_system
