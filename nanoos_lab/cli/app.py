@@ -45,6 +45,11 @@ COMMANDS = (
     Command(panel=_JOBS, function=control.resume, example="nanoos-lab resume 0198c2d7a3b47c518e0f6d2a9b4c1e57"),
     Command(
         panel=_JOBS,
+        function=control.steer,
+        example="nanoos-lab steer 0198c2d7a3b47c518e0f6d2a9b4c1e57 temperature=900",
+    ),
+    Command(
+        panel=_JOBS,
         function=control.retry,
         example="nanoos-lab retry 0198c2d7a3b47c518e0f6d2a9b4c1e57 --soft-limit 3h --hard-limit 4h",
     ),

@@ -1,8 +1,9 @@
-"""Commands that change what is there: cancel, pause, resume, retry, migrate, reconcile."""
+"""Commands that change what is there: cancel, pause, resume, steer, retry, migrate, reconcile."""
 
 from nanoos_lab.cli import options
 from nanoos_lab.cli.output import say
 from nanoos_lab.cli.session import open_lab
+from nanoos_lab.cli.submitting import parameters_of
 
 
 def cancel(job_ids: options.JobIds) -> None:
@@ -32,6 +33,18 @@ def resume(job_ids: options.JobIds) -> None:
     with open_lab() as lab:
         for job in [lab.load(job_id) for job_id in job_ids]:
             say(f"{job.id} goes on" if job.resume() else f"{job.id} had ended before")
+
+
+def steer(job_id: options.JobId, changes: options.Changes) -> None:
+    """Change parameters of a job on its way.
+
+    They hold from the next step at which its run can take them; `nanoos-lab show` tells that step.
+    """
+    given = parameters_of(changes)
+    with open_lab() as lab:
+        job = lab.load(job_id)
+        number = job.steer(**given)
+        say(f"{job.id} is being steered ({number}): {', '.join(changes)}")
 
 
 def retry(

@@ -31,6 +31,11 @@ Parameters = Annotated[
     ),
 ]
 
+Changes = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME=VALUE...", help="Parameters of its task, such as temperature=900."),
+]
+
 # -- how
 Name = Annotated[str | None, typer.Option(help="A name for people.")]
 Queue = Annotated[str, typer.Option(help="high_priority, simulations or default.")]

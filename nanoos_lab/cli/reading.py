@@ -38,11 +38,12 @@ def engines(as_json: JsonOption = False) -> None:
             info.version,
             " ".join(info.tasks),
             " ".join(info.parallel),
+            " ".join(info.steerable),
             info.where or info.missing,
         )
         for info in found
     )
-    print_table(("engine", "found", "version", "tasks", "parallel", "where, or what is missing"), rows)
+    print_table(("engine", "found", "version", "tasks", "parallel", "steered", "where, or what is missing"), rows)
     if added:
         say("")
         rows_of_tasks = ((info.name, info.package, " ".join(info.engines), info.missing) for info in added)

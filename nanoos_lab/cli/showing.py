@@ -12,7 +12,7 @@ from nanoos_lab.cli.wording import standing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nanoos_lab.core.record import Attempt, Correction, Failure, JobRecord
+    from nanoos_lab.core.record import Attempt, Correction, Failure, JobRecord, Steering
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Limits
     from nanoos_lab.lab.job import Job
@@ -38,6 +38,7 @@ def _whole(job: "Job") -> dict[str, object]:
             {"job": record.id, "name": record.name, "status": str(record.status), "after_failure": kind}
             for record, kind in _parents(job)
         ],
+        "steerings": [asdict(steering) for steering in store.steerings(job.id)],
         "attempts": [asdict(attempt) for attempt in job.attempts],
         "events": [asdict(event) for event in job.events],
         "files": {name: str(path) for name, path in job.files.items()},
@@ -53,6 +54,7 @@ def _show(job: "Job") -> None:
     print_pairs(_summary(job, record, request, assignment.limits))
     _show_table("depends on", ("id", "name", "status", "if it fails"), _parent_rows(job))
     _show_table("attempts", _ATTEMPT, [_attempt_row(attempt) for attempt in job.attempts])
+    _show_table("steered", _STEERING, [_steering_row(one, record) for one in assignment.steerings])
     results = [(name, f"{value} {unit_of(name)}".rstrip()) for name, value in record.scalars.items()]
     _show_pairs("parameters", list(request.parameters.items()))
     _show_pairs("results", results)
@@ -145,6 +147,18 @@ def _between(attempt: "Attempt") -> float | None:
 
 def _seconds(value: float | None) -> str | None:
     return None if value is None else f"{value:,.1f} s"
+
+
+# -- how it was steered -----------------------------------------------------------------------------------------------
+
+_STEERING = ("number", "from step", "changes", "asked (UTC)", "by")
+
+
+def _steering_row(steering: "Steering", record: "JobRecord") -> tuple[object, ...]:
+    waiting = "never: it came too late" if record.status.finished else "soon"
+    step = waiting if steering.step is None else f"{steering.step:,}"
+    asked = None if steering.asked is None else f"{steering.asked:%Y-%m-%d %H:%M:%S}"
+    return (steering.number, step, steering.text, asked, steering.who)
 
 
 # -- in words ---------------------------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ EXPECTED, MADE_BY = "expected", "provenance.json"
 def reproduce(job: Job, directory: str | Path) -> Path:
     """Write inputs and a line of shell; see `Job.reproduce`."""
     results = job.outcome
+    if results.provenance.get("steerings"):
+        steps = ", ".join(str(one["step"]) for one in results.provenance["steerings"])
+        raise InputError(
+            f"job {job.id} was steered, at step {steps}, which no recipe does; job.provenance['steerings'] tells how"
+        )
     request = _whole(job)
     recipe = _recipe(request, results, job)
     place = Path(directory).expanduser()

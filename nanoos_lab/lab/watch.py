@@ -268,7 +268,7 @@ class _Listener(threading.Thread):
             kind = live.event.get("kind")
             if kind == "frame":
                 framed.add(live.job_id)
-            elif kind == "status":
+            elif kind in ("status", "steered"):
                 moved.add(live.job_id)
             else:
                 _tell(jobs.get(live.job_id, []), Change(job_id=live.job_id, event=live.event))

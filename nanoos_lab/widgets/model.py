@@ -151,6 +151,8 @@ def _hint(record: JobRecord) -> list[str] | None:
         return ["Paused", "job.resume() has it go on."]
     if record.cached_from is not None and record.status is Status.SUCCEEDED:
         return ["From an equal job", f"These are the results of {record.cached_from}; cache=False runs it again."]
+    if record.steerings and record.status in (Status.RUNNING, Status.SUCCEEDED):
+        return ["Steered", f"{_times(record.steerings)}; job.steerings has the changes, and the steps."]
     if record.status is not Status.PENDING:
         return None
     if record.cached_from is not None:
@@ -158,6 +160,10 @@ def _hint(record: JobRecord) -> list[str] | None:
     if record.waits_for:
         return ["Waiting", f"for {record.waits_for} other {'job' if record.waits_for == 1 else 'jobs'} to end."]
     return ["Waiting", f"until {record.run_after:%Y-%m-%d %H:%M:%S} UTC."] if record.run_after else None
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def shows_structure(record: JobRecord) -> bool:

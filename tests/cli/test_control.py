@@ -153,3 +153,19 @@ def test_the_demo_runs_even_if_it_has_run_before(cli: Cli, lab: Lab) -> None:
     demo = ("demo", "--engine", "mock", "--steps", "40")
     ids = [re.search(r"job (\w{32})", cli(*demo).err) for _ in range(2)]
     assert [lab.load(found.group(1)).cached_from for found in ids if found] == [None, None]
+
+
+def test_a_running_job_is_steered(cli: Cli, lab: Lab, copper: str) -> None:
+    heat = ("-p", "steps=100000", "-p", "duration=500", "-p", "ensemble=nvt", "-p", "temperature=300")
+    job = lab.load(submit(cli, copper, *heat))
+    until(lambda: job.record.step > 0)
+    assert "is being steered (1): temperature=900" in cli("steer", job.id, "temperature=900", "tdamp=50").err
+    until(lambda: job.steerings["step"].notna().all())
+    (told,) = cli("show", job.id, "--json").json()["steerings"]
+    assert told["changes"] == {"temperature": 900.0, "tdamp": 50.0}
+    line = rf"^ +1 +{told['step']:,} +temperature=900\.0, tdamp=50\.0"
+    assert re.search(line, cli("show", job.id).out, re.MULTILINE)
+    assert "Did you mean 'temperature'" in cli("steer", job.id, "temprature=900", code=1).err
+    cli("cancel", job.id)
+    job.wait(60)
+    assert "only one that has not ended can be steered" in cli("steer", job.id, "temperature=900", code=1).err

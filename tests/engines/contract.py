@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from nanoos_lab.core.frames import Results, RunHead, Sample
+    from nanoos_lab.core.record import Steering
     from nanoos_lab.engines.base import StopReason
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -236,6 +237,8 @@ class Run:
     #: Steps of the checkpoints that it made.
     made: list[int]
     log: str
+    #: At which step each steering was applied, by its number.
+    steered: dict[int, int]
     #: Wall seconds between the stop that was asked for and the end.
     took: float = 0.0
     error: tuple[str, Any, str] | None = None
@@ -268,6 +271,9 @@ class Options:
     resume: bool = False
     #: Ask for that stop once so many samples have come, instead.
     samples: int | None = None
+    #: Changes of parameters that are asked for once a step is reported, and those that are known before.
+    steer_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    steerings: tuple[Steering, ...] = ()
     #: What a recording is to show: a "short", "long" or "failing" run.
     kind: str = "short"
     #: Variables of the environment.
@@ -347,6 +353,8 @@ def _followed(request: JobRequest, files: Mapping[str, Path], place: Path, optio
         files=files,
         checkpoint_interval=600.0 if options.stop or options.resume else 0.0,
         checkpoints=find(earlier).checkpoints,
+        steer_at={step: dict(changes) for step, changes in options.steer_at.items()},
+        steerings=list(options.steerings),
     )
     asked: list[float] = []
     context.still = request.task == "static"
@@ -380,6 +388,7 @@ def _followed(request: JobRequest, files: Mapping[str, Path], place: Path, optio
         progress=context.progress_steps,
         made=context.checkpoint_made,
         log="\n".join(context.logged),
+        steered=context.steps_steered,
         took=took,
         **told,
     )

@@ -12,10 +12,12 @@ from ase import units
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.core.parameters import validate
+from nanoos_lab.core.record import Steering
+from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.units import THERMO_COLUMNS, unit_of
 from nanoos_lab.engines import registry
-from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.engines.base import EnginePolicy, Steers
 from tests.engines.contract import FOUND, Case, Options, run, submitted
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ GOING_ON = [
     for param in LONG
     if param.values[0].stage is None and param.values[1] in registry.get(param.values[0].engine).resumable
 ]
+STEERED = [
+    pytest.param(case, task, id=f"{name} {task}")
+    for name, case in FOUND.items()
+    for task in sorted(registry.get(name).steerable)
+]
 HIDDEN = [pytest.param(case, id=name) for name, case in FOUND.items() if case.hide is not None]
 
 
@@ -56,7 +63,8 @@ def test_it_says_what_it_is_and_can(case: Case) -> None:
     assert info.where
     assert info.tasks == tuple(engine.tasks)
     assert set(info.resumable) == set(engine.resumable) <= set(engine.tasks)
-    assert set(info.steerable) <= set(engine.tasks)
+    assert set(info.steerable) == set(engine.steerable) <= set(engine.tasks)
+    assert isinstance(engine, Steers) or not engine.steerable
     assert set(info.parallel) <= {"threads", "ranks", "gpus"}
 
 
@@ -273,3 +281,55 @@ def test_a_run_where_the_program_is_missing_fails_with_how_to_get_it(case: Case,
     assert reason is Reason.RESOURCE
     assert "install" in remedy
     assert message
+
+
+# -- changes of its parameters on its way -----------------------------------------------------------------------------
+
+HOT = {"temperature": 2000.0}
+
+
+def hot_at(case: Case, task: str, directory: Path, options: Options) -> Run:
+    parameters = {"steps": 16, "every": 1, "ensemble": "nvt", "tdamp": 10.0}
+    return run(case, task, directory, case.parameters(task, **parameters), options=options)
+
+
+@pytest.mark.parametrize(("case", "task"), STEERED)
+def test_it_says_which_parameters_can_be_changed_on_its_way(case: Case, task: str) -> None:
+    engine, model = registry.get(case.engine), registry.calculation(case.engine, task).parameters
+    given = validate(model, case.parameters(task, ensemble="nvt"), where="here")
+    names = set(engine.steers(task, given, Resources()))
+    assert {"temperature", "tdamp"} <= names <= set(model.model_fields)
+    with pytest.raises(InputError, match="no thermostat"):
+        engine.steers(task, validate(model, case.parameters(task), where="here"), Resources())
+
+
+@pytest.mark.parametrize(("case", "task"), STEERED)
+def test_a_run_follows_a_change_from_the_next_step_on_and_every_attempt_alike(
+    case: Case, task: str, tmp_path: Path
+) -> None:
+    steered = hot_at(case, task, tmp_path / "steered", Options(steer_at={8: HOT}))
+    assert steered.steered == {1: 9}
+    assert "Steering 1 holds from step 9 on: temperature=2000.0" in steered.log
+    plain = hot_at(case, task, tmp_path / "plain", Options())
+    assert plain.steered == {}
+    assert steered.steps == plain.steps == list(range(17))
+    for column in ("temperature", "potential_energy"):
+        np.testing.assert_array_equal(steered.series(column)[:9], plain.series(column)[:9])
+    assert steered.series("temperature")[-1] > plain.series("temperature")[-1] + 50
+
+    known = (Steering(number=1, changes=HOT, step=9),)
+    again = hot_at(case, task, tmp_path / "again", Options(steerings=known))
+    assert again.steered == {}
+    for column in ("temperature", "potential_energy"):
+        np.testing.assert_allclose(again.series(column), steered.series(column), rtol=case.resumed, atol=case.resumed)
+
+
+@pytest.mark.parametrize(("case", "task"), STEERED)
+def test_a_run_that_was_steered_before_it_began_is_one_that_was_asked_for_so(
+    case: Case, task: str, tmp_path: Path
+) -> None:
+    steered = hot_at(case, task, tmp_path / "steered", Options(steerings=(Steering(number=1, changes=HOT),)))
+    assert steered.steered == {1: 0}
+    parameters = {"steps": 16, "every": 1, "ensemble": "nvt", "tdamp": 10.0, **HOT}
+    asked = run(case, task, tmp_path / "asked", case.parameters(task, **parameters))
+    np.testing.assert_array_equal(steered.series("temperature"), asked.series("temperature"))
