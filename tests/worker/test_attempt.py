@@ -83,7 +83,6 @@ def failed(site: Services, job: JobRecord) -> JobRecord:
         ("ase", "static", {"ranks": 2}, "engine 'ase', task 'static' uses one core"),
         ("tblite", "static", {"ranks": 2}, "engine 'tblite', task 'static' uses only threads"),
         ("lammps", "static", {"gpus": 1}, "engine 'lammps', task 'static' uses only ranks, threads"),
-        ("lammps", "script", {"ranks": 2}, "engine 'lammps', task 'script' uses only threads"),
         ("mock", "md", {"threads": 2}, "engine 'mock', task 'md' uses only gpus"),
     ],
 )
