@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from nanoos_lab.engines.ase.over import CalculatorEngine, models
 from nanoos_lab.engines.chgnet.failures import FAILURES
@@ -12,11 +12,13 @@ from nanoos_lab.engines.chgnet.parameters import HEAVIEST, ChgnetParameters, che
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from ase.calculators.calculator import BaseCalculator
 
+    from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, Parallel, PotentialInfo, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Parallel, PotentialInfo, Recipe, RunContext
 
 #: Variable with the names of engines whose models workers load before they fork, separated by commas.
 PRELOAD = "NANOOS_PRELOAD"
@@ -66,6 +68,14 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
 
         calculator: BaseCalculator = make(given.model, context.resources)
         return calculator
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return a script for ASE and CHGNet alone."""
+        from nanoos_lab.engines.ase.recipe import recipe
+        from nanoos_lab.engines.chgnet.recipe import written
+
+        given = cast("ChgnetParameters", self.tasks[request.task](**request.parameters))
+        return recipe(given, written(given.model, request.resources), request.resources)
 
     def potentials(self, elements: Collection[str]) -> Sequence[PotentialInfo]:
         """Return the weights, as they are passed by ``model=``."""
