@@ -33,6 +33,7 @@ from tests.engines.vasp.conftest import REPLAY
 from tests.engines.vasp.running import atoms_of
 from tests.engines.vasp.synthetic import Run as Recording
 from tests.engines.vasp.synthetic import potcar
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,7 +149,7 @@ CASES = (
         tasks={"static": {}, "relax": _RELAX, "md": _MD},
         long={
             "static": {"duration": 600},
-            "relax": {"duration": 3, "fmax": 1e-6, "steps": 10**4},
+            "relax": {"duration": 60, "fmax": 1e-100, "steps": 10**4},
             "md": {**_LONG_MD, "duration": 10**6},
         },
         bad=("static", {"duration": -1}, "duration"),
@@ -264,7 +265,7 @@ class Run:
 class Options:
     """What befalls a run."""
 
-    #: Ask for a stop, for that reason, so many wall seconds after the first sample.
+    #: Ask for a stop, for that reason, so many wall seconds after the first sample, and not before the second.
     stop: StopReason | None = None
     after: float = 0.3
     #: Whether it goes on from the checkpoints that an earlier run has left in the same directory.
@@ -327,7 +328,7 @@ def run(
         kind, value = ours.recv()
     finally:
         ours.close()
-        process.join(30)
+        process.join(90)
     assert kind == "run", value
     return value
 
@@ -405,8 +406,9 @@ class _Context(RecordingContext):
             self.begun.set()
 
 
-def _stop(context: RecordingContext, after: float, asked: list[float]) -> None:
-    context.begun.wait(30)
+def _stop(context: _Context, after: float, asked: list[float]) -> None:
+    context.begun.wait(90)
     time.sleep(after)
+    until(lambda: context.still or len(context.samples) > 1)
     asked.append(time.monotonic())
     context.ask_to_stop()

@@ -21,6 +21,7 @@ from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import THERMO_COLUMNS
 from nanoos_lab.engines.mock import MockEngine
 from tests.engines.context import RecordingContext
+from tests.waiting import quickest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,28 +152,33 @@ def test_static_gives_energy_and_forces(context, run):
 
 
 @pytest.mark.parametrize("task", ["static", "relax", "md"])
-def test_a_run_lasts_as_long_as_asked(run, task):
-    begin = time.monotonic()
-    run(task, duration=0.3, **({"steps": 10, "every": 1} if task == "md" else {}))
-    assert time.monotonic() - begin == pytest.approx(0.3, abs=0.15)
+def test_a_run_lasts_as_long_as_asked(tmp_path, task):
+    def seconds() -> float:
+        context = RecordingContext(workdir=tmp_path)
+        wanted = request(task, duration=0.3, **({"steps": 10, "every": 1} if task == "md" else {}))
+        begin = time.monotonic()
+        MockEngine().run(wanted, context)
+        return time.monotonic() - begin
+
+    assert 0.3 <= quickest(seconds, limit=0.45) < 0.45
 
 
 @pytest.mark.parametrize("task", ["static", "relax", "md"])
 def test_a_stop_ends_a_long_run_at_once(context, run, task):
     threading.Timer(0.1, context.ask_to_stop).start()
     begin = time.monotonic()
-    results = run(task, duration=60, **({"steps": 10} if task == "md" else {}))
+    results = run(task, duration=600, **({"steps": 10} if task == "md" else {}))
     assert results.stopped
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 60
 
 
 def test_those_who_watch_see_the_atoms_move_between_samples(context, run):
-    context.watched = True
-    run("md", steps=100, every=100, duration=0.5, temperature=300)
+    context.watched, context.stop_after_live = True, 3
+    run("md", steps=10**6, every=10**6, duration=600, temperature=300)
     between = [sample.step for sample in context.live_samples]
-    assert len(between) >= 2
-    assert between == sorted(between)
-    assert 0 < between[-1] <= 100
+    assert between == sorted(set(between))
+    assert 0 < between[0] < between[-1] < 10**6
+    assert context.steps == [0]
 
 
 @pytest.mark.parametrize("task", ["static", "relax", "md"])
