@@ -57,8 +57,10 @@ with Program(command, context, output="it.out", {options}) as run:
             print(line, flush=True)
 """
     with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, text=True) as engine:
-        yield engine
-        engine.kill()
+        try:
+            yield engine
+        finally:
+            engine.kill()
 
 
 def is_gone(pid: int) -> bool:
@@ -70,19 +72,21 @@ def is_gone(pid: int) -> bool:
 
 def test_its_lines_come_as_it_says_them_and_are_kept(context: RecordingContext) -> None:
     code = (
-        "import time, sys\nprint('one')\ntime.sleep(0.4)\nprint('two\\r')\n"
+        "import os, sys, time\nprint('one')\nwhile not os.path.exists('HEARD'): time.sleep(0.01)\nprint('two\\r')\n"
         "sys.stdout.write('rest')\nprint('oh', file=sys.stderr)\nexit(3)"
     )
-    seen = []
+    said = []
     with Program(python(code), context, output="it.out") as run:
         assert int((context.workdir / "it.pid").read_text()) > 0
-        seen = [(line, time.monotonic()) for line in run.lines()]
+        for line in run.lines():
+            if line is not None:
+                said.append(line)
+            elif said == ["one"]:
+                # The first line is here, and a tick without any has come: the program may go on.
+                (context.workdir / "HEARD").touch()
         assert run.wait() == 3
         assert run.errors == "oh"
-    said = [line for line, _ in seen if line is not None]
     assert said == ["one", "two", "rest"]
-    # A tick came between the first and the second.
-    assert [line for line, _ in seen].index("two") > 1
     assert (context.workdir / "it.out").read_bytes() == b"one\ntwo\r\nrest"
     assert not (context.workdir / "it.pid").exists()
 
@@ -111,7 +115,7 @@ def test_one_that_does_not_listen_is_ended_by_signals(context: RecordingContext,
                 context.stop = "cancel"
                 begin = time.monotonic()
         assert run.wait() == code
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 60
 
 
 def test_after_a_time_limit_it_may_take_its_time(context: RecordingContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,21 +143,21 @@ def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) 
 def test_a_pause_is_no_silence(tmp_path: Path) -> None:
     program = """
 import time
-for number in range(8):
+for number in range(4):
     print(number, flush=True)
     time.sleep(0.25)
 """
-    with engine_of(tmp_path, program, "silence=1.0") as engine:
+    with engine_of(tmp_path, program, "silence=3.0") as engine:
         assert engine.stdout is not None
         child = psutil.Process(int(engine.stdout.readline()))
         assert engine.stdout.readline() == "0\n"
         for process in (engine, child):
             process.send_signal(signal.SIGSTOP)
-        time.sleep(2.0)
+        time.sleep(3.5)
         for process in (child, engine):
             process.send_signal(signal.SIGCONT)
-        assert engine.stdout.read().split() == list("1234567")
-        assert engine.wait(30) == 0
+        assert engine.stdout.read().split() == list("123")
+        assert engine.wait(90) == 0
 
 
 def test_one_that_has_ended_is_not_waited_for_though_its_output_is_held_open(context: RecordingContext) -> None:
@@ -169,7 +173,8 @@ def test_one_that_has_ended_is_not_waited_for_though_its_output_is_held_open(con
 
 
 def test_ranks_do_not_outlive_a_launcher_that_was_killed(context: RecordingContext) -> None:
-    rank = (PYTHON, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(600)")
+    # In one piece, or the launcher may put another rank's words between the number and the end of its line.
+    rank = (PYTHON, "-c", "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)")
     environment = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     launcher = shutil.which("mpirun") or ""
     command = Command(arguments=(launcher, "-n", "2", "--oversubscribe", *rank), environment=environment)
@@ -252,7 +257,7 @@ def test_a_stop_from_another_thread_is_heard_within_a_tick(context: RecordingCon
         threading.Timer(0.2, context.ask_to_stop).start()
         list(run.lines())
         assert run.wait() == -signal.SIGTERM
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 60
 
 
 def test_slurm_starts_ranks_beside_the_worker_with_a_core_for_each_thread(
