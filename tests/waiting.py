@@ -17,7 +17,7 @@ def until(condition: Callable[[], object], *, what: str = "what was waited for",
         time.sleep(0.02)
 
 
-def quickest(attempt: Callable[[], float], *, limit: float, tries: int = 3) -> float:
+def quickest(attempt: Callable[[], float], *, limit: float, tries: int = 5) -> float:
     """Return how many seconds the first attempt took that took less than the limit; if none did, the fewest.
 
     What else the machine has to do only ever makes an attempt longer.

@@ -46,7 +46,7 @@ def test_a_job_is_paused_and_goes_on(cli: Cli, lab: Lab, copper: str) -> None:
 
 
 def test_a_running_job_is_paused_and_goes_on(cli: Cli, lab: Lab, copper: str) -> None:
-    job = lab.load(submit(cli, copper, "-p", "duration=2"))
+    job = lab.load(submit(cli, copper, "-p", "duration=5"))
     until(job.running)
     cli("pause", job.id)
     assert re.search(r"^status +running \(paused\)", cli("show", job.id).out, re.MULTILINE)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.fixtures.browser import Card, Jupyter
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 #: A run that goes on until it is cancelled.
@@ -152,7 +152,7 @@ def test_a_job_is_shown_live_again_after_a_restart_of_the_kernel(jupyter: Jupyte
         until(lambda: card.status == "Cancelled")
 
 
-@pytest.mark.timeout(300 + UNWATCHED_SECONDS)
+@pytest.mark.timeout(600 + UNWATCHED_SECONDS)
 def test_kernel_and_server_do_not_grow_while_nobody_looks(jupyter: Jupyter, page: Page) -> None:
     """The tab vanishes while a job makes a megabyte of frames a second; they must not pile up anywhere."""
     jupyter.write("closed.ipynb", [SUBMIT_FRAMES])

@@ -58,7 +58,7 @@ def test_the_first_job_starts_everything_and_down_ends_everything(settings: Sett
 
 def test_a_job_that_down_did_not_wait_for_runs_again_with_the_next_lab(settings: Settings) -> None:
     with Lab(settings) as lab:
-        job = dummy(lab, duration=3.0)
+        job = dummy(lab, duration=6.0)
         until(lambda: job.status == "running")
 
         assert local.stop(settings, now=True) is True

@@ -50,7 +50,7 @@ def test_a_draft_as_structure_means_its_final_structure(lab: Lab) -> None:
 
 
 def test_an_unfinished_job_as_structure_means_its_final_structure(lab: Lab) -> None:
-    parent = lab.submit(COPPER, engine="mock", task="relax", fmax=0.001, duration=0.5)
+    parent = lab.submit(COPPER, engine="mock", task="relax", fmax=0.001, duration=2.0)
     child = lab.submit(parent, engine="mock", task="md", steps=0)
     assert child.status == "pending"
     assert child.wait(60).status == "succeeded"

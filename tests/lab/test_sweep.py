@@ -49,7 +49,7 @@ def test_engine_and_delivery_are_swept_too(lab: Lab) -> None:
 
 
 def test_what_jobs_have_in_common_waits_for_one_job(lab: Lab) -> None:
-    relaxed = lab.submit(COPPER, engine="mock", task="relax", fmax=0.001, duration=0.3)
+    relaxed = lab.submit(COPPER, engine="mock", task="relax", fmax=0.001, duration=2.0)
     group = lab.sweep(relaxed, over={"temperature": [300, 600]}, **MD)
     assert group.status["pending"] == 2
     assert group.wait(60).status["succeeded"] == 2

@@ -9,7 +9,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -155,7 +154,7 @@ def test_a_missing_input_file_fails_the_job_at_once(site: Services) -> None:
 
 def test_an_attempt_that_cannot_renew_its_lease_ends_its_engine_by_itself(site: Services) -> None:
     """Another worker may have taken it: the two must not run side by side."""
-    job = submitted(site, duration=60.0)
+    job = submitted(site, duration=600.0)
     locked = sqlite3.connect(
         site.settings.store_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False
     )
@@ -169,7 +168,7 @@ def test_an_attempt_that_cannot_renew_its_lease_ends_its_engine_by_itself(site: 
     thread.start()
     begun = time.monotonic()
     assert run_job(job.id, 1) == "stale"
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 120
     thread.join()
     locked.close()
     assert [record.id for record in site.store.expire()] == [job.id]
@@ -185,15 +184,18 @@ def test_a_lack_of_resources_is_tried_again_after_a_while(site: Services) -> Non
     record = site.store.get(job.id)
     assert (record.status, record.attempt, record.failures) == (Status.PENDING, 2, 1)
     assert record.run_after is not None
-    assert 25 < (record.run_after - datetime.now(UTC)).total_seconds() < 60
-    assert [attempt.outcome for attempt in site.store.attempts(job.id)] == ["retried"]
+    [attempt] = site.store.attempts(job.id)
+    assert attempt.outcome == "retried"
+    assert 29 < (record.run_after - attempt.ended).total_seconds() <= 60
 
 
 def test_what_an_attempt_used_is_kept(site: Services) -> None:
     job = submitted(site, duration=0.5)
+    begun = time.monotonic()
     assert run_job(job.id, 1) == "succeeded"
+    whole = time.monotonic() - begun
     [attempt] = site.store.attempts(job.id)
-    assert attempt.ran == pytest.approx(0.5, abs=0.4)
+    assert 0.5 <= attempt.ran < whole
     assert 0 < attempt.cpu < 5
     assert attempt.peak_memory > 10 * 1024**2
 
@@ -292,7 +294,7 @@ class TestAStoreThatIsAway:
         self, site: Services, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NANOOS_LEASE", "60")
-        job = submitted(site, duration=1.0)
+        job = submitted(site, duration=2.0)
         with running(site, job) as run, locked(site):
             outcome = site.artifacts.attempt_dir(job.id, 1) / OUTCOME
             until(outcome.exists)
