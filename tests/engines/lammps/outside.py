@@ -17,9 +17,11 @@ from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import FileRef, JobRequest
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.engines.lammps import LammpsEngine
 from tests.engines.context import RecordingContext
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +49,10 @@ class Options:
     stop_after: float | None = None
     #: Whether nobody takes live samples any more.
     broken: bool = False
+    #: Samples that it waits for with that, too.
+    samples: int = 1
+    #: Seconds that a program has to stop by itself after a cancel.
+    grace: float = program.GRACE
     #: Variables of the environment besides ours.
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,6 +69,8 @@ class Outcome:
     workdir: Path
     #: Wall seconds between the stop that was asked for and the end.
     stop_took: float
+    #: Seconds of CPU time between them: what LAMMPS, unless it has ranks, has computed after it was asked.
+    stop_cpu: float
 
     @property
     def steps(self) -> list[int]:
@@ -164,17 +172,19 @@ def _run(
     )
     if options.broken:
         context.live = _broken
-    asked: list[float] = []
+    asked: list[tuple[float, float]] = []
     if options.stop_after is not None:
         after = options.stop_after
 
         def stop() -> None:
             context.begun.wait(60)
             time.sleep(after)
-            asked.append(time.perf_counter())
+            until(lambda: len(context.samples) >= options.samples)
+            asked.append((time.perf_counter(), time.process_time()))
             context.ask_to_stop()
 
         threading.Thread(target=stop, daemon=True).start()
+    program.GRACE = options.grace
     before = dict(os.environ)
     os.environ.update(options.environment)
     try:
@@ -182,9 +192,12 @@ def _run(
     finally:
         os.environ.clear()
         os.environ.update(before)
-    took = time.perf_counter() - asked[0] if asked else 0.0
+    ended = time.perf_counter(), time.process_time()
+    took, used = (end - begin for begin, end in zip(asked[0] if asked else ended, ended, strict=True))
     assert context.head is not None
-    return Outcome(results, context.head, context.samples, context.live_samples, context.progress_steps, workdir, took)
+    return Outcome(
+        results, context.head, context.samples, context.live_samples, context.progress_steps, workdir, took, used
+    )
 
 
 def _broken(sample: Sample) -> None:

@@ -21,7 +21,7 @@ from nanoos_lab.store.checkpoints import find
 from nanoos_lab.worker.strays import MARK
 from tests.engines.context import RecordingContext
 from tests.engines.lammps.outside import Options, submitted
-from tests.waiting import until
+from tests.waiting import quickest, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,24 +136,34 @@ def test_the_directory_keeps_what_another_run_needs(lammps: Lammps) -> None:
 
 
 def test_samples_come_while_it_runs_and_a_stop_ends_it_softly(lammps: Lammps) -> None:
-    run = lammps(turned(6), "md", Options(ranks=2, stop_after=0.5), **COPPER, steps=10**9, every=20)
-    assert run.results.stopped
-    assert run.stop_took < 2.0
-    assert run.steps[:3] == [0, 20, 40]
-    assert run.steps == list(range(0, 20 * len(run.steps), 20))
-    # It was LAMMPS itself that stopped: it came to write its restart file.
-    assert (run.workdir / "restart.lammps").stat().st_size > 0
-    assert np.isfinite(run.atoms.positions).all()
-    assert not (run.workdir / "nanoos.stop").exists()
+    # Nobody helps it with a signal, which on a busy machine would come too soon.
+    options = Options(ranks=2, stop_after=0.5, samples=3, grace=60.0)
+
+    def seconds() -> float:
+        run = lammps(turned(6), "md", options, **COPPER, steps=10**9, every=20)
+        assert run.results.stopped
+        assert run.steps[:3] == [0, 20, 40]
+        assert run.steps == list(range(0, 20 * len(run.steps), 20))
+        # It was LAMMPS itself that stopped: it came to write its restart file.
+        assert (run.workdir / "restart.lammps").stat().st_size > 0
+        assert np.isfinite(run.atoms.positions).all()
+        assert not (run.workdir / "nanoos.stop").exists()
+        return run.stop_took
+
+    assert quickest(seconds, limit=2.0) < 2.0
 
 
 def test_a_relaxation_stops_softly_too(lammps: Lammps) -> None:
     structure = turned(8)
     structure.rattle(0.3, seed=1)
-    options = Options(ranks=2, stop_after=0.2)
-    run = lammps(structure, "relax", options, potential="Cu_u3.eam", fmax=1e-9, steps=10**6, cell="free")
-    assert run.results.stopped
-    assert run.stop_took < 2.0
+    options = Options(ranks=2, stop_after=0.2, grace=60.0)
+
+    def seconds() -> float:
+        run = lammps(structure, "relax", options, potential="Cu_u3.eam", fmax=1e-9, steps=10**6, cell="free")
+        assert run.results.stopped
+        return run.stop_took
+
+    assert quickest(seconds, limit=2.0) < 2.0
 
 
 def test_failures_of_the_executable_are_explained_and_corrected(lammps: Lammps) -> None:
@@ -415,9 +425,9 @@ def ranks_of(job: Job) -> list[psutil.Process]:
 
 def test_in_a_lab_a_cancel_ends_every_rank(lab: Lab) -> None:
     job = lab.submit(turned(), engine="lammps", task="md", **COPPER, steps=10**9, every=20, resources={"ranks": 2})
-    until(lambda: len(job.thermo) > 2, what="rows", seconds=60)
+    until(lambda: len(job.thermo) > 2, what="rows")
     assert len(ranks_of(job)) == 2
     job.cancel()
-    job.wait(30)
+    job.wait(90)
     assert job.status == "cancelled"
-    until(lambda: not ranks_of(job), what="the end of the ranks", seconds=5)
+    until(lambda: not ranks_of(job), what="the end of the ranks")

@@ -91,7 +91,7 @@ def test_what_fails_while_a_frame_is_seen_in_passing_ends_the_run(lammps: Lammps
 def test_a_stop_ends_a_long_run_within_a_second(lammps: Lammps) -> None:
     run = lammps(copper(10), "md", Options(stop_after=0.5), **COPPER, steps=10**9, every=10**9)
     assert run.results.stopped
-    assert run.stop_took < 1.0
+    assert run.stop_cpu < 1.0
     assert run.steps == [0]
     assert (run.workdir / "restart.lammps").stat().st_size > 0
     assert np.isfinite(run.atoms.positions).all()
@@ -105,7 +105,7 @@ def test_a_stop_ends_a_relaxation_too(lammps: Lammps) -> None:
         structure, "relax", Options(stop_after=0.2), potential="Cu_u3.eam", fmax=1e-8, steps=10**6, cell="free"
     )
     assert run.results.stopped
-    assert run.stop_took < 1.0
+    assert run.stop_cpu < 1.0
 
 
 def test_two_threads_give_the_same_forces(lammps: Lammps) -> None:
