@@ -97,6 +97,8 @@ def test_the_structure_is_shown_unasked_while_it_moves_and_is_small(status: Stat
     [
         ({"status": Status.RUNNING, "paused": START}, "Paused", "job.resume()"),
         ({"status": Status.SUCCEEDED, "cached_from": "0" * 32}, "From an equal job", "cache=False"),
+        ({"status": Status.RUNNING, "steerings": 1}, "Steered", "once; job.steerings"),
+        ({"status": Status.SUCCEEDED, "steerings": 3}, "Steered", "3 times"),
         ({"status": Status.PENDING, "cached_from": "0" * 32}, "Waiting", "equal job"),
         ({"status": Status.PENDING, "waits_for": 2}, "Waiting", "for 2 other jobs"),
         ({"status": Status.PENDING, "run_after": START}, "Waiting", "until 2026-01-01 00:00:00 UTC"),
