@@ -10,7 +10,7 @@ import numpy as np
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines import program
+from nanoos_lab.engines import program, scf
 from nanoos_lab.engines.espresso import failures, inputs, pseudos, schema
 from nanoos_lab.engines.espresso.output import Cycle, Iteration, Reader
 from nanoos_lab.engines.signatures import Scanner
@@ -35,8 +35,8 @@ INPUT_FILE, OUTPUT_FILE = f"{STEM}.in", f"{STEM}.out"
 EXIT_FILE = f"{inputs.PREFIX}.EXIT"
 #: How to get the program.
 INSTALL = "install Quantum ESPRESSO, such as Debian's package quantum-espresso"
-#: Iterations without a new low of the error after which an SCF cycle is given up.
-PATIENCE = 40
+#: Error of an SCF cycle, in Ry, below which it is never given up.
+_SMALL = 1e-6
 #: Lines of the output that are remembered for a failure that says nothing we know.
 _REMEMBERED = 12
 #: Lines of the error stream that are MPI's, not the program's.
@@ -121,7 +121,8 @@ class Execution:
         command = program.Command.of(self._program, "-in", f"{stem}.in", resources=self._context.resources)
         ask = (self._context.workdir / EXIT_FILE).touch
         last: deque[str] = deque(maxlen=_REMEMBERED)
-        with program.Program(command, self._context, output=f"{stem}.out", ask=ask) as running:
+        silence = self.parameters.silence
+        with program.Program(command, self._context, output=f"{stem}.out", ask=ask, silence=silence) as running:
             for line in running.lines():
                 if line is not None:
                     last.append(line)
@@ -153,13 +154,24 @@ class Execution:
         if not np.isfinite(event.energy):
             return failures.not_finite(self._plain)
         if isinstance(event, Iteration):
-            self._accuracies.append(event.accuracy)
-            if failures.stuck(self._accuracies, PATIENCE):
-                return failures.is_stuck(event.number, self._plain)
+            error = self._judge(event)
+            if error is not None:
+                return error
         else:
             self._accuracies.clear()
         follow(event)
         return None
+
+    def _judge(self, event: Iteration) -> EngineError | None:
+        """Return the error for an SCF cycle that gets nowhere."""
+        if event.number == 1:
+            # With exact exchange a cycle is many, one after the other.
+            self._accuracies.clear()
+        self._accuracies.append(event.accuracy)
+        if self.parameters.asked("electrons", "scf_must_converge") is False:
+            return None
+        why = scf.hopeless(self._accuracies, most=self.parameters.scf_iterations, small=_SMALL)
+        return None if why is None else failures.is_stuck(event.number, why, self._plain)
 
     # -- results -------------------------------------------------------------------------------------------------------
 

@@ -270,17 +270,10 @@ def unconverged(reader: Reader, conv_thr: float) -> bool:
     return last is None or not last.accuracy <= conv_thr
 
 
-def stuck(accuracies: Sequence[float], patience: int) -> bool:
-    """Say whether the error of an SCF cycle has found no new low for so many iterations, and is no small one."""
-    if len(accuracies) <= patience:
-        return False
-    return min(accuracies[-patience:]) > min(accuracies[:-patience]) and min(accuracies) > 1e-6
-
-
-def is_stuck(iteration: int, parameters: Mapping[str, Any]) -> EngineError:
+def is_stuck(iteration: int, why: str, parameters: Mapping[str, Any]) -> EngineError:
     """Return the error for an SCF cycle that gets nowhere."""
     return EngineError(
-        f"the SCF cycle got nowhere and was stopped at iteration {iteration}",
+        f"the SCF cycle was stopped at iteration {iteration}, since {why}",
         reason=Reason.CONVERGENCE,
         remedy="Use a smaller mixing_beta or a smearing; check the structure and its magnetic moments.",
         correction=mix_less(parameters),

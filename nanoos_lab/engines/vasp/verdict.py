@@ -21,6 +21,7 @@ _KILLED = (-9, 137)
 #: step from a poor guess, and the next one starts better; more than one in ten means that the settings do not suit the
 #: system, and the energy drifts.
 _UNCONVERGED = 0.1
+_CALM = "Try another algorithm or less mixing (ALGO, AMIX, BMIX in incar), or more smearing."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,36 @@ def _broken_off(ending: Ending) -> EngineError:
     )
 
 
+def given_up(given: Given, facts: Facts, iteration: int, why: str, *, first: int) -> EngineError | None:
+    """Return the error for an SCF cycle that will not converge; None if the run can do without it.
+
+    Parameters
+    ----------
+    given
+        The task's parameters.
+    facts
+        What the OUTCAR says so far.
+    iteration, why
+        When it would be given up, and for what reason.
+    first
+        Step at which this attempt began.
+    """
+    correction = corrections.next_algorithm(correctable(given, facts))
+    if isinstance(given, VaspMDParameters):
+        if facts.unconverged + 1 <= _UNCONVERGED * (given.steps - first + 1):
+            return None
+        correction = correction and replace(correction, from_start=True)
+    if isinstance(given, VaspRelaxParameters) and (facts.steps == 0 or facts.scf_converged):
+        # VASP goes on to the next step, which begins with a better guess; only the last cycle has to converge.
+        return None
+    return EngineError(
+        f"the SCF cycle was stopped at iteration {iteration}, since {why}",
+        reason=Reason.CONVERGENCE,
+        remedy=_CALM,
+        correction=correction,
+    )
+
+
 def _not_converged(given: Given, ending: Ending, hint: EngineError | None, parameters: dict[str, Any]) -> EngineError:
     nelm = ending.facts.settings.get("NELM")
     why = f" in {int(nelm)} iterations" if nelm is not None else ""
@@ -149,8 +180,7 @@ def _not_converged(given: Given, ending: Ending, hint: EngineError | None, param
     return EngineError(
         f"the SCF cycle did not converge{why}" + (f"; {hint.message}" if hint is not None else ""),
         reason=Reason.CONVERGENCE,
-        remedy="Try more iterations (nelm), another algorithm or less mixing (ALGO, AMIX, BMIX in incar), or more "
-        "smearing.",
+        remedy=f"Try more iterations (nelm). {_CALM}",
         correction=correction,
     )
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from ase import units
@@ -16,10 +16,11 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.units import thermo_columns
+from nanoos_lab.engines import scf
 from nanoos_lab.engines.vasp import console, corrections, outcar, poscar
 from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.tail import Tail
-from nanoos_lab.engines.vasp.verdict import Signs, correctable
+from nanoos_lab.engines.vasp.verdict import Signs, correctable, given_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,10 @@ _LOOK = 0.1
 _TRIES = 10
 #: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
 _EXPLOSION = 1.0
+#: Change of the energy in an SCF iteration, in eV, below which a cycle is never given up.
+_SMALL = 1e-4
+#: First iterations of a cycle that say nothing of it: up to 12 are made for a density that is kept (NELMDL).
+_DELAY = 12
 #: Positions in an OUTCAR have five digits: nearer than this, in Å, they are the same.
 _SAME = 5e-5
 #: Wave functions up to this size, in bytes, go into a checkpoint.
@@ -116,7 +121,9 @@ class Watch:
         #: The last step of the task that was computed, and the ionic step of VASP's that it was.
         self.step: int | None = None
         self.last: outcar.Step | None = None
-        self._scf: console.Scf | None = None
+        #: Changes of the energy in the iterations of the present SCF cycle, in eV; and how many cycles have begun.
+        self._changes: list[float] = []
+        self._cycles = 0
 
     @property
     def facts(self) -> outcar.Facts:
@@ -211,22 +218,41 @@ class Watch:
         if self.signs.feed(line):
             self._end_early()
         self.version = self.version or console.version(line) or ""
-        scf = console.scf(line)
-        if scf is not None:
-            self._scf = scf
-            self._show(scf)
+        iteration = console.scf(line)
+        if iteration is not None:
+            self._iterated(iteration)
             return
         ranks = console.ranks(line)
         if ranks is not None and self.ranks is None:
             self.ranks = ranks
             self._check_ranks(ranks)
 
+    def _iterated(self, iteration: console.Scf) -> None:
+        self._show(iteration)
+        if iteration.number == 1:
+            self._changes.clear()
+            self._cycles += 1
+        # Where the energy crosses itself its change is small by chance; that of the band energy is not, too.
+        self._changes.append(max(abs(iteration.change), abs(iteration.band_change)))
+        why = scf.hopeless(self._changes[_DELAY:], most=self._given.nelm, small=_SMALL)
+        if why is None:
+            return
+        self.look()
+        if self.facts.steps != self._cycles - 1:
+            # The OUTCAR does not have the step before yet, or has this one already.
+            return
+        error = given_up(self._given, self.facts, iteration.number, why, first=self._first)
+        if error is not None:
+            self._give_up(error)
+
     def _end_early(self) -> None:
         """Raise what VASP says is wrong, if it is; where another attempt can go on, it finds a checkpoint."""
         self.look()
         error = self.signs.fatal(correctable(self._given, self.facts))
-        if error is None:
-            return
+        if error is not None:
+            self._give_up(error)
+
+    def _give_up(self, error: EngineError) -> NoReturn:
         if self._context.checkpoint_interval and not (error.correction and error.correction.from_start):
             self.save()
         raise error
@@ -246,7 +272,6 @@ class Watch:
         before, self.last = self.last, step
         self._stepped_at = time.monotonic()
         self.step = self._first + step.number - 1
-        self._scf = None
         self._check(before, step)
         if self.facts.unconverged == 1 and not step.scf_converged:
             self._context.log(f"warning: the SCF cycle did not converge at step {self.step}; later ones are counted")
@@ -314,7 +339,7 @@ class Watch:
             step.scf_change,
         )
 
-    def _show(self, scf: console.Scf) -> None:
+    def _show(self, iteration: console.Scf) -> None:
         """Show an SCF iteration to those who watch: its energy, and by how much that has changed."""
         number = self._first if self.step is None else self.step + 1
         if not self._context.watched:
@@ -323,9 +348,9 @@ class Watch:
         names = [column.name for column in COLUMNS]
         shown = {
             "time": self._time(number),
-            "free_energy": scf.energy,
-            "scf_iterations": float(scf.number),
-            "scf_change": scf.change,
+            "free_energy": iteration.energy,
+            "scf_iterations": float(iteration.number),
+            "scf_change": iteration.change,
         }
         for name, value in shown.items():
             row[names.index(name)] = value

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ase.build import fcc100
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ase import Atoms
+
     from nanoos_lab.core.record import Correction
     from nanoos_lab.engines.signatures import Sign
     from tests.engines.espresso.running import Runner
@@ -33,6 +36,17 @@ FILE = "Si.upf"
 FAST: dict[str, Any] = {**SILICON, "kpts": (1, 1, 1)}
 #: A cell much too large: it shrinks beyond the plane waves for which there is room.
 SHRINKING = (silicon(strain=0.18, shift=0.1), {**SILICON, "ecutwfc": 16})
+
+
+def _sloshing() -> tuple[Atoms, dict[str, Any]]:
+    """Return a slab of a metal whose charge goes to and fro where nothing is known of earlier densities."""
+    slab = fcc100("Al", (1, 1, 5), vacuum=5)
+    slab.pbc = True
+    how = {"pseudos": {"Al": "Al.pz-vbc.UPF"}, "ecutwfc": 8, "kpts": (2, 2, 1), "smearing": "gaussian"}
+    return slab, {**how, "degauss": 0.005, "conv_thr": 1e-6, "input": {"electrons": {"mixing_ndim": 1}}}
+
+
+SLOSHING = _sloshing()
 
 
 @dataclass
@@ -280,14 +294,14 @@ def test_an_scf_cycle_that_does_not_converge_does_after_corrections(pw: Runner) 
     assert corrections[0].changes == {"mixing_beta": 0.49, "scf_iterations": 6}
     while (correction := corrections[-1]) is not None:
         given |= correction.changes
-        corrections.append(_correction_after(pw, given))
+        corrections.append(_correction_after(pw, given, silicon(shift=0.1)))
     assert 2 <= len(corrections) <= 6
     assert pw(silicon(shift=0.1), "static", **given)["converged"] is True
 
 
-def _correction_after(pw: Runner, given: dict[str, Any]) -> Correction | None:
+def _correction_after(pw: Runner, given: dict[str, Any], atoms: Atoms) -> Correction | None:
     try:
-        pw(silicon(shift=0.1), "static", **given)
+        pw(atoms, "static", **given)
     except EngineError as error:
         return error.correction
     return None
@@ -346,14 +360,34 @@ def test_a_killed_pwx_is_taken_for_one_without_memory(pw: Runner, monkeypatch: p
     assert caught.value.reason is Reason.MEMORY
 
 
-def test_a_cycle_that_gets_nowhere_is_found() -> None:
-    falling = [10.0**-k for k in range(5)]
-    assert not failures.stuck([*falling, *[1.0] * 39], 40)
-    assert failures.stuck([*falling, *[1.0] * 40], 40)
-    assert not failures.stuck([*falling, *[1.0] * 39, 1e-5], 40)
-    assert not failures.stuck([1e-7, *[1e-6] * 40], 40)
-    error = failures.is_stuck(45, {"mixing_beta": 0.7})
-    assert (error.reason, error.correction.changes["mixing_beta"]) == (Reason.CONVERGENCE, 0.49)
+def test_a_cycle_that_diverges_is_stopped_early_and_converges_after_corrections(pw: Runner) -> None:
+    given = SLOSHING[1]
+    context = pw.context()
+    with pytest.raises(EngineError, match=r"SCF cycle was stopped at iteration \d+, since it diverges") as caught:
+        pw(SLOSHING[0], "static", context, **given)
+    assert (caught.value.reason, caught.value.correction.changes["mixing_beta"]) == (Reason.CONVERGENCE, 0.49)
+    assert context.steps[-1] < 60
+    correction = caught.value.correction
+    for _ in range(5):
+        given |= correction.changes
+        correction = _correction_after(pw, given, SLOSHING[0])
+        if correction is None:
+            break
+    assert 0.2 < given["mixing_beta"] < 0.5
+    assert pw(SLOSHING[0], "static", **given)["converged"] is True
+
+
+def test_a_cycle_that_need_not_converge_is_not_stopped(pw: Runner) -> None:
+    given = {**SLOSHING[1], "mixing_beta": 1.0, "scf_iterations": 32}
+    loose = {"electrons": {**given["input"]["electrons"], "scf_must_converge": False}}
+    run = pw(SLOSHING[0], "static", **{**given, "input": loose})
+    assert (run["converged"], run["scf_iterations"]) == (False, 32)
+
+
+def test_a_pwx_that_says_nothing_for_long_is_stopped(pw: Runner) -> None:
+    long = {**SILICON, "ecutwfc": 60, "kpts": (4, 4, 4)}
+    with pytest.raises(EngineError, match=r"pw\.x has said nothing for 0.01 s and was stopped"):
+        pw(silicon(shift=0.1), "static", **long, silence=0.01)
 
 
 @pytest.mark.parametrize("task", ["static", "bands"])

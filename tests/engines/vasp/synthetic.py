@@ -34,6 +34,10 @@ class Run:
     accurate: bool = False
     #: Last change of the energy in each SCF cycle.
     change: float = 1e-9
+    #: All changes in it, which grow a little; None for ones that become smaller.
+    stuck: float | None = None
+    #: Step and iteration that never come.
+    hangs: tuple[int, int] | None = None
     #: Steps of which VASP says that their SCF cycle has not converged.
     unconverged: tuple[int, ...] = ()
     closing: bool = True
@@ -70,6 +74,11 @@ class Run:
     def kbar(self, step: int) -> list[float]:
         return [10.0 + step, 20.0, 30.0, 4.0, 5.0, -6.0]
 
+    def change_of(self, iteration: int) -> float:
+        if self.stuck is not None:
+            return self.stuck * (1 + iteration / 1000)
+        return self.change if iteration == self.iterations else 10.0**-iteration
+
     # -- texts -----------------------------------------------------------------------------------------------------
 
     def head(self) -> Iterator[str]:
@@ -87,7 +96,7 @@ class Run:
         yield f"   IBRION = {0 if self.md else 2:6d}    ionic relax: 0-MD 1-quasi-New 2-CG"
 
     def scf(self, step: int, iteration: int) -> Iterator[str]:
-        change = self.change if iteration == self.iterations else 10.0**-iteration
+        change = self.change_of(iteration)
         energy = self.free_energy(step) + (0.0 if iteration == self.iterations else 10.0**-iteration)
         yield f"{'-' * 39} Iteration {step + 1:6d}({iteration:4d})  {'-' * 39}"
         yield f" total energy-change (2. order) :{change:14.7E}  ({-change:14.7E})"
@@ -96,7 +105,8 @@ class Run:
         yield " Free energy of the ion-electron system (eV)"
         yield f"  free energy    TOTEN  = {energy:18.8f} eV"
         yield f"  energy without entropy = {energy:18.8f}  energy(sigma->0) = {energy:18.8f}"
-        yield f"      LOOP:  cpu time {self.seconds:9.4f}: real time {self.seconds:9.4f}"
+        seconds = 1e7 if (step, iteration) == self.hangs else self.seconds
+        yield f"      LOOP:  cpu time {seconds:9.4f}: real time {seconds:9.4f}"
 
     def ionic(self, step: int) -> Iterator[str]:
         yield f" E-fermi :   {1.5 + step:.4f}     XC(G=0): -10.0     alpha+bet :-16.1"
@@ -142,7 +152,7 @@ class Run:
         lines += [" entering main loop"]
         for step in range(self.steps):
             for iteration in range(1, self.iterations + 1):
-                change = self.change if iteration == self.iterations else 10.0**-iteration
+                change = self.change_of(iteration)
                 energies = f"{self.free_energy(step):18.12E}   {change:12.5E}  {-change:12.5E}"
                 lines.append(f"DAV: {iteration:3d}    {energies}   720   0.1E-01")
             free = self.free_energy(step)

@@ -389,6 +389,32 @@ def test_dynamics_get_over_a_few_steps_that_are_not_converged(context, replay, t
     assert "warning: the SCF cycle did not converge in 2 of 20 ionic steps" in context.logged
 
 
+@pytest.mark.parametrize(("task", "steps", "done"), [("static", 1, 0), ("relax", 3, 1), ("md", 20, 2)])
+def test_a_cycle_that_gets_nowhere_is_stopped_where_the_run_cannot_do_without_it(
+    context, replay, tmp_path, task: str, steps: int, done: int
+) -> None:
+    """Dynamics can do without two in twenty, a relaxation without the first one, which has a poor guess."""
+    made = Run(md=task == "md", steps=steps, iterations=60, stuck=0.5, seconds=0.0, hangs=(done, 39))
+    replay(made.write(tmp_path / "recording"))
+    context.checkpoint_interval = 60.0
+    how = {} if task == "static" else {"steps": steps - 1}
+    with pytest.raises(EngineError, match=r"SCF cycle was stopped at iteration 38, since it diverges") as caught:
+        run(context, atoms_of(made), task, **how)
+    assert caught.value.reason is Reason.CONVERGENCE
+    assert caught.value.correction.changes == {"incar": {"ALGO": "All", "ISEARCH": 1}}
+    assert caught.value.correction.from_start == (task == "md")
+    assert context.steps == list(range(done))
+    assert not alive(context.workdir)
+
+
+def test_a_cycle_that_makes_its_first_iterations_for_a_density_that_is_kept_is_not_stopped(
+    context, replay, tmp_path
+) -> None:
+    made = Run(steps=1, iterations=37, nelm=100, stuck=0.5, seconds=0.0)
+    replay(made.write(tmp_path / "recording"))
+    assert run(context, atoms_of(made), "static").properties["scf_iterations"] == 37
+
+
 def test_an_energy_that_is_no_number_ends_the_run(context, replay, tmp_path) -> None:
     made = Run(steps=3)
     text = made.outcar().replace(f"{made.free_energy(1):18.8f} eV", "****************** eV")
