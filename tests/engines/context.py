@@ -36,6 +36,8 @@ class RecordingContext:
     stop_after_samples: int | None = None
     #: Asked for by the context itself once this many live samples have come.
     stop_after_live: int | None = None
+    #: And frames alone.
+    stop_after_glimpses: int = 0
     #: Asked for by the context itself once this step is reported.
     stop_at_step: int | None = None
     #: The reason with which the context itself asks.
@@ -80,7 +82,8 @@ class RecordingContext:
         assert self.head is not None, "the head comes before the first sample"
         self.live_samples.append(sample)
         whole = sum(1 for each in self.live_samples if each.row)
-        if self.stop_after_live is not None and whole >= self.stop_after_live:
+        glimpses = len(self.live_samples) - whole
+        if self.stop_after_live is not None and whole >= self.stop_after_live and glimpses >= self.stop_after_glimpses:
             self.ask_to_stop()
 
     def progress(self, step: int) -> None:

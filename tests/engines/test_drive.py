@@ -121,7 +121,7 @@ def test_glimpses_lie_inside_of_chunks_and_only_while_somebody_watches(context: 
     run = Passing()
     drive(run, Course(steps=4000, every=1000), context)
     assert context.live_samples == []
-    context.watched, context.stop_after_live = True, 2
+    context.watched, context.stop_after_live, context.stop_after_glimpses = True, 2, 1
     run = Passing()
     drive(run, Course(steps=10**9, every=5000), context)
     halts = set(np.cumsum(run.chunks))

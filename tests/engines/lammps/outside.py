@@ -45,9 +45,11 @@ class Options:
     allow_shell: bool = False
     #: Live samples, frames alone not counted, after which a stop is asked for.
     stop_after_live: int | None = None
+    #: And frames alone.
+    stop_after_glimpses: int = 0
     #: Wall seconds after the first sample at which a stop is asked for, from another thread.
     stop_after: float | None = None
-    #: Whether nobody takes live samples any more.
+    #: Whether nobody takes frames alone.
     broken: bool = False
     #: Samples that it waits for with that, too.
     samples: int = 1
@@ -169,6 +171,7 @@ def _run(
         resources=Resources(threads=options.threads, ranks=options.ranks),
         policy=EnginePolicy(allow_shell=options.allow_shell),
         stop_after_live=options.stop_after_live,
+        stop_after_glimpses=options.stop_after_glimpses,
     )
     if options.broken:
         context.live = _broken
@@ -201,4 +204,5 @@ def _run(
 
 
 def _broken(sample: Sample) -> None:
-    raise BrokenPipeError("nobody listens")
+    if not sample.row:
+        raise BrokenPipeError("nobody listens")
