@@ -30,22 +30,23 @@ MOCK: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def job(lab: Lab) -> Iterator[Job]:
-    """A long run."""
+def lasting(lab: Lab) -> Iterator[Job]:
     job = lab.submit(bulk("Cu", cubic=True), **MOCK)
     yield job
     job.cancel()
     job.wait(60)
+
+
+@pytest.fixture
+def job(lab: Lab) -> Iterator[Job]:
+    """A long run."""
+    yield from lasting(lab)
 
 
 @pytest.fixture
 def gate(lab: Lab) -> Iterator[Job]:
     """A run after which others wait; its cancel opens it."""
-    job = lab.submit(bulk("Cu", cubic=True), **MOCK)
-    yield job
-    job.cancel()
-    job.wait(60)
+    yield from lasting(lab)
 
 
 def applied(job: Job) -> list[int]:
