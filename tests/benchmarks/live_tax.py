@@ -21,6 +21,7 @@ from tests.processes import engine_of, horse_of
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from nanoos_lab.lab.job import Job
     from nanoos_lab.lab.lab import Lab
     from nanoos_lab.lab.watch import Change
 
@@ -60,7 +61,7 @@ class _Length:
 
 
 def _compare(lab: Lab, atoms: Atoms, length: _Length, turns: int) -> list[Figure]:
-    script = _run(lab, atoms, _Length(0, 1), watched=False).input
+    script = _script(lab, atoms)
     bare, unwatched, watched = [], [], []
     for _ in range(turns):
         bare.append(_run_bare(script, length))
@@ -80,6 +81,13 @@ def _compare(lab: Lab, atoms: Atoms, length: _Length, turns: int) -> list[Figure
     ]
 
 
+def _script(lab: Lab, atoms: Atoms) -> Path:
+    """Return the input that our run gives to LAMMPS."""
+    job = _submit(lab, atoms, _Length(0, 1))
+    job.result(600)
+    return lab.services.artifacts.attempt_dir(job.id, 1) / "work" / "in.lammps"
+
+
 def _run_bare(script: Path, length: _Length) -> float:
     """Return CPU seconds of a step."""
     numbers = [str(number) for number in (length.learning, length.measured, length.every)]
@@ -90,15 +98,18 @@ def _run_bare(script: Path, length: _Length) -> float:
 
 
 def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> _Meter:
-    job = lab.submit(
-        atoms, engine="lammps", task="md", temperature=90.0, steps=length.steps, every=length.every, cache=False, **LJ
-    )
+    job = _submit(lab, atoms, length)
     meter = _Meter(lab, job.id, length.learning)
     subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
     job.result(600)
     subscription.close()
-    meter.input = lab.services.artifacts.attempt_dir(job.id, 1) / "work" / "in.lammps"
     return meter
+
+
+def _submit(lab: Lab, atoms: Atoms, length: _Length) -> Job:
+    return lab.submit(
+        atoms, engine="lammps", task="md", temperature=90.0, steps=length.steps, every=length.every, cache=False, **LJ
+    )
 
 
 @dataclass
@@ -110,7 +121,6 @@ class _Meter:
     #: The first step that counts.
     first: int
     frames: int = 0
-    input: Path = Path()
     _readings: list[_Reading] = field(default_factory=list)
     _pids: tuple[int, int] | None = None
 
