@@ -22,7 +22,7 @@ class Budget:
     """What looking at a run may cost it."""
 
     #: Share of the run's CPU time for those who watch it; with what the work-horse takes anyway, a hundredth.
-    share: float = 0.008
+    share: float = 0.007
     #: Most live samples in a second of wall time.
     rate: float = 20.0
     #: Where so many live samples in a second are too dear, and the run can be glimpsed, some are only glimpses:

@@ -6,8 +6,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
@@ -106,6 +105,8 @@ class Follower:
         self._kill_at: float | None = None
         self._paused_at: float | None = None
         self._memory = 0
+        #: CPU seconds that a frame costs here, as a running mean.
+        self._live_cost = 0.0
 
     def follow(self, heard: float) -> EndOfRun:
         """Follow the engine until it has ended, its process is gone, or the attempt is no longer ours.
@@ -135,13 +136,18 @@ class Follower:
 
     def _hear(self, until: float, *, listening: bool) -> None:
         """Wait for the engine and for orders, and take what comes first."""
+        started, shown = time.process_time(), self._recorder.shown
         orders = self._live.fileno() if listening else None
-        sources: list[Any] = [self._engine.pipe] if orders is None else [self._engine.pipe, orders]
-        ready = wait(sources, timeout=max(0.0, until - time.monotonic()))
+        engine = self._engine.pipe.fileno()
+        sources = [engine] if orders is None else [engine, orders]
+        ready = pipe.readable(sources, timeout=max(0.0, until - time.monotonic()))
         if orders in ready:
             self._obey()
-        if self._engine.pipe in ready:
+        if engine in ready:
             self._read()
+            # The first frame pays for what is made only once.
+            if shown and self._recorder.shown > shown:
+                self._learn((time.process_time() - started) / (self._recorder.shown - shown))
 
     def _read(self) -> None:
         try:
@@ -159,6 +165,10 @@ class Follower:
             else:
                 self._recorder.take(message)
 
+    def _learn(self, cost: float) -> None:
+        """Note what a frame has cost here, in CPU seconds; to be woken for it and to read it is half of that."""
+        self._live_cost = 0.8 * self._live_cost + 0.2 * cost if self._live_cost else cost
+
     def _obey(self) -> None:
         for order in self._live.orders():
             if order.get("order") in ("cancel", "pause", "resume", "steer"):
@@ -169,7 +179,7 @@ class Follower:
                 self._tell_viewers()
 
     def _tell_viewers(self) -> None:
-        self._engine.tell("look", watched=self._recorder.watched, cost=self._recorder.live_cost)
+        self._engine.tell("look", watched=self._recorder.watched, cost=self._live_cost)
 
     def _look_after(self) -> None:
         """Flush, renew the lease, and see whether the run may go on."""

