@@ -104,8 +104,8 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
     """Find the density of states, by dos.x.
 
     Results besides those of "static": ``dos_energies`` in eV, ``dos`` in states per eV and cell, shape (spins,
-    energies), both spins in one where they are equal, and ``dos_integral``, the number of states below. The Fermi
-    level is that of the second run.
+    energies), both spins in one where they are equal, and ``dos_integral``, the number of states below of both spins
+    together, shape (energies,). The Fermi level is that of the second run.
 
     Raises
     ------

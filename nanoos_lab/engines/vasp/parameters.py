@@ -143,7 +143,11 @@ def items(value: Value) -> list[bool | int | float | str]:
 
 
 class VaspStaticParameters(StaticParameters, VaspParameters):
-    """Energy, forces, stress, bands and density of states of the structure as it is."""
+    """Energy, forces, stress, levels and density of states of the structure as it is.
+
+    Among the results: ``dos_energies`` in eV, shape (points,); ``dos`` in states per eV and cell, shape
+    (spins, points); ``dos_integral``, the number of states below of both spins together, shape (points,).
+    """
 
 
 class VaspRelaxParameters(RelaxParameters, VaspParameters):

@@ -336,7 +336,8 @@ class _Attempt:
             "kpoint_weights": contents.weights,
             "dos_energies": electrons.dos_energies,
             "dos": electrons.dos,
-            "dos_integral": electrons.dos_integral,
+            # Of both spins together, as other engines have it.
+            "dos_integral": None if electrons.dos_integral is None else electrons.dos_integral.sum(axis=0),
         }
         properties: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if step.stress is not None:

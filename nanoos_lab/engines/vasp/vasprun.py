@@ -56,7 +56,8 @@ class Electrons:
     occupations: Array | None = None
     #: Fermi level in eV.
     fermi_level: float | None = None
-    #: Energies in eV, shape (points,); density of states in 1/eV and its integral, shape (spins, points).
+    #: Energies in eV, shape (points,); density of states in 1/eV and its integral, shape (spins, points). The result
+    #: ``dos_integral`` is the sum of the latter over both spins, shape (points,).
     dos_energies: Array | None = None
     dos: Array | None = None
     dos_integral: Array | None = None

@@ -216,6 +216,10 @@ def test_a_recorded_relaxation_is_run_to_its_end(context, replay) -> None:
     assert results.properties["fermi_level"] == 0.54850507
     assert results.properties["eigenvalues"].shape == (2, 29, 6)
     assert results.properties["dos"].shape == (2, 301)
+    # Of both spins together: its last value is the number of states of both.
+    assert results.properties["dos_integral"].shape == (301,)
+    width = np.ptp(results.properties["dos_energies"]) / 300
+    assert results.properties["dos_integral"][-1] == pytest.approx(results.properties["dos"].sum() * width, rel=0.02)
     np.testing.assert_allclose(results.structure.atoms().cell.array, known.cell.array, atol=1e-12)
     assert results.provenance["version"] == "6.2.0"
     assert set(results.units) <= set(results.properties)
