@@ -8,8 +8,8 @@ Starting, watching, stopping and resuming are tested with a program that replays
 
 Not verified with VASP itself: that it takes the input files as they are written here (they follow the VASP wiki), how
 soon it obeys STOPCAR, and what it then leaves of an ionic step; that a CONTCAR and the last RANDOM_SEED in a REPORT
-belong together while it runs; the output of non-collinear spins and of versions after 6.2; and that the ways around
-failures, which are custodian's, help.
+belong together while it runs; that TEEND leads the Langevin thermostat, of which its wiki says so in general; the
+output of non-collinear spins and of versions after 6.2; and that the ways around failures, which are custodian's, help.
 
 POTCARs are found under ``VASP_PP_PATH``, put together while a run lasts, and removed at its end; a job keeps their
 titles and SHA-256 digests alone. Of a run that is killed without a word no POTCAR stays with the job either, unless it

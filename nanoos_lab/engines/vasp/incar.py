@@ -140,8 +140,11 @@ def _md(
         "ISIF": 3 if given.ensemble == "npt" else 2,
         "RANDOM_SEED": list(seeds),
     }
-    if given.temperature is not None:
-        found |= {"TEBEG": given.temperature, "TEEND": given.temperature}
+    begin, end = given.temperature_at(first), given.temperature_at(given.steps)
+    if begin is not None and end is not None:
+        # VASP goes from one to the other in the steps that it makes itself, so this is the rest of the ramp. Its wiki
+        # says so of no thermostat in particular (page TEEND; older versions of that page: of SMASS = -1 alone).
+        found |= {"TEBEG": begin, "TEEND": end}
     if given.ensemble == "nve":
         # Andersen's thermostat that never acts (VASP wiki, page NVE ensemble).
         return found | {"MDALGO": 1, "ANDERSEN_PROB": 0.0}

@@ -40,7 +40,7 @@ SPOKEN_FOR: dict[str, str] = {
     "LSORBIT": "soc",
     "LNONCOLLINEAR": "soc",
     "TEBEG": "temperature",
-    "TEEND": "temperature",
+    "TEEND": "temperature_end",
     "LANGEVIN_GAMMA": "tdamp",
     "LANGEVIN_GAMMA_L": "pdamp",
     "MDALGO": "ensemble",
@@ -51,6 +51,8 @@ SPOKEN_FOR: dict[str, str] = {
 }
 #: Tags that are a matter of one task, where the others may set them.
 _OF_TASK = {"EDIFFG", "PSTRESS", "TEBEG", "TEEND", "LANGEVIN_GAMMA", "LANGEVIN_GAMMA_L", "MDALGO", "RANDOM_SEED"}
+#: Lowest temperature of a thermostat in K (VASP wiki, page MDALGO).
+COLDEST = 0.1
 #: What ends a value in an INCAR, or begins the next one.
 _FORBIDDEN = "\n\r;#!\\{}"
 
@@ -167,19 +169,32 @@ class VaspRelaxParameters(RelaxParameters, VaspParameters):
 
 
 class VaspMDParameters(MDParameters, VaspParameters):
-    """Molecular dynamics on the Born-Oppenheimer surface; temperature and pressure by Langevin's method."""
+    """Molecular dynamics on the Born-Oppenheimer surface; temperature and pressure by Langevin's method.
+
+    The thermostat's temperature goes from `temperature` to `temperature_end` by VASP's TEBEG and TEEND.
+    """
 
     steps: int = field(ge=0, le=100_000_000, doc="number of steps")
     every: int = field(1, ge=1, le=10**12, doc="steps between samples of frames and thermo")
 
     @model_validator(mode="after")
-    def _one_temperature(self) -> VaspMDParameters:
-        if self.temperature_end is not None:
-            raise ParameterError("temperature_end", self.temperature_end, "engine 'vasp' holds one temperature")
+    def _dynamics_are_asked_for_here(self) -> VaspMDParameters:
+        for name in ("temperature", "temperature_end") if self.ensemble != "nve" else ():
+            value = getattr(self, name)
+            if value is not None and value < COLDEST:
+                raise ParameterError(
+                    name, value, f"a number ≥ {COLDEST:g} K: VASP takes what is colder for a relaxation in places"
+                )
         for tag in ("POTIM", "IBRION", "POMASS"):
             if tag in self.incar:
                 raise ParameterError("incar", {tag: self.incar[tag]}, f"task 'md' sets {tag}")
         return self
+
+    def temperature_at(self, step: int) -> float | None:
+        """Return the thermostat's temperature at a step, in K; None if there is none."""
+        if self.temperature is None or self.temperature_end is None or not self.steps:
+            return self.temperature
+        return self.temperature + (self.temperature_end - self.temperature) * step / self.steps
 
 
 #: Any of them.

@@ -26,7 +26,7 @@ from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.engines.vasp import incar, poscar, potcar
 from nanoos_lab.engines.vasp.poscar import Order
-from nanoos_lab.engines.vasp.running import write_inputs
+from nanoos_lab.engines.vasp.running import Origin, write_inputs
 from tests.engines.vasp.synthetic import potcar as stand_in
 
 if TYPE_CHECKING:
@@ -92,6 +92,24 @@ def test_molecular_dynamics_in_each_ensemble() -> None:
     assert nvt["RANDOM_SEED"] == [7, 0, 0]
     npt = tags(compound(), "md", steps=5, ensemble="npt", temperature=300, pressure=1, pdamp=500)
     assert (npt["ISIF"], npt["PSTRESS"], npt["LANGEVIN_GAMMA_L"]) == (3, 10, 2)
+
+
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_a_ramp_of_the_temperature_has_its_rest_in_a_later_attempt(ensemble: str) -> None:
+    ramp = {"ensemble": ensemble, "temperature": 300, "temperature_end": 700, "steps": 8}
+    given_ = parameters("md", **ramp, **({"pressure": 0.0} if ensemble == "npt" else {}))
+    atoms = compound()
+    order = Order.of(atoms.get_chemical_symbols())
+    found = [write_inputs(atoms, order, given_, enmax=240.0, origin=Origin(step=step)).tags for step in (0, 2, 6, 8)]
+    assert [(each["TEBEG"], each["TEEND"], each["NSW"]) for each in found] == [
+        (300, 700, 9),
+        (400, 700, 7),
+        (600, 700, 3),
+        (700, 700, 1),
+    ]
+    assert [each["MDALGO"] for each in found] == [3] * 4
+    none = tags(atoms, "md", steps=0, ensemble="nvt", temperature=300, temperature_end=700)
+    assert (none["TEBEG"], none["TEEND"]) == (300, 300)
 
 
 def test_masses_that_are_not_the_elements_are_written_for_all_species() -> None:
@@ -419,7 +437,9 @@ def test_unknown_tags_are_refused_with_the_nearest() -> None:
         ("relax", {"pressure": 1.0}, "pressure"),
         ("md", {"steps": 1, "incar": {"POTIM": 2}}, "incar"),
         ("md", {"steps": 1, "incar": {"POMASS": [2.0]}}, "incar"),
-        ("md", {"steps": 1, "ensemble": "nvt", "temperature": 300, "temperature_end": 400}, "temperature_end"),
+        ("md", {"steps": 1, "ensemble": "nvt", "temperature": 300, "temperature_end": 0}, "temperature_end"),
+        ("md", {"steps": 1, "ensemble": "npt", "temperature": 0.01, "pressure": 0}, "temperature"),
+        ("md", {"steps": 1, "incar": {"TEEND": 400}}, "incar"),
         ("static", {"kpts": [2, 2, 2], "kspacing": 0.2}, "kspacing"),
         ("static", {"kpts": [0, 2, 2]}, "kpts"),
         ("static", {"encut": 0}, "encut"),

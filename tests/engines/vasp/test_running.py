@@ -163,6 +163,24 @@ def test_no_random_numbers_come_again_in_the_next_attempt(context, replay, tmp_p
     assert f"RANDOM_SEED = {f'7 {seeds[1]} 0' if told else '11 0 0'}\n" in other["INCAR"]
 
 
+def test_the_next_attempt_goes_on_where_the_ramp_of_the_temperature_stands(context, replay, tmp_path) -> None:
+    made, rest = Run(md=True, steps=5, closing=False), Run(md=True, steps=5, begin=4)
+    diary = replay(made.write(tmp_path / "broken off"), rest.write(tmp_path / "rest"))
+    ramp = {"ensemble": "nvt", "temperature": 300, "temperature_end": 700, "steps": 8}
+    context.checkpoint_interval = 60.0
+    with pytest.raises(EngineError, match="without its closing words"):
+        run(context, atoms_of(made), "md", **ramp)
+    work = tmp_path / "second"
+    work.mkdir()
+    found = find([context.place]).checkpoints
+    assert [each.step for each in found] == [4]
+    run(RecordingContext(workdir=work, checkpoints=found), atoms_of(made), "md", **ramp)
+    first, second = (entry["INCAR"] for entry in read_diary(diary))
+    assert "TEBEG = 300.0\nTEEND = 700.0\n" in first
+    assert "TEBEG = 500.0\nTEEND = 700.0\n" in second
+    assert "NSW = 5\n" in second
+
+
 def test_those_who_watch_see_every_scf_iteration(context, replay, tmp_path) -> None:
     made = Run(steps=1)
     replay(made.write(tmp_path / "recording"))
