@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
-from ase.constraints import FixAtoms, FixCartesian
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
-from nanoos_lab.engines import distances
+from nanoos_lab.engines import constraints, distances, kpoints
 from nanoos_lab.engines.espresso import keywords
 from nanoos_lab.engines.espresso.parameters import (
     DEGAUSS,
@@ -167,12 +166,7 @@ def mesh(atoms: Atoms, parameters: EspressoParameters) -> tuple[int, int, int] |
             if not periodic and divisions[axis] > 1:
                 raise ParameterError("kpts", divisions, f"1 along axis {axis}, in which the structure is not periodic")
         return divisions
-    spacing = parameters.kspacing or KSPACING
-    lengths = 2 * math.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
-    # A length that is a multiple of the spacing save for rounding does not need one division more.
-    counts = np.where(atoms.pbc, np.maximum(1, np.ceil(lengths / spacing - 1e-9)), 1)
-    first, second, third = (int(count) for count in counts)
-    return first, second, third
+    return kpoints.mesh(atoms.cell.array, atoms.pbc.tolist(), parameters.kspacing or KSPACING)
 
 
 def species(atoms: Atoms) -> tuple[list[Species], list[int]]:
@@ -372,16 +366,7 @@ def free_components(atoms: Atoms) -> Array:
     StructureError
         For a constraint that pw.x's input cannot say.
     """
-    free = np.ones((len(atoms), 3), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            free[constraint.index] = False
-        elif isinstance(constraint, FixCartesian):
-            free[constraint.index] &= ~np.asarray(constraint.mask, dtype=bool)
-        else:
-            kind = type(constraint).__name__
-            raise StructureError(f"constraint {kind} cannot be kept by pw.x; FixAtoms and FixCartesian can")
-    return free
+    return constraints.movable(atoms, along="axes", program="pw.x")
 
 
 def drifts(atoms: Atoms) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoos_lab.engines import kpoints
 from nanoos_lab.engines.vasp.parameters import (
     Given,
     Value,
@@ -19,8 +19,9 @@ from nanoos_lab.engines.vasp.parameters import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nanoos_lab.engines.kpoints import Mesh
+
 Array = np.ndarray[Any, Any]
-Mesh = tuple[int, int, int]
 
 #: Distance of k-points in Å⁻¹ if nothing is said.
 KSPACING = 0.25
@@ -183,14 +184,7 @@ def mesh(given: Given, cell: Array, pbc: tuple[bool, bool, bool]) -> Mesh:
     """
     if given.kpts is not None:
         return given.kpts
-    spacing = given.kspacing or KSPACING
-    # Lengths of the reciprocal vectors, 2π included.
-    lengths = 2 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    # The shade below keeps a mesh that fits exactly from another point by rounding.
-    found = [
-        max(1, math.ceil(length / spacing - 1e-9)) if flag else 1 for length, flag in zip(lengths, pbc, strict=True)
-    ]
-    return found[0], found[1], found[2]
+    return kpoints.mesh(cell, pbc, given.kspacing or KSPACING)
 
 
 def write_kpoints(points: Mesh, *, gamma: bool) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from nanoos_lab.core.errors import StructureError
+from nanoos_lab.engines import constraints
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -86,32 +87,7 @@ def movable(atoms: Atoms) -> Array:
     StructureError
         For constraints that VASP does not have.
     """
-    from ase.constraints import FixAtoms, FixCartesian, FixScaled
-
-    free = np.ones((len(atoms), 3), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            free[constraint.get_indices()] = False
-        elif isinstance(constraint, FixScaled):
-            free[constraint.index] &= ~np.asarray(constraint.mask, dtype=bool)
-        elif isinstance(constraint, FixCartesian):
-            mask = np.asarray(constraint.mask, dtype=bool)
-            if not mask.all() and not _along_axes(atoms.cell.array):
-                raise StructureError(
-                    "VASP fixes coordinates along the cell vectors, which are not along x, y and z here, so "
-                    "FixCartesian cannot be kept; use FixScaled or FixAtoms"
-                )
-            free[constraint.index] &= ~mask
-        else:
-            raise StructureError(
-                f"VASP has no constraint like {type(constraint).__name__}; it can fix atoms (FixAtoms) or coordinates "
-                "(FixScaled)"
-            )
-    return free
-
-
-def _along_axes(cell: Array) -> bool:
-    return bool(np.allclose(cell, np.diag(np.diag(cell)), atol=1e-9))
+    return constraints.movable(atoms, along="cell", program="VASP")
 
 
 def masses(atoms: Atoms, order: Order) -> list[float] | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Checkpoint
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
+    from nanoos_lab.engines.kpoints import Mesh
     from nanoos_lab.engines.vasp.parameters import Value
     from nanoos_lab.engines.vasp.poscar import Order
     from nanoos_lab.engines.vasp.potcar import Potential
@@ -68,7 +69,7 @@ class Inputs:
     #: Tags of the INCAR.
     tags: dict[str, Value]
     #: k-points along the reciprocal vectors.
-    mesh: incar.Mesh
+    mesh: Mesh
     #: File name → text.
     files: dict[str, str]
 
