@@ -12,7 +12,7 @@ from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines import program
+from nanoos_lab.engines import kpoints, program
 from nanoos_lab.engines.espresso import inputs, schema
 from nanoos_lab.engines.espresso.execution import INSTALL, Execution
 from nanoos_lab.engines.espresso.inputs import Start
@@ -62,12 +62,7 @@ def band_path(atoms: Atoms, parameters: EspressoBandsParameters) -> BandPath:
     ParameterError
         If the lattice has no such points.
     """
-    try:
-        path: BandPath = atoms.cell.bandpath(parameters.path, npoints=parameters.points, pbc=atoms.pbc)
-    except (KeyError, ValueError, RuntimeError) as error:
-        known = ", ".join(sorted(atoms.cell.bandpath(npoints=0, pbc=atoms.pbc).special_points))
-        raise ParameterError("path", parameters.path, f"special points of the lattice, {known} ({error})") from None
-    return path
+    return kpoints.band_path(atoms, parameters.path, parameters.points)
 
 
 def bands(request: JobRequest, parameters: EspressoBandsParameters, context: RunContext) -> Results:
@@ -91,10 +86,8 @@ def bands(request: JobRequest, parameters: EspressoBandsParameters, context: Run
         context.log(f"bands at {len(path.kpts)} k-points along {path.path}")
         second = _second(request, parameters, context)
         levels = {} if second.stopped else schema.read(second.results_file)
-        distances, special, labels = path.get_linear_kpoint_axis()
         found |= {name: levels[name] for name in _LEVELS if name in levels}
-        found |= {"distances": distances * 2 * math.pi, "special_distances": special * 2 * math.pi}
-        found |= {"path": path.path, "special_labels": ",".join(labels), **gap(levels.get("eigenvalues"), occupied)}
+        found |= {**kpoints.along(path), **kpoints.gap(levels.get("eigenvalues"), occupied)}
         found.pop("kpoint_weights", None)
         run.stopped = second.stopped
     return _results(run, found, grid.provenance)
@@ -126,33 +119,6 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
     return _results(run, found, grid.provenance)
 
 
-def gap(values: Array | None, occupied: Array | None) -> dict[str, float]:
-    """Return the gap of an insulator, as a result; {} if there is none.
-
-    Parameters
-    ----------
-    values
-        Levels, shape (spins, k-points, bands).
-    occupied
-        How far those of the same structure at other k-points are occupied.
-    """
-    if values is None or occupied is None:
-        return {}
-    filled = occupied.sum(axis=2)
-    # A metal has levels that are full in part, or other numbers of full ones at other k-points.
-    if np.ptp(filled, axis=1).max() > 1e-3 or np.abs(filled - filled.round()).max() > 1e-3:
-        return {}
-    tops, bottoms = [], []
-    for spin, number in enumerate(filled[:, 0].round().astype(int)):
-        if number < values.shape[2]:
-            bottoms.append(values[spin, :, number:].min())
-        if number:
-            tops.append(values[spin, :, :number].max())
-    if not tops or not bottoms or min(bottoms) <= max(tops):
-        return {}
-    return {"band_gap": float(min(bottoms) - max(tops))}
-
-
 def calculation(parameters: EspressoParameters) -> str:
     """Return pw.x's word for the second run; empty for a task that has none."""
     if isinstance(parameters, EspressoBandsParameters):
@@ -180,8 +146,8 @@ def second_start(atoms: Atoms, parameters: EspressoParameters, electrons: float)
         needed = math.ceil(electrons / 2)
         system["nbnd"] = needed + max(4, needed // 2)
     if isinstance(parameters, EspressoBandsParameters):
-        kpoints = band_path(atoms, parameters).kpts
-        lines = ("K_POINTS crystal", f"{len(kpoints)}", *(f"{x:.12f} {y:.12f} {z:.12f} 1" for x, y, z in kpoints))
+        rows = band_path(atoms, parameters).kpts
+        lines = ("K_POINTS crystal", f"{len(rows)}", *(f"{x:.12f} {y:.12f} {z:.12f} 1" for x, y, z in rows))
         if parameters.smearing == "tetrahedra":
             # A path has none.
             system |= {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.01}
