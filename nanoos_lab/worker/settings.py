@@ -25,7 +25,9 @@ class Settings(BaseSettings):
     Use `Settings.load`, which raises our own error.
     """
 
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    # Without population by name: the environment would be asked for the names of fields too, and `home` is everybody's
+    # HOME there.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     #: Redis-compatible server of a cluster; None: the embedded one.
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
@@ -64,20 +66,19 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **values: Any) -> Self:
-        """Read the settings; `values` win over the environment.
+        """Read the settings; `values`, by the names of the fields, win over the environment.
 
         Raises
         ------
         SettingsError
             If a value is not allowed, or the settings of a cluster are incomplete.
         """
+        fields = cls.model_fields
         try:
-            return cls(**values)
+            return cls(**{str(fields[name].validation_alias): value for name, value in values.items()})
         except ValidationError as error:
             first = error.errors()[0]
-            field = str(first["loc"][0]) if first["loc"] else ""
-            info = cls.model_fields.get(field)
-            name = (info and info.validation_alias) or field or "settings"
+            name = str(first["loc"][0]) if first["loc"] else "settings"
             raise SettingsError(f"{name}: {first['msg']}") from None
 
     @field_validator("log_level", mode="before")
