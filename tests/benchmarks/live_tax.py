@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Argon, as Lennard and Jones would have it, near its melting point.
 LJ: dict[str, Any] = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "cutoff": 8.5, "timestep": 2.0}
 #: Unit cells along an edge → steps in which the cadence learns, steps that are measured, and turns.
-FULL = {10: (500, 2_000, 12), 20: (60, 200, 12), 40: (10, 60, 10)}
+FULL = {10: (500, 2_000, 24), 20: (60, 200, 12), 40: (10, 60, 10)}
 QUICK = {10: (200, 1_000, 2), 20: (20, 150, 1)}
 
 
