@@ -70,7 +70,7 @@ def along(path: BandPath) -> dict[str, Any]:
     ``special_labels``, with commas between them, say where the special points are; ``path`` is its name.
     """
     distances, special, labels = path.get_linear_kpoint_axis()
-    places = {"distances": distances * 2 * math.pi, "special_distances": special * 2 * math.pi}
+    places = {"distances": distances, "special_distances": special}
     return {**places, "path": path.path, "special_labels": ",".join(labels)}
 
 
