@@ -8,8 +8,8 @@ import numpy as np
 
 from nanoos_lab.core.errors import ParameterError, StructureError
 from nanoos_lab.engines import distances
-from nanoos_lab.engines.vasp import poscar
-from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, changes_cell, moves
+from nanoos_lab.engines.vasp import poscar, states
+from nanoos_lab.engines.vasp.parameters import Given, VaspBandsParameters, VaspMDParameters, changes_cell, moves
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -26,6 +26,8 @@ def check_structure(atoms: Atoms, given: Given) -> None:
     if changes_cell(given) and not free.all():
         raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")
     _check_spin(atoms, given)
+    if isinstance(given, VaspBandsParameters):
+        states.check(atoms, given)
     if isinstance(given, VaspMDParameters):
         poscar.masses(atoms, poscar.Order.of(atoms.get_chemical_symbols()))
 

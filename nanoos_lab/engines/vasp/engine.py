@@ -14,6 +14,7 @@ from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
 from nanoos_lab.engines.vasp.parameters import (
     Given,
+    VaspBandsParameters,
     VaspMDParameters,
     VaspParameters,
     VaspRelaxParameters,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.base import Parallel, PotentialInfo, Recipe, RunContext
 
 _TASKS: Mapping[str, type[TaskParameters]] = MappingProxyType(
-    {"static": VaspStaticParameters, "relax": VaspRelaxParameters, "md": VaspMDParameters}
+    {
+        "static": VaspStaticParameters,
+        "relax": VaspRelaxParameters,
+        "md": VaspMDParameters,
+        "bands": VaspBandsParameters,
+    }
 )
 
 #: What to cite, by what it is for.
@@ -47,7 +53,7 @@ class VaspEngine:
 
     name = "vasp"
     tasks = _TASKS
-    resumable = frozenset({"relax", "md"})
+    resumable = frozenset({"relax", "md", "bands"})
     steerable: frozenset[str] = frozenset()
     parallel: frozenset[Parallel] = frozenset({"threads", "ranks", "gpus"})
 
@@ -87,7 +93,7 @@ class VaspEngine:
 
     def preload(self) -> None:
         """Import what a run needs."""
-        own = ("nanoos_lab.engines.vasp.running", "nanoos_lab.engines.vasp.checks")
+        own = ("nanoos_lab.engines.vasp.states", "nanoos_lab.engines.vasp.checks")
         for name in ("ase.constraints", "ase.neighborlist", *own):
             importlib.import_module(name)
 
@@ -118,9 +124,12 @@ class VaspEngine:
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
-        from nanoos_lab.engines.vasp.running import run
+        from nanoos_lab.engines.vasp import running, states
 
-        return run(request, self._given(request), context)
+        given = self._given(request)
+        if isinstance(given, VaspBandsParameters):
+            return states.bands(request, given, context)
+        return running.run(request, given, context)
 
     def _given(self, request: JobRequest) -> Given:
         where = f"engine {self.name!r}, task {request.task!r}"

@@ -17,7 +17,9 @@ from nanoos_lab.engines.vasp.parameters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ase.dft.kpoints import BandPath
 
     from nanoos_lab.engines.kpoints import Mesh
 
@@ -39,6 +41,8 @@ _XC: Mapping[str, Mapping[str, Value]] = {
     "PBE0": {"GGA": "PE", "LHFCALC": True, "ALGO": "Damped", "TIME": 0.4},
     "HSE06": {"GGA": "PE", "LHFCALC": True, "HFSCREEN": 0.2, "ALGO": "Damped", "TIME": 0.4},
 }
+#: The heaviest elements without d and f electrons.
+_NO_D, _NO_F = 20, 56
 #: Factor on the largest ENMAX where the cell changes, since the basis set does not change with it.
 _FREE_CELL = 1.3
 #: The first number of RANDOM_SEED is below this (VASP wiki, page RANDOM_SEED).
@@ -97,6 +101,37 @@ def build(
     if masses is not None:
         tags["POMASS"] = list(masses)
     return tags | given.incar
+
+
+def finding_density(tags: Mapping[str, Value], numbers: Sequence[int]) -> dict[str, Value]:
+    """Return the tags of the first run of task ``bands``, which writes its density.
+
+    Parameters
+    ----------
+    tags
+        Those of the run by itself.
+    numbers
+        Atomic numbers.
+    """
+    heaviest = max(numbers)
+    # What d and f electrons are within the PAW spheres is left out otherwise (VASP wiki, page LMAXMIX).
+    most = {} if heaviest <= _NO_D else {"LMAXMIX": 4 if heaviest <= _NO_F else 6}
+    return {**most, **tags, "LCHARG": True}
+
+
+def keeping_density(first: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the tags of its second run, which keeps that density.
+
+    Parameters
+    ----------
+    first
+        The tags of that one.
+    """
+    found = {**first, "ISTART": 0, "ICHARG": 11, "LCHARG": False}
+    if found["ISMEAR"] == _ISMEAR["tetrahedron"]:
+        # A path has no tetrahedra.
+        found["ISMEAR"] = _ISMEAR["gaussian"]
+    return found
 
 
 def _spin(given: Given, magmoms: Array | None) -> dict[str, Value]:
@@ -185,6 +220,12 @@ def mesh(given: Given, cell: Array, pbc: tuple[bool, bool, bool]) -> Mesh:
     if given.kpts is not None:
         return given.kpts
     return kpoints.mesh(cell, pbc, given.kspacing or KSPACING)
+
+
+def write_path(path: BandPath) -> str:
+    """Return the text of a KPOINTS with the points of a path, one by one."""
+    rows = "".join(f"{x:.14f} {y:.14f} {z:.14f} 1\n" for x, y, z in path.kpts)
+    return f"path {path.path}\n{len(path.kpts)}\nReciprocal\n{rows}"
 
 
 def write_kpoints(points: Mesh, *, gamma: bool) -> str:

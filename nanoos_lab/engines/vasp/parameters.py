@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from nanoos_lab.core.errors import ParameterError, UnknownNameError
 from nanoos_lab.core.parameters import (
@@ -51,6 +51,9 @@ SPOKEN_FOR: dict[str, str] = {
 }
 #: Tags that are a matter of one task, where the others may set them.
 _OF_TASK = {"EDIFFG", "PSTRESS", "TEBEG", "TEEND", "LANGEVIN_GAMMA", "LANGEVIN_GAMMA_L", "MDALGO", "RANDOM_SEED"}
+#: Functionals of the density alone, and tags that both runs of task ``bands`` have for themselves.
+OF_DENSITY = ("PBE", "PBEsol", "RPBE", "revPBE", "LDA")
+_OF_BANDS = {"IBRION", "ICHARG", "LCHARG"}
 #: Lowest temperature of a thermostat in K (VASP wiki, page MDALGO).
 COLDEST = 0.1
 #: What ends a value in an INCAR, or begins the next one.
@@ -152,6 +155,27 @@ class VaspStaticParameters(StaticParameters, VaspParameters):
     """
 
 
+class VaspBandsParameters(VaspParameters):
+    """Levels along a path through the Brillouin zone, for the density of the structure as it is.
+
+    A second run of VASP keeps the density that a first one has found (ICHARG = 11), which a functional needs that
+    follows from the density alone: the others need the wave functions on the mesh, or the density of kinetic energy.
+    """
+
+    path: Annotated[str, StringConstraints(min_length=1)] | None = field(
+        None, doc="special points, such as 'LGXUG', a comma where it jumps; ASE's for the lattice unless given"
+    )
+    points: int = field(60, ge=2, le=10**4, doc="number of k-points along the path")
+
+    @model_validator(mode="after")
+    def _a_density_says_all(self) -> VaspBandsParameters:
+        if self.xc not in OF_DENSITY:
+            raise ParameterError("xc", self.xc, f"one of {', '.join(OF_DENSITY)}: a density is not enough for others")
+        for tag in _OF_BANDS & self.incar.keys():
+            raise ParameterError("incar", {tag: self.incar[tag]}, f"task 'bands' sets {tag}")
+        return self
+
+
 class VaspRelaxParameters(RelaxParameters, VaspParameters):
     """Relaxation by VASP's own optimisers."""
 
@@ -198,12 +222,12 @@ class VaspMDParameters(MDParameters, VaspParameters):
 
 
 #: Any of them.
-Given = VaspStaticParameters | VaspRelaxParameters | VaspMDParameters
+Given = VaspStaticParameters | VaspBandsParameters | VaspRelaxParameters | VaspMDParameters
 
 
 def moves(given: TaskParameters) -> bool:
     """Whether atoms move."""
-    return not isinstance(given, StaticParameters)
+    return isinstance(given, (VaspRelaxParameters, VaspMDParameters))
 
 
 def changes_cell(given: Any) -> bool:

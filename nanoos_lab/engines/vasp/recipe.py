@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.base import Recipe
+from nanoos_lab.engines.vasp import states
+from nanoos_lab.engines.vasp.parameters import VaspBandsParameters
 from nanoos_lab.engines.vasp.poscar import Order
 from nanoos_lab.engines.vasp.running import OUTPUT, write_inputs
 
@@ -44,5 +46,11 @@ def recipe(request: JobRequest, given: Given, provenance: Mapping[str, Any]) -> 
     ranks = request.resources.ranks
     launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
     program = "vasp_ncl" if given.soc else "vasp_std"
-    start = f"OMP_NUM_THREADS={request.resources.threads} {launcher}${{VASP:-{program}}} | tee {OUTPUT}"
-    return Recipe(command=f"{check}\n{join}\n{start}", texts=inputs.files, notes=_NOTES)
+    start = f"OMP_NUM_THREADS={request.resources.threads} {launcher}${{VASP:-{program}}} | tee"
+    lines, texts = [check, join, f"{start} {OUTPUT}"], dict(inputs.files)
+    if isinstance(given, VaspBandsParameters):
+        for name, text in states.second_inputs(atoms, inputs, given).items():
+            texts[f"{name}.bands"] = text
+            lines.append(f"cp {name}.bands {name}")
+        lines.append(f"{start} {states.OUTPUT}")
+    return Recipe(command="\n".join(lines), texts=texts, notes=_NOTES)

@@ -15,11 +15,12 @@ from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import grid, program
 from nanoos_lab.engines.program import Command, Program
 from nanoos_lab.engines.vasp import incar, poscar, potcar, vasprun
-from nanoos_lab.engines.vasp.parameters import Given, VaspMDParameters, moves
+from nanoos_lab.engines.vasp.parameters import Given, VaspBandsParameters, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.verdict import Ending, judge
 from nanoos_lab.engines.vasp.watch import SCALED, Watch, copy_if_fit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ase import Atoms
@@ -100,6 +101,8 @@ def write_inputs(atoms: Atoms, order: Order, given: Given, *, enmax: float, orig
         first=origin.step,
         random_seed=origin.random_seed,
     )
+    if isinstance(given, VaspBandsParameters):
+        tags = incar.finding_density(tags, atoms.numbers.tolist())
     points = incar.mesh(given, atoms.cell.array, (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])))
     moving = isinstance(given, VaspMDParameters) and "momenta" in atoms.arrays
     return Inputs(
@@ -121,22 +124,58 @@ def run(request: JobRequest, given: Given, context: RunContext) -> Results:
     EngineError
         If it fails; with a correction if one is known.
     """
+    begun = begin(request, given, context)
+    attempt = Attempt(begun, given, context)
+    try:
+        results = attempt.run()
+    finally:
+        tidy(given, context)
+    return replace(results, provenance=provenance(begun, attempt.watch, given))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Beginning:
+    """What an attempt has when the program is started."""
+
+    #: The structure, in the user's order, and the order in VASP's files.
+    atoms: Atoms
+    order: Order
+    #: The potentials of the species.
+    potentials: list[Potential]
+    #: From where it begins.
+    origin: Origin
+    #: The texts of its input files.
+    inputs: Inputs
+    #: The program, and how it is started.
+    executable: Path
+    command: Command
+
+
+def begin(request: JobRequest, given: Given, context: RunContext) -> Beginning:
+    """Find what an attempt needs on this host, and from where it goes on.
+
+    Raises
+    ------
+    EngineError
+        If something is missing.
+    """
     if request.structure is None:
         raise EngineError("engine 'vasp' needs a structure", reason=Reason.INPUT)
     atoms = request.structure.atoms()
     order = poscar.Order.of(atoms.get_chemical_symbols())
     potentials = _potentials(given, order, context)
-    origin = _origin(given, context, order)
+    origin = _origin(given, context, order) if moves(given) else _BEGINNING
     inputs = write_inputs(atoms, order, given, enmax=max(each.enmax for each in potentials), origin=origin)
     executable = executable_for(given, inputs)
-    command = command_for(executable, context)
-    attempt = _Attempt(atoms, order, given, context, inputs=inputs, origin=origin)
-    try:
-        results = attempt.run(command, potentials)
-    finally:
-        attempt.tidy()
-    provenance = _provenance(executable, command, inputs, potentials, attempt.watch, given)
-    return replace(results, provenance=provenance)
+    return Beginning(
+        atoms=atoms,
+        order=order,
+        potentials=potentials,
+        origin=origin,
+        inputs=inputs,
+        executable=executable,
+        command=command_for(executable, context),
+    )
 
 
 def _potentials(given: Given, order: Order, context: RunContext) -> list[Potential]:
@@ -210,29 +249,38 @@ def _origin(given: Given, context: RunContext, order: Order) -> Origin:
     return found[-1] if found else _BEGINNING
 
 
-class _Attempt:
-    """The impure part."""
+class Attempt:
+    """The impure part: one run of the program.
 
-    def __init__(
-        self, atoms: Atoms, order: Order, given: Given, context: RunContext, *, inputs: Inputs, origin: Origin
-    ) -> None:
-        self._atoms = atoms
-        self._order = order
+    Parameters
+    ----------
+    begun
+        What it begins with.
+    given
+        The task's parameters.
+    context
+        Takes what there is to say.
+    """
+
+    def __init__(self, begun: Beginning, given: Given, context: RunContext) -> None:
+        self._begun = begun
+        self._atoms = begun.atoms
+        self._order = begun.order
         self._given = given
         self._context = context
-        self._inputs = inputs
-        self.watch = Watch(atoms, order, given, context, first=origin.step, scaled=origin.scaled)
+        origin = begun.origin
+        self.watch = Watch(begun.atoms, begun.order, given, context, first=origin.step, scaled=origin.scaled)
 
-    def run(self, command: Command, potentials: list[Potential]) -> Results:
+    def run(self) -> Results:
         """Run the program to its end, and judge what it has done."""
         workdir = self._context.workdir
-        for name, text in self._inputs.files.items():
-            (workdir / name).write_text(text)
-        (workdir / STOP_FILE).unlink(missing_ok=True)
+        write(self._begun.inputs.files, workdir)
         self.watch.begin()
         with (
-            potcar.lent(workdir, potentials),
-            Program(command, self._context, output=OUTPUT, ask=self._ask, silence=self._given.silence) as running,
+            potcar.lent(workdir, self._begun.potentials),
+            Program(
+                self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=self._given.silence
+            ) as running,
         ):
             for line in running.lines():
                 self.watch.heard(line)
@@ -250,12 +298,11 @@ class _Attempt:
             return self._results(stopped=True)
         raise error
 
-    def tidy(self) -> None:
-        """Remove what is large and of no use any more."""
-        for name, tag in _LARGE.items():
-            if str(self._given.incar.get(tag, False)).strip(".").upper()[:1] != "T":
-                (self._context.workdir / name).unlink(missing_ok=True)
-        (self._context.workdir / STOP_FILE).unlink(missing_ok=True)
+    def read(self) -> Results:
+        """Return the results of a run that an earlier attempt has made, from its files."""
+        self.watch.begin()
+        self.watch.end()
+        return self._results(stopped=False)
 
     def _ask(self) -> None:
         """Have VASP stop: after the ionic step if that is worth it and comes in time, or after the SCF iteration."""
@@ -348,6 +395,21 @@ class _Attempt:
         return _FromXml(properties=properties, scaled=step.scaled, cell=step.cell, forces=step.forces)
 
 
+def write(files: Mapping[str, str], workdir: Path) -> None:
+    """Write input files; whoever asked an earlier run to stop does not ask this one."""
+    for name, text in files.items():
+        (workdir / name).write_text(text)
+    (workdir / STOP_FILE).unlink(missing_ok=True)
+
+
+def tidy(given: Given, context: RunContext) -> None:
+    """Remove what is large and of no use once a run is over."""
+    for name, tag in _LARGE.items():
+        if str(given.incar.get(tag, False)).strip(".").upper()[:1] != "T":
+            (context.workdir / name).unlink(missing_ok=True)
+    (context.workdir / STOP_FILE).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _FromXml:
     properties: dict[str, Any]
@@ -356,17 +418,17 @@ class _FromXml:
     forces: Array | None
 
 
-def _provenance(
-    executable: Path, command: Command, inputs: Inputs, potentials: list[Potential], watch: Watch, given: Given
-) -> dict[str, Any]:
+def provenance(begun: Beginning, watch: Watch, given: Given) -> dict[str, Any]:
+    """Return what made the results."""
+    executable, inputs = begun.executable, begun.inputs
     found: dict[str, Any] = {
         "program": str(executable),
         "program_sha256": _digest(executable),
-        "command": list(command.arguments),
+        "command": list(begun.command.arguments),
         "version": watch.version or watch.facts.version,
         "incar": dict(inputs.tags),
         "kpoints": list(inputs.mesh),
-        "potentials": [each.provenance for each in potentials],
+        "potentials": [each.provenance for each in begun.potentials],
     }
     if isinstance(given, VaspMDParameters):
         found["seed"] = given.seed

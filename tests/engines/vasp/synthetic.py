@@ -47,6 +47,9 @@ class Run:
     says: tuple[str, ...] = ()
     #: Highest force of the last step, in eV/Å.
     last_force: float = 0.5
+    #: k-points whose levels are in vasprun.xml, and how many of their eight bands are full.
+    kpoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    full: int = 4
 
     @property
     def atoms(self) -> int:
@@ -78,6 +81,11 @@ class Run:
         if self.stuck is not None:
             return self.stuck * (1 + iteration / 1000)
         return self.change if iteration == self.iterations else 10.0**-iteration
+
+    def levels(self) -> np.ndarray:
+        """Levels of eight bands in eV at the k-points; there is a gap of 1 eV and more above the full ones."""
+        bands = np.arange(8.0) + np.where(np.arange(8) < self.full, 0.0, 0.5)
+        return np.round(bands + 0.5 * np.cos(2 * np.pi * self.kpoints.sum(axis=1))[:, None] * 0.5, 4)
 
     # -- texts -----------------------------------------------------------------------------------------------------
 
@@ -165,6 +173,9 @@ class Run:
         parts = ['<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n']
         atoms = [symbol for symbol, count in zip(self.species, self.counts, strict=True) for _ in range(count)]
         rows = "".join(f"<rc><c>{symbol:2s}</c><c>1</c></rc>\n" for symbol in atoms)
+        if len(self.kpoints):
+            weights = np.full((len(self.kpoints), 1), 1 / len(self.kpoints))
+            parts.append(f" <kpoints>{_varray('kpointlist', self.kpoints)}{_varray('weights', weights)}</kpoints>\n")
         parts.append(f' <atominfo><array name="atoms"><set>\n{rows}</set></array></atominfo>\n')
         for step in range(self.steps):
             free = self.free_energy(step)
@@ -175,9 +186,18 @@ class Run:
                 f" <calculation>\n  <scstep>{energy}</scstep>\n"
                 f"  <structure><crystal>{_varray('basis', self.cell)}</crystal>\n"
                 f"  {_varray('positions', scaled)}</structure>\n"
-                f"  {_varray('forces', self.forces(step))}{_varray('stress', kb)}{energy}\n </calculation>\n"
+                f"  {_varray('forces', self.forces(step))}{_varray('stress', kb)}{energy}\n"
+                f"  {self._eigenvalues()} </calculation>\n"
             )
         return "".join([*parts, "</modeling>\n"])
+
+    def _eigenvalues(self) -> str:
+        rows = [
+            "".join(f"<r> {value:9.4f} {float(band < self.full):7.4f} </r>\n" for band, value in enumerate(each))
+            for each in self.levels()
+        ]
+        points = "".join(f'<set comment="kpoint {n}">\n{each}</set>\n' for n, each in enumerate(rows, start=1))
+        return f'<eigenvalues><array><set><set comment="spin 1">\n{points}</set></set></array></eigenvalues>\n'
 
     def write(self, directory: Path) -> Path:
         """Write a recording for the replay."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 import pytest
 
@@ -64,6 +65,23 @@ def test_the_numbers_of_a_job_can_be_had_with_vasp_alone(replay, own_lab, potent
     again = subprocess.run([place / "run.sh"], check=False, timeout=60, env=environment, capture_output=True)
     assert again.returncode != 0
     assert len(diary.read_text().splitlines()) == 2
+
+
+def test_levels_along_a_path_can_be_had_with_vasp_alone(replay, own_lab, tmp_path) -> None:
+    points = np.linspace([0.0, 0, 0], [0.5, 0, 0], 5)
+    first, second = Run(steps=1, kpoints=points[:1]), Run(steps=1, kpoints=points)
+    recordings = [first.write(tmp_path / "density"), second.write(tmp_path / "path")]
+    diary = replay(*recordings, *recordings)
+    job = own_lab.submit(atoms_of(first), engine="vasp", task="bands", path="GX", points=5).wait(60)
+    assert job.status == "succeeded", job.log
+    assert job.results["eigenvalues"].shape == (1, 5, 8)
+    place = job.reproduce(tmp_path / "again")
+    environment = {**os.environ, "VASP": os.environ["NANOOS_VASP_STD"]}
+    subprocess.run([place / "run.sh"], check=True, timeout=60, env=environment, stdout=subprocess.DEVNULL)
+    *ours, density, path = [json.loads(line) for line in diary.read_text().splitlines()]
+    for one, other in zip(ours, (density, path), strict=True):
+        for name in ("INCAR", "KPOINTS", "POSCAR", "POTCAR bytes"):
+            assert one[name] == other[name]
 
 
 def test_a_job_is_cancelled_with_all_its_processes(replay, own_lab, tmp_path) -> None:

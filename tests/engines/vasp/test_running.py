@@ -318,7 +318,7 @@ def test_where_vasp_is_there_it_says_where(replay, tmp_path) -> None:
     info = registry.get("vasp").probe()
     assert info.found
     assert info.where == str(tmp_path / "vasp_std")
-    assert info.tasks == ("static", "relax", "md")
+    assert info.tasks == ("static", "relax", "md", "bands")
 
 
 def test_the_version_is_found_in_the_program(tmp_path, monkeypatch) -> None:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Not VASP: plays back what VASP once wrote, in its order and at its pace, for the tests of everything around it.
 
-It computes nothing. It refuses to start without the four input files, or with a POSCAR and a POTCAR that do not belong
-together or to the recording; it obeys STOPCAR, as VASP does, between SCF iterations (LABORT) and ionic steps (LSTOP).
-What VASP prints and leaves of an ionic step after LABORT is not documented; here it is all, as if the step were whole.
+It computes nothing. It refuses to start without the four input files, with a POSCAR and a POTCAR that do not belong
+together or to the recording, or for a density that is not there; it obeys STOPCAR, as VASP does, between SCF iterations
+(LABORT) and ionic steps (LSTOP). What VASP prints and leaves of an ionic step after LABORT is not documented; here it
+is all, as if the step were whole.
 
 Environment
 -----------
@@ -21,6 +22,8 @@ VASP_REPLAY_FOLLOWED
     seen, however slow the machine makes those who look.
 VASP_REPLAY_NO_REPORT
     If set, no REPORT is written.
+VASP_REPLAY_NO_CHGCAR
+    If set, no CHGCAR is written, though the INCAR asks for one.
 VASP_REPLAY_DIARY
     File to which a line of JSON is added at each start: what the input files were.
 """
@@ -58,6 +61,10 @@ def main() -> int:
     if (why := unsuitable("".join(outcar))) is not None:
         print(f" vasp_replay: {why}", flush=True)
         return 1
+    asked_for = Path("INCAR").read_text()
+    if "ICHARG = 11\n" in asked_for and not Path("CHGCAR").is_file():
+        print(" vasp_replay: there is no CHGCAR", flush=True)
+        return 1
     write_diary()
     Path("WAVECAR").write_bytes(b"half of")
     said = (recording / "vasp_output").read_text(errors="replace").splitlines(keepends=True)
@@ -66,6 +73,8 @@ def main() -> int:
     if whole and (recording / "CONTCAR").is_file():
         Path("CONTCAR").write_bytes((recording / "CONTCAR").read_bytes())
     Path("WAVECAR").write_bytes(b"not wave functions")
+    if whole and "LCHARG = .TRUE.\n" in asked_for and not os.environ.get("VASP_REPLAY_NO_CHGCAR"):
+        Path("CHGCAR").write_bytes(b"not a charge density")
     return int(os.environ.get("VASP_REPLAY_EXIT", "0"))
 
 
