@@ -27,6 +27,8 @@ KBAR = 0.1 * units.GPa
 #: VASP's order xx, yy, zz, xy, yz, zx in ASE's.
 _VOIGT = [0, 1, 2, 4, 5, 3]
 
+#: Without these there is no ionic step.
+_WHOLE = {"energy", "free_energy", "positions", "cell"}
 #: What a line begins with that says something; the name of the group says what is done about it.
 _LINES = {
     "iteration": r"-+ Iteration",
@@ -51,6 +53,9 @@ _LINES = {
     "bands": r"k-points\s+NKPTS",
     "setting": r"(?:NELM|EDIFF|NSW|IBRION|ISPIN)\s+=",
     "version": r"vasp\.\d",
+    "predicted": r"ML FORCE on cell",
+    "ml_toten": r"free\s+energy\s+ML TOTEN",
+    "ml_entropy": r"ML energy\s+without entropy",
 }
 # Most lines are numbers: neither they nor the spaces before them are tried twice.
 _ANY = re.compile(r"\s*+(?![\d.])(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _LINES.items()) + ")")
@@ -138,6 +143,12 @@ class Reader:
         self._last_scf: Scf | None = None
         self._explicit: bool | None = None
         self._parts: dict[str, Any] = {}
+        # What a force field that VASP learns on the way predicts: for the present step, and for the one after it, since
+        # VASP prints that before the present one ends.
+        self._predicted: dict[str, Any] = {}
+        self._coming: dict[str, Any] = {}
+        self._target = self._parts
+        self._iterated = False
         self._fermi: float | None = None
         self._magnetization: tuple[float, ...] = ()
         self._rows: list[list[float]] = []
@@ -164,13 +175,17 @@ class Reader:
         found = _ITERATION.search(line)
         if found is None:
             return None
-        number, self._scf = int(found[1]), int(found[2])
+        number, self._scf, self._iterated = int(found[1]), int(found[2]), True
         if number == self._ionic:
             return None
         step = self._step(None)
         self._ionic = number
-        self._parts, self._tables, self._last_scf, self._explicit = {}, {}, None, None
+        self._begin_step()
         return step
+
+    def _begin_step(self) -> None:
+        self._parts, self._tables, self._last_scf, self._explicit = {}, {}, None, None
+        self._target = self._parts
 
     def _read_change(self, line: str) -> None:
         self._change = numbers(line.partition(":")[2])
@@ -200,7 +215,36 @@ class Reader:
         self.facts.broken_off = "hard stop" in line
 
     def _read_loop(self, line: str) -> Step | None:
-        return self._step(_after(line, "real time"))
+        if self._iterated or not self._predicted.keys() >= _WHOLE:
+            step = self._step(_after(line, "real time"))
+        else:
+            # No electrons were needed.
+            self._ionic, self._scf = self._ionic + 1, 0
+            self._last_scf, self._explicit, self._magnetization = None, None, ()
+            self._parts = {**self._predicted, **self._parts}
+            step = self._step(_after(line, "real time"))
+        self._iterated = False
+        self._predicted, self._coming = self._coming, {}
+        self._target = self._parts
+        return step
+
+    # -- force fields that are learnt on the way -------------------------------------------------------------------
+
+    def _read_predicted(self, line: str) -> None:
+        if self._coming:
+            # The first step's came before it.
+            self._predicted, self._coming = self._predicted or self._coming, {}
+        self._target = self._coming
+
+    def _read_ml_toten(self, line: str) -> None:
+        if (energy := _after(line, "TOTEN")) is not None:
+            self._coming["free_energy"] = energy
+
+    def _read_ml_entropy(self, line: str) -> None:
+        without, energy = _after(line, "entropy"), _after(line, "energy(sigma->0)")
+        if without is not None and energy is not None:
+            self._coming["energy_without_entropy"], self._coming["energy"] = without, energy
+        self._target = self._parts
 
     def _read_accurate(self, line: str) -> None:
         self.facts.accurate = True
@@ -227,7 +271,7 @@ class Reader:
     def _keep_stress(self, name: str, text: str) -> None:
         values = numbers(text)
         if len(values) == 6:
-            self._parts[name] = -np.array(values)[_VOIGT] * KBAR
+            self._target[name] = -np.array(values)[_VOIGT] * KBAR
 
     def _read_ekin(self, line: str) -> None:
         self._keep_number("kinetic_energy", _after(line, "EKIN"))
@@ -251,7 +295,7 @@ class Reader:
             return
         self._rows.append(row[:3])
         if len(self._rows) == 3:
-            self._parts["cell"] = np.array(self._rows)
+            self._target["cell"] = np.array(self._rows)
             self._take = None
 
     def _read_forces(self, line: str) -> None:
@@ -263,7 +307,7 @@ class Reader:
             if self._dashes == 2:
                 table = np.array(self._rows)
                 if len(table) and len(table) == (self.facts.atoms or len(table)):
-                    self._parts["positions"], self._parts["forces"] = table[:, :3], table[:, 3:6]
+                    self._target["positions"], self._target["forces"] = table[:, :3], table[:, 3:6]
                 self._take = None
             return
         row = numbers(line)
@@ -302,10 +346,11 @@ class Reader:
     # -- what does not change --------------------------------------------------------------------------------------
 
     def _read_ions(self, line: str) -> None:
-        self.facts.atoms = _count(line, "NIONS")
+        # VASP prints this again, with other numbers, where there are many species.
+        self.facts.atoms = self.facts.atoms or _count(line, "NIONS")
 
     def _read_bands(self, line: str) -> None:
-        self.facts.bands = _count(line, "NBANDS=")
+        self.facts.bands = self.facts.bands or _count(line, "NBANDS=")
 
     def _read_setting(self, line: str) -> None:
         for name, word in _SETTING.findall(line):
@@ -323,11 +368,11 @@ class Reader:
         """Return the present ionic step if it is whole, once."""
         if self.facts.broken_off:
             return None
-        parts, self._parts = self._parts, {}
-        if not {"energy", "free_energy", "positions", "cell"} <= parts.keys():
-            # Not whole yet: what is there may still be added to.
-            self._parts = parts
+        parts = self._parts
+        if not parts.keys() >= _WHOLE:
+            # What is there may still be added to.
             return None
+        self._parts = self._target = {}
         settings = self.facts.settings
         nelm = int(settings["NELM"]) if "NELM" in settings else None
         facts_say = console.converged(self._last_scf, nelm, settings.get("EDIFF"))

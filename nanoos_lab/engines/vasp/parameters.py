@@ -137,6 +137,8 @@ class VaspParameters(TaskParameters):
                 raise ParameterError("incar", {tag: self.incar[tag]}, f"{tag} is set by {name}; say it there")
         if self.kpts is not None and self.kspacing is not None:
             raise ParameterError("kspacing", self.kspacing, "either kpts or kspacing is given, not both")
+        if moves(self) and self.incar.get("NWRITE") == 0:
+            raise ParameterError("incar", {"NWRITE": 0}, "NWRITE ≥ 1: with 0 VASP does not print where the atoms are")
         if self.soc and self.spin is False:
             raise ParameterError("spin", False, "spins cannot be the same with spin-orbit coupling")
         return self

@@ -67,8 +67,6 @@ class Electrons:
 class Contents:
     """What is in the file besides the ionic steps, as far as it was read."""
 
-    #: VASP's version.
-    version: str = ""
     #: k-points in units of the reciprocal vectors, shape (k-points, 3), and their weights, which add up to 1.
     kpoints: Array | None = None
     weights: Array | None = None
@@ -76,8 +74,6 @@ class Contents:
     electrons: Electrons = field(default_factory=Electrons)
     #: Number of ionic steps.
     steps: int = 0
-    #: Whether the file was read to its end.
-    whole: bool = False
 
 
 class Reader:
@@ -116,8 +112,6 @@ class Reader:
 
     def _end(self, element: Element) -> Calculation | None:
         depth = len(self._open)
-        if depth == 0:
-            self.contents.whole = True
         if depth != 1:
             if self._unwanted:
                 # They are most of the file, so they are not kept until they end.
@@ -129,9 +123,6 @@ class Reader:
             if found is not None:
                 self.contents.steps += 1
                 self.contents.electrons = _electrons(element)
-        elif element.tag == "generator":
-            version = element.find("i[@name='version']")
-            self.contents.version = "" if version is None else (version.text or "").strip()
         elif element.tag == "kpoints":
             self.contents.kpoints = _array(element, "varray[@name='kpointlist']")
             weights = _array(element, "varray[@name='weights']")
@@ -175,8 +166,8 @@ def _calculation(element: Element) -> Calculation | None:
 
 
 def _electrons(element: Element) -> Electrons:
-    bands = _by_spin(element.find("eigenvalues/array/set"), lambda spin: np.array([_rows(point) for point in spin]))
-    dos = _by_spin(element.find("dos/total/array/set"), _rows)
+    bands = _by_spin(element.find("eigenvalues/array/set"), 2, lambda spin: np.array([_rows(point) for point in spin]))
+    dos = _by_spin(element.find("dos/total/array/set"), 3, _rows)
     return Electrons(
         eigenvalues=None if bands is None else bands[..., 0],
         occupations=None if bands is None else bands[..., 1],
@@ -187,11 +178,15 @@ def _electrons(element: Element) -> Electrons:
     )
 
 
-def _by_spin(element: Element | None, take: Any) -> Array | None:
+def _by_spin(element: Element | None, columns: int, take: Any) -> Array | None:
     if element is None or not len(element):
         return None
-    found = np.array([take(spin) for spin in element])
-    return found if found.size else None
+    try:
+        found = np.array([take(spin) for spin in element])
+    except ValueError:
+        # A table with holes.
+        return None
+    return found if found.size and found.dtype == float and found.shape[-1] >= columns else None
 
 
 def _rows(element: Element) -> Array:

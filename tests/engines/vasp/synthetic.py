@@ -155,6 +155,39 @@ class Run:
             lines += [" General timing and accounting informations for this job:", "  Elapsed time (sec):  1.0"]
         return "\n".join(lines) + "\n"
 
+    def learnt(self, *predicted: int) -> str:
+        """Return the OUTCAR of molecular dynamics by a force field that is learnt; these steps need no electrons.
+
+        The layout is that of VASP 6.3: what the force field predicts for a step comes before the end of the one before.
+        """
+        lines = [*self.head(), *self.prediction(0)]
+        for step in range(self.steps):
+            if step not in predicted:
+                for iteration in range(1, self.iterations + 1):
+                    lines += self.scf(step, iteration)
+                *body, end = self.ionic(step)
+            else:
+                *body, end = (line for line in self.ionic(step) if "EKIN" in line or "LOOP+" in line)
+            lines += [*body, *(self.prediction(step + 1) if step + 1 < self.steps else []), end]
+        return "\n".join([*lines, " General timing and accounting informations for this job:"]) + "\n"
+
+    def prediction(self, step: int) -> Iterator[str]:
+        """What the force field says of a step, which is a little wrong."""
+        yield "  ML FORCE on cell =-STRESS in cart. coord. units (eV/cell)"
+        yield "  in kB  " + "".join(f"{value + 7:12.5f}" for value in self.kbar(step))
+        yield "      direct lattice vectors                 reciprocal lattice vectors"
+        for row in self.cell:
+            yield "".join(f"{value:13.9f}" for value in (*row, *row))
+        yield "  POSITION                                       TOTAL-FORCE (eV/Angst) (ML)"
+        yield " " + DASHES
+        for position, force in zip(self.positions(step), self.forces(step) + 0.5, strict=True):
+            yield "".join(f"{x:13.5f}" for x in position) + " " + "".join(f"{x:14.6f}" for x in force)
+        yield " " + DASHES
+        yield "  ML FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)"
+        free = self.free_energy(step) + 0.25
+        yield f"  free  energy ML TOTEN  = {free:18.8f} eV"
+        yield f"  ML energy  without entropy= {free:16.8f}  ML energy(sigma->0) = {free:16.8f}"
+
     def stdout(self) -> str:
         lines = [f" running on {self.ranks:4d} total cores", f" vasp.{self.version} complex", *self.says]
         lines += [" entering main loop"]

@@ -440,6 +440,7 @@ def test_unknown_tags_are_refused_with_the_nearest() -> None:
         ("md", {"steps": 1, "ensemble": "nvt", "temperature": 300, "temperature_end": 0}, "temperature_end"),
         ("md", {"steps": 1, "ensemble": "npt", "temperature": 0.01, "pressure": 0}, "temperature"),
         ("md", {"steps": 1, "incar": {"TEEND": 400}}, "incar"),
+        ("relax", {"incar": {"NWRITE": 0}}, "incar"),
         ("static", {"kpts": [2, 2, 2], "kspacing": 0.2}, "kspacing"),
         ("static", {"kpts": [0, 2, 2]}, "kpts"),
         ("static", {"encut": 0}, "encut"),

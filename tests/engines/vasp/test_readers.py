@@ -60,6 +60,40 @@ def test_molecular_dynamics_has_temperature_and_kinetic_energy() -> None:
     np.testing.assert_allclose(step.kinetic_stress[0] / (-0.1 * units.GPa), 12)
 
 
+def test_steps_by_a_force_field_that_is_learnt_are_told_from_those_by_the_electrons() -> None:
+    """By hand it was tried on an output of VASP 6.3 that dpdata publishes, too, with four and six of them."""
+    run = Run(md=True, steps=5)
+    text = run.learnt(1, 2, 4)
+    steps = steps_of(text)
+    assert [step.number for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.scf_iterations for step in steps] == [4, 0, 0, 4, 0]
+    for index, step in enumerate(steps):
+        predicted = index in (1, 2, 4)
+        np.testing.assert_array_equal(step.positions, run.positions(index))
+        np.testing.assert_array_equal(step.forces, run.forces(index) + 0.5 * predicted)
+        assert step.free_energy == run.free_energy(index) + 0.25 * predicted
+        assert step.stress is not None
+        assert step.stress[0] / (-0.1 * units.GPa) == pytest.approx(run.kbar(index)[0] + 7 * predicted)
+        assert (step.temperature, step.scf_converged) == (run.temperature(index), True)
+    for cut in range(0, len(text), 11):
+        found = steps_of(text[:cut])
+        assert [step.free_energy for step in found] == [step.free_energy for step in steps[: len(found)]]
+        for one, other in zip(found, steps, strict=False):
+            np.testing.assert_array_equal(one.forces, other.forces)
+            np.testing.assert_array_equal(one.positions, other.positions)
+
+
+def test_numbers_of_atoms_and_bands_are_those_that_come_first() -> None:
+    """VASP 6.3 prints the table again, with other numbers, for structures of many species."""
+    run = Run(species=["In", "As"], counts=[1, 2])
+    head = "\n".join(run.head())
+    again = "   number of dos  NEDOS =   3   number of ions     NIONS =   7\n   k-points  NKPTS = 1  NBANDS=   1\n"
+    reader = outcar.Reader()
+    found = list(outcar.read(run.outcar().replace(head, head + "\n" + again, 1).splitlines(keepends=True), reader))
+    assert sum(isinstance(each, Step) for each in found) == 3
+    assert (reader.facts.atoms, reader.facts.bands) == (3, 8)
+
+
 def test_an_scf_cycle_that_ran_out_of_iterations_has_not_converged() -> None:
     assert not steps_of(Run(iterations=4, nelm=4, change=1e-2).outcar())[0].scf_converged
     # Unless its last one was good enough: older versions say then that EDIFF is reached.
@@ -189,7 +223,6 @@ def test_tables_by_atom_in_a_vasprun_take_no_memory(name: str, tmp_path) -> None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert step.free_energy == Run().free_energy(0)
-    assert reader.contents.whole
     assert peak < 2_000_000
 
 
@@ -197,7 +230,6 @@ def test_a_vasprun_has_its_steps() -> None:
     run = Run(species=["In", "As"], counts=[1, 2])
     reader = vasprun.Reader()
     found = reader.feed(run.xml().encode())
-    assert reader.contents.whole
     for index, step in enumerate(found):
         assert step.free_energy == run.free_energy(index)
         assert step.energy == pytest.approx(run.free_energy(index) + 0.001, abs=1e-12)
@@ -214,7 +246,28 @@ def test_wherever_a_vasprun_ends_its_steps_so_far_are_right() -> None:
     for cut in range(0, len(text) + 1, 7):
         reader = vasprun.Reader()
         assert len(reader.feed(text[:cut])) == sum(end <= cut for end in ends)
-        assert reader.contents.whole == (cut >= len(text.rstrip()))
+
+
+@pytest.mark.parametrize("hole", ["", "  1.0  1.0  1.0 ", "broken"])
+def test_levels_with_holes_in_them_take_no_step_away(hole: str) -> None:
+    points = np.array([[0.0, 0, 0], [0.5, 0, 0]])
+    text = Run(steps=2, kpoints=points).xml()
+    at = text.index("<r>")
+    reader = vasprun.Reader()
+    steps = reader.feed((text[: at + 3] + hole + text[text.index("</r>", at) :]).encode())
+    assert [step.free_energy for step in steps] == [Run().free_energy(0), Run().free_energy(1)]
+    # Those of the last step, which are whole.
+    np.testing.assert_array_equal(reader.contents.electrons.eigenvalues, Run(kpoints=points).levels()[None])
+
+
+def test_numbers_that_were_too_long_for_vasp_are_none() -> None:
+    text = Run(steps=1, kpoints=np.zeros((1, 3))).xml()
+    at = text.index("<r>") + 3
+    reader = vasprun.Reader()
+    (step,) = reader.feed((text[:at] + " ********* " + text[at + 11 :]).encode())
+    assert step.free_energy == Run().free_energy(0)
+    assert reader.contents.electrons.eigenvalues is not None
+    assert np.isnan(reader.contents.electrons.eigenvalues[0, 0, 0])
 
 
 def test_a_growing_file_is_read_by_whole_lines(tmp_path) -> None:

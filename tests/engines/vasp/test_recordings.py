@@ -51,7 +51,6 @@ def test_a_vasprun_agrees_with_ase(name: str) -> None:
     reader = vasprun.Reader()
     steps = list(vasprun.read(recording(name) / "vasprun.xml", reader))
     assert len(steps) == XMLS[name]
-    assert reader.contents.whole == (name not in ("relax-truncated", "exit_codes/unfinished/out"))
     if not steps:
         return
     with warnings.catch_warnings():
