@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nanoos_lab.engines.ase.over import CalculatorEngine
 from nanoos_lab.engines.gpaw.failures import FAILURES
@@ -10,11 +10,13 @@ from nanoos_lab.engines.gpaw.parameters import GpawParameters, check_structure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ase.calculators.calculator import BaseCalculator
 
+    from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.structures import Structure
-    from nanoos_lab.engines.base import EnginePolicy, RunContext
+    from nanoos_lab.engines.base import EnginePolicy, Recipe, RunContext
 
 CITATION = "J. J. Mortensen et al., J. Chem. Phys. 160, 092503 (2024)"
 
@@ -45,6 +47,15 @@ class GpawEngine(CalculatorEngine[GpawParameters]):
         log.touch()
         calculator: BaseCalculator = GPAW(txt=str(log), **given.keywords())
         return calculator
+
+    def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
+        """Return a script for ASE and GPAW alone."""
+        from nanoos_lab.engines.ase.recipe import Written, called, recipe
+
+        given = cast("GpawParameters", self.tasks[request.task](**request.parameters))
+        options = {**given.keywords(), "txt": "gpaw.txt"}
+        written = Written(imports=["from gpaw import GPAW"], made=called("GPAW", options))
+        return recipe(given, written, request.resources)
 
     def provenance(self, given: GpawParameters) -> Mapping[str, Any]:
         """Return the functional."""

@@ -8,7 +8,9 @@ import pytest
 from ase.build import bulk, fcc111, molecule
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
+from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.status import Reason
+from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.ase import over
 from nanoos_lab.engines.gpaw.failures import FAILURES
@@ -48,6 +50,24 @@ def test_its_parameters_become_those_of_gpaw():
     assert usual["kpts"] == {"density": 3.5, "gamma": True}
     assert "spinpol" not in usual
     assert "mixer" not in usual
+
+
+def test_its_recipe_is_a_script_for_ase_and_gpaw_alone():
+    request = JobRequest(
+        structure=Structure.encode(bulk("Si")),
+        engine="gpaw",
+        task="relax",
+        parameters={"ecut": 300, "kpoints": (4, 4, 4), "fmax": 0.02},
+    )
+    script = registry.get("gpaw").recipe(request, {}, {}).texts["run.py"]
+    compile(script, "run.py", "exec")
+    assert "nanoos_lab" not in script
+    assert "from gpaw import GPAW\n" in script
+    (made,) = (line.strip() for line in script.splitlines() if "GPAW(" in line)
+    # What the script calls is what the engine calls, but for the log.
+    found = eval(made.removeprefix("return "), {"GPAW": dict})
+    assert found == {**GpawParameters(ecut=300, kpoints=(4, 4, 4)).keywords(), "txt": "gpaw.txt"}
+    assert "fmax=0.02" in script
 
 
 @pytest.mark.parametrize(
