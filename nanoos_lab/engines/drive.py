@@ -97,7 +97,7 @@ def drive(
         The last step that was reached: the last of the course, or less if the context asked to stop.
     """
     cadence = Cadence(passing=isinstance(run, Passing)) if course.between else None
-    glimpser = _Glimpser(run, cadence, context)
+    glimpser = _Glimpser(run, cadence, context, course.clock)
     step = course.first
     _set_out(run, course, context, helm)
     while step < course.steps and not _asked_to_stop(context):
@@ -140,10 +140,13 @@ class _Glimpser:
         Says which of them are worth their cost; None if it is not to be looked at between samples.
     context
         Takes them.
+    clock
+        Tells the CPU seconds of the simulation.
     """
 
-    def __init__(self, run: Stepper, cadence: Cadence | None, context: RunContext) -> None:
+    def __init__(self, run: Stepper, cadence: Cadence | None, context: RunContext, clock: Callable[[], float]) -> None:
         self._context = context
+        self._clock = clock
         self._shown = self._end = self._apart = 0
         if cadence and isinstance(run, Passing):
             self._run, self._cadence = run, cadence
@@ -157,9 +160,9 @@ class _Glimpser:
         # What there is to see at the end of the chunk is shown there.
         if not self._apart or step - self._shown < self._apart or step >= self._end or not self._context.watched:
             return
-        cpu = time.process_time()
+        cpu = self._clock()
         self._context.live(self._run.glimpse(step))
-        self._cadence.glimpsed(time.process_time() - cpu, self._context.live_cost)
+        self._cadence.glimpsed(self._clock() - cpu, self._context.live_cost)
         self._shown = step
 
 

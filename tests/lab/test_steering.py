@@ -176,7 +176,6 @@ def test_a_run_of_lammps_heats_up_when_it_is_told_to(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"resources": {"ranks": 2}}, "MPI ranks, cannot be steered"),
         ({"commands": ["fix 9 all ave/time 1 10 10 c_thermo_temp"]}, "would lose at each change what it has gathered"),
         ({"ensemble": "nve"}, "no thermostat"),
     ],

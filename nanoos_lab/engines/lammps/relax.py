@@ -127,6 +127,8 @@ class _Observer:
         self._frame = simulation.frame(0)
         self._thermo: dict[str, float] = {}
         self._forces = 0.0
+        #: Tells the CPU seconds that it takes.
+        self._clock = session.program.clock
         self._live_from = time.perf_counter()
         self._live_after = 0.0
         self._since = time.perf_counter()
@@ -195,16 +197,16 @@ class _Observer:
         if last or self.step % self._parameters.every == 0:
             context.sample(self._sample())
         elif context.watched and self._is_time_for_live():
-            started = time.process_time()
+            started = self._clock()
             context.live(self._sample())
-            cost = time.process_time() - started + context.live_cost
+            cost = self._clock() - started + context.live_cost
             self._live_from = time.perf_counter()
-            self._live_after = time.process_time() + cost / _LIVE_SHARE
+            self._live_after = self._clock() + cost / _LIVE_SHARE
         context.progress(self.step)
 
     def _is_time_for_live(self) -> bool:
         waited = time.perf_counter() - self._live_from
-        return waited >= _LIVE_INTERVAL and time.process_time() >= self._live_after
+        return waited >= _LIVE_INTERVAL and self._clock() >= self._live_after
 
     def _sample(self) -> Sample:
         thermo, frame = self._thermo, self._frame

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.engines.lammps import inputs, place
-from nanoos_lab.engines.lammps.program import Program
+from nanoos_lab.engines.lammps.ranks.program import program_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.lammps.parameters import PotentialParameters
     from nanoos_lab.engines.lammps.place import Place
+    from nanoos_lab.engines.lammps.program import Program
     from nanoos_lab.engines.lammps.simulation import Simulation
     from nanoos_lab.engines.lammps.system import System
 
@@ -75,14 +76,14 @@ class Session:
         """Prepare the working directory and start LAMMPS."""
         with ExitStack() as stack:
             found = stack.enter_context(prepared(request, parameters, context, atoms))
-            program = stack.enter_context(Program(context.workdir, context.resources, parameters=request.parameters))
+            program = stack.enter_context(program_for(context, parameters=request.parameters))
             context.on_stop(program.interrupt)
             return cls(
                 program=program,
                 system=found.system,
                 force_field=found.force_field,
                 context=context,
-                provenance=provenance(request, program.version, program.suffix),
+                provenance=provenance(request, program.version, program.suffix, program.ranks),
                 stack=stack.pop_all(),
             )
         raise AssertionError("ExitStack swallows no errors")
@@ -149,11 +150,12 @@ def _linked(target: Path, name: str) -> Iterator[None]:
         os.unlink(name)
 
 
-def provenance(request: JobRequest, version: int | str, suffix: str) -> dict[str, Any]:
-    """Return what made the results: program, version, variant and input files."""
+def provenance(request: JobRequest, version: int | str, suffix: str, ranks: int = 1) -> dict[str, Any]:
+    """Return what made the results: program, version, variant, input files, and the MPI ranks if there are many."""
     return {
         "program": "LAMMPS",
         "version": str(version),
         "suffix": suffix,
+        **({"ranks": ranks} if ranks > 1 else {}),
         "files": {role: {"name": ref.name, "sha256": ref.sha256} for role, ref in request.files.items()},
     }

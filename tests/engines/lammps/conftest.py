@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nanoos_lab.engines.lammps import executable, library
 from tests.engines.lammps.outside import Outside
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ def lammps(outside: Outside, tmp_path: Path) -> Callable[..., Outcome]:
         return outside.run(tmp_path / f"work{next(count)}", *args, **kwargs)
 
     return run
+
+
+@pytest.fixture
+def own_lmp(tmp_path: Path) -> dict[str, str]:
+    """An executable of the user's own, and what has the engine take it."""
+    mpi, launcher = library.mpi_library(), executable.launcher_of_wheel()
+    assert mpi
+    path = tmp_path / "my lmp"
+    path.write_text(f'#!/bin/sh\nexport LD_LIBRARY_PATH="{mpi.parent}"\nexec "{library.folder() / "lmp"}" "$@"\n')
+    path.chmod(0o755)
+    return {"NANOOS_LMP": str(path), "NANOOS_MPIRUN": str(launcher)}
 
 
 @pytest.fixture

@@ -51,8 +51,12 @@ def test_a_run_that_was_stopped_gathers_anew_from_the_start(tmp_path: Path) -> N
     [(molecule("H2O", vacuum=5), "ffield.reax.cho", 1.8e-4), (bulk("Cu", cubic=True), "Cu_u3.eam", 2e-6)],
     ids=["reaxff", "embedded atoms"],
 )
-def test_the_executable_writes_restart_files_a_minute_apart(tmp_path, atoms, potential, pace) -> None:  # type: ignore[no-untyped-def]
+def test_the_executable_writes_restart_files_a_minute_apart(  # type: ignore[no-untyped-def]
+    tmp_path, own_lmp, monkeypatch, atoms, potential, pace
+) -> None:
     """By the pace that was measured for the pair style, in seconds of a core per atom and step."""
+    for name, value in own_lmp.items():
+        monkeypatch.setenv(name, value)
     parameters = {"potential": potential, "steps": 1, "every": 1, "temperature": 10.0}
     _, results = attempt(tmp_path / "1", atoms, "md", parameters=parameters)
     lines = results.provenance["commands"].splitlines()

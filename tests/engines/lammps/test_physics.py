@@ -268,7 +268,7 @@ def test_fixed_atoms_stay_and_have_no_part_in_the_temperature(lammps: Lammps) ->
     assert run.atoms.constraints[0].index.tolist() == fixed.tolist()
 
 
-@pytest.mark.parametrize("options", [Options(), Options(ranks=2)], ids=["library", "executable"])
+@pytest.mark.parametrize("options", [Options(), Options(ranks=2)], ids=["one process", "ranks"])
 @pytest.mark.parametrize("mobile", [1, 4])
 def test_few_mobile_atoms_begin_at_the_temperature_that_was_asked_for(
     lammps: Lammps, mobile: int, options: Options

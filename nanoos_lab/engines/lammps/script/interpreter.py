@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.lammps.program import CutOffError
 from nanoos_lab.engines.lammps.script import rules
 from nanoos_lab.engines.lammps.script.text import (
     Line,
@@ -93,6 +94,8 @@ class Interpreter:
             except InputError as error:
                 message = f"{place.name}, line {line.number}: {error}"
                 raise EngineError(message, reason=Reason.INPUT) from None
+            except CutOffError:
+                raise
             except EngineError as error:
                 message = f"{place.name}, line {line.number}, {line.text!r}: {error.message}"
                 raise EngineError(message, reason=error.reason, remedy=error.remedy) from None

@@ -15,9 +15,9 @@ from nanoos_lab.core.errors import EngineError, ParameterError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines.lammps import inputs, library, units
-from nanoos_lab.engines.lammps.program import LOG_FILE, Program
+from nanoos_lab.engines.lammps.program import LOG_FILE
 from nanoos_lab.engines.lammps.ranks.program import FILES as RANKS_FILES
-from nanoos_lab.engines.lammps.ranks.program import RankedProgram
+from nanoos_lab.engines.lammps.ranks.program import program_for
 from nanoos_lab.engines.lammps.script import rules, sources
 from nanoos_lab.engines.lammps.script.interpreter import Interpreter
 from nanoos_lab.engines.lammps.script.recorder import Recorder
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import EnginePolicy, RunContext
     from nanoos_lab.engines.lammps.parameters import LammpsScriptParameters
+    from nanoos_lab.engines.lammps.program import Program
     from nanoos_lab.engines.lammps.script.text import Line
 
 #: Files in the working directory that are not the user's.
@@ -104,25 +105,12 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
         Path(INPUT_FILE).write_text(parameters.script, encoding="utf-8")
         if system is not None:
             Path(inputs.DATA_FILE).write_text(inputs.data_file(system, masses=True), encoding="utf-8")
-        program = _program(context)
-        try:
-            with program:
-                context.on_stop(program.interrupt)
-                recorder = _recorder(program, parameters, context, system)
-                runner = Runner(program, recorder, context)
-                Interpreter(program, runner, context).execute(parameters.script)
-                return _results(request, parameters, program, recorder, runner)
-        except EngineError:
-            if isinstance(program, RankedProgram) and program.cut_off:
-                return _cut_off(request, parameters, program)
-            raise
-
-
-def _program(context: RunContext) -> Program:
-    """Return LAMMPS, to be opened: in this process, or in as many ranks as asked for."""
-    if context.resources.ranks > 1:
-        return RankedProgram(context, plain=True)
-    return Program(context.workdir, context.resources, plain=True)
+        with program_for(context, plain=True) as program:
+            context.on_stop(program.interrupt)
+            recorder = _recorder(program, parameters, context, system)
+            runner = Runner(program, recorder, context)
+            Interpreter(program, runner, context).execute(parameters.script)
+            return _results(request, parameters, program, recorder, runner)
 
 
 def system_of(request: JobRequest, parameters: LammpsScriptParameters) -> System | None:
@@ -165,19 +153,12 @@ def _results(
     return Results(
         properties={} if stopped else _properties(program, recorder, normalised=runner.normalised),
         structure=_structure(program, recorder),
-        provenance=_made_by(request, parameters, program),
+        provenance={
+            **provenance(request, program.version, program.suffix, program.ranks),
+            "commands": parameters.script,
+        },
         stopped=stopped,
     )
-
-
-def _cut_off(request: JobRequest, parameters: LammpsScriptParameters, program: Program) -> Results:
-    """Return the results of ranks that a stop has ended in the middle of a command."""
-    return Results(properties={}, structure=None, provenance=_made_by(request, parameters, program), stopped=True)
-
-
-def _made_by(request: JobRequest, parameters: LammpsScriptParameters, program: Program) -> dict[str, Any]:
-    ranks = {"ranks": program.ranks} if isinstance(program, RankedProgram) else {}
-    return {**provenance(request, program.version, program.suffix), **ranks, "commands": parameters.script}
 
 
 def _properties(program: Program, recorder: Recorder, *, normalised: bool) -> dict[str, Any]:
