@@ -18,6 +18,7 @@
     │   │   └── SchemaError      the database belongs to another version of nanoos_lab
     │   └── BrokerError          the Redis-compatible server
     └── EngineError              raised by engines inside a worker; becomes a JobFailedError for the user
+        └── NotInstalledError    the worker's host lacks a program, and will until somebody installs it
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from concurrent.futures import CancelledError
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from nanoos_lab.core.status import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nanoos_lab.core.record import Correction
-    from nanoos_lab.core.status import Reason
 
 
 class NanoosError(Exception):
@@ -150,6 +152,25 @@ class EngineError(NanoosError):
         self.remedy = remedy
         self.correction = correction
         super().__init__(message)
+
+
+class NotInstalledError(EngineError):
+    """The worker's host lacks a program or a library: another attempt there would lack it, too.
+
+    Parameters
+    ----------
+    message
+        What is not there, and which setting names it.
+    how
+        How to get it, without a full stop.
+    """
+
+    def __init__(self, message: str, how: str) -> None:
+        remedy = (
+            f"On the worker's host, {how}; then job.retry() tries it again. A variable counts for workers that are "
+            "started with it. Or submit the job to a queue of workers that have it."
+        )
+        super().__init__(message, reason=Reason.RESOURCE, remedy=remedy)
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, NotInstalledError
 from nanoos_lab.core.status import Reason
 
 if TYPE_CHECKING:
@@ -62,6 +62,27 @@ def missing(name: str, how: str) -> str:
     if chosen := os.environ.get(variable(name)):
         return f"{variable(name)} is {chosen!r}, where no program is; correct it, or {how} and unset it"
     return f"{name} is not on the search path: {how}, or set {variable(name)} to where it is"
+
+
+def required(name: str, how: str) -> Path:
+    """Return the path of a program that a run needs.
+
+    Parameters
+    ----------
+    name
+        Its usual name, such as "pw.x".
+    how
+        How to get it.
+
+    Raises
+    ------
+    NotInstalledError
+        If it is not on this machine.
+    """
+    found = find(name)
+    if found is None:
+        raise NotInstalledError(missing(name, how), how)
+    return found
 
 
 def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: Mapping[str, str] | None = None) -> str:
@@ -139,10 +160,9 @@ def _launcher(program: Path) -> Path:
             return launcher
     if found := shutil.which("mpirun"):
         return Path(found)
-    raise EngineError(
+    raise NotInstalledError(
         f"there is no mpirun for the MPI ranks of {program}",
-        reason=Reason.RESOURCE,
-        remedy=f"Install the MPI that {program.name} was built with, or set {variable('mpirun')} to its mpirun.",
+        f"install the MPI that {program.name} was built with, or set {variable('mpirun')} to its mpirun",
     )
 
 
@@ -187,10 +207,9 @@ class Program:
 
     def __enter__(self) -> Self:
         if shutil.which(self._command.arguments[0]) is None:
-            raise EngineError(
-                f"{self._command.arguments[0]} is not there or cannot be executed",
-                reason=Reason.RESOURCE,
-                remedy="Install it on the worker's host, or send the job to a queue of workers that have it.",
+            gone = self._command.arguments[0]
+            raise NotInstalledError(
+                f"{gone} is not there or cannot be executed", "install it, or correct what names it"
             )
         self._errors = self._output.with_suffix(".err").open("wb")
         self._file = self._output.open("wb")

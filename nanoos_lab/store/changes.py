@@ -59,6 +59,8 @@ class Ending:
     usage: Usage | None = None
     #: What the next attempt does differently, if it does.
     correction: Correction | None = None
+    #: Whether another attempt would meet the same, whatever the reason.
+    final: bool = False
 
 
 def change(
@@ -158,7 +160,8 @@ def fail(work: Work, record: JobRecord, ending: Ending) -> JobRecord | None:
     if unwanted(work, record):
         cancelled = replace(ending, outcome=Status.CANCELLED.value)
         return end(work, record.id, record.attempt, Status.CANCELLED, cancelled)
-    if failure is not None and failure.reason in RETRIED and tries < record.max_attempts and losses < POISON:
+    retried = failure is not None and failure.reason in RETRIED and not ending.final
+    if retried and tries < record.max_attempts and losses < POISON:
         pause = _policy(work, record.id).pause(tries, lost=lost, chance=random.random())  # noqa: S311 - jitter
         return again(work, record, replace(ending, outcome=LOST if lost else RETRIED_LATER), pause=pause, values=count)
     if failure is not None and losses >= POISON:

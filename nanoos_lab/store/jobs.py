@@ -309,10 +309,12 @@ class Store(StoreReader):
         provenance: Mapping[str, Any] | None = None,
         usage: Usage | None = None,
         correction: Correction | None = None,
+        final: bool = False,
     ) -> JobRecord | None:
         """End a running attempt without results; `provenance` is what it was begun with.
 
-        With a correction, the job is offered again with other parameters, unless that was done often enough.
+        With a correction, the job is offered again with other parameters, unless that was done often enough. A final
+        failure is not tried again, whatever its reason.
 
         Returns
         -------
@@ -326,6 +328,7 @@ class Store(StoreReader):
             provenance=provenance,
             usage=usage,
             correction=correction,
+            final=final,
         )
         with self._writing() as work:
             record = _running(work, job_id, attempt)

@@ -225,6 +225,7 @@ class AttemptRun:
         ending = {
             "usage": usage,
             "correction": _correction(message, end),
+            "final": self._is_final(message, end),
             "provenance": _provenance(recorder.made_by, assignment) if recorder.made_by else None,
         }
         return self._fail(self._why(message, assignment, end), **ending)
@@ -240,6 +241,11 @@ class AttemptRun:
             return Failure(reason=Reason(reason), message=text, remedy=remedy)
         # It has closed the pipe, as a rule by its death; one that lives on would be waited for in vain.
         return failures.death(self._engine.join(GRACE))
+
+    def _is_final(self, message: pipe.Message, end: EndOfRun) -> bool:
+        """Say whether no worker could do better: all those of an embedded lab lack what this host lacks."""
+        missing = message.kind == "failed" and end.cause is None and message.fields.get("missing", False)
+        return bool(missing) and self._services.settings.embedded
 
     def _usage(self, end: EndOfRun) -> Usage:
         used = self._engine.join(GRACE)

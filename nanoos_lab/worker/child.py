@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from nanoos_lab.core.errors import EngineError, InputError
+from nanoos_lab.core.errors import EngineError, InputError, NotInstalledError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.record import Steering
 from nanoos_lab.core.request import JobRequest
@@ -162,6 +162,8 @@ def _redirect_output(path: Path) -> None:
 def _failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, EngineError):
         words = {"reason": error.reason, "message": error.message, "remedy": error.remedy}
+        if isinstance(error, NotInstalledError):
+            return {**words, "missing": True}
         return words if error.correction is None else {**words, "correction": error.correction.to_json()}
     if isinstance(error, InputError):
         return {"reason": Reason.INPUT, "message": str(error), "remedy": ""}

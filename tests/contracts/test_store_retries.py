@@ -61,6 +61,15 @@ class TestWhatIsTriedAgain:
         assert (record.status, record.attempt, record.failures) == (Status.FAILED, 1, 1)
         assert record.failure == because(reason)
 
+    @pytest.mark.parametrize("reason", sorted(RETRIED))
+    def test_what_another_attempt_would_meet_again_is_not(self, store: Store, reason: Reason) -> None:
+        claimed = run(store, add(store, attempts=100))
+        record = store.fail(claimed.id, claimed.attempt, because(reason), final=True)
+        assert record is not None
+        assert (record.status, record.attempt, record.failures) == (Status.FAILED, 1, 1)
+        assert record.failure == because(reason)
+        assert store.retry(record.id).status is Status.QUEUED
+
     def test_the_last_attempt_fails_for_good(self, store: Store) -> None:
         record = add(store, attempts=3)
         for _ in range(3):

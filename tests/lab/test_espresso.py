@@ -11,7 +11,7 @@ import psutil
 import pytest
 from ase import units
 
-from nanoos_lab.core.errors import InputError
+from nanoos_lab.core.errors import InputError, JobFailedError
 from nanoos_lab.engines.espresso.output import read
 from nanoos_lab.lab.potentials import potentials
 from tests.engines.espresso.running import SILICON, silicon
@@ -62,6 +62,21 @@ def test_a_cancel_ends_pwx_within_two_seconds(lab: Lab) -> None:
         return took
 
     assert quickest(seconds, limit=2.0) < 2.0
+
+
+def test_a_program_that_is_not_there_is_not_waited_for_on_one_computer(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """All workers of an embedded lab lack what one of them lacks."""
+    monkeypatch.setenv("NANOOS_DOS_X", "/no/such/dos.x")
+    own_lab: Lab = request.getfixturevalue("own_lab")
+    job = own_lab.submit(silicon(), engine="espresso", task="dos", **SILICON).wait(60)
+    assert job.status == "failed"
+    (attempt,) = job.attempts
+    assert attempt.failure.reason == "resource"
+    with pytest.raises(JobFailedError, match=r"NANOOS_DOS_X is '/no/such/dos\.x', where no program is") as caught:
+        job.result()
+    assert "job.retry() tries it again" in caught.value.remedy
 
 
 def _programs(job_id: str) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -29,6 +30,8 @@ from nanoos_lab.worker import following
 from nanoos_lab.worker.outcome import OUTCOME
 from nanoos_lab.worker.run import AttemptFailedError, retire, run_job
 from nanoos_lab.worker.services import Services, of_environment
+from nanoos_lab.worker.settings import Settings
+from tests.engines.espresso import running as espresso
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -102,6 +105,24 @@ def test_what_a_run_could_not_use_fails_it_however_it_came_here(
     assert failure is not None
     assert failure.reason is Reason.INPUT
     assert says in failure.message
+
+
+@pytest.mark.parametrize(("embedded", "after"), [(True, Status.FAILED), (False, Status.QUEUED)])
+def test_a_missing_program_is_looked_for_again_only_where_another_host_may_have_it(
+    site: Services, monkeypatch: pytest.MonkeyPatch, embedded: bool, after: Status
+) -> None:
+    request, _ = espresso.request_of(espresso.silicon(), "static", **espresso.SILICON)
+    monkeypatch.setattr(Settings, "embedded", embedded)
+    monkeypatch.setenv("NANOOS_PW_X", "/no/such/pw.x")
+    # Without its files: what it would read of them is not the matter here.
+    policy = RetryPolicy(attempts=3, delay=0.0)
+    [job] = site.store.add([Submission(request=replace(request, files={}), name="", queue="default", retries=policy)])
+    with pytest.raises(AttemptFailedError, match=r"/no/such/pw\.x"):
+        run_job(job.id, 1)
+    assert site.store.get(job.id).status is after
+    [first, *_] = site.store.attempts(job.id)
+    assert first.failure is not None
+    assert "job.retry()" in first.failure.remedy
 
 
 def test_a_whole_attempt_succeeds(site: Services) -> None:

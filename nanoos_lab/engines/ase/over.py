@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from nanoos_lab.core.errors import EngineError, InputError, StructureError
+from nanoos_lab.core.errors import EngineError, InputError, NotInstalledError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.ase.parameters import (
@@ -198,10 +198,9 @@ class CalculatorEngine(ABC, Generic[Own]):
         except EngineError as error:
             if not isinstance(error.__cause__, ImportError):
                 raise
-            raise EngineError(
-                f"engine {self.name!r} cannot be loaded on this host: {error.__cause__}",
-                reason=Reason.RESOURCE,
-                remedy=self.missing,
+            _, _, how = self.missing.partition(": ")
+            raise NotInstalledError(
+                f"engine {self.name!r} cannot be loaded on this host: {error.__cause__}", how
             ) from error
 
     def _recognised(self, error: EngineError, parameters: Mapping[str, Any]) -> EngineError:

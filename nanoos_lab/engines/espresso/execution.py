@@ -75,7 +75,6 @@ class Execution:
         self._cutoffs = pseudos.cutoffs(context.files, self._pseudos)
         self._scanner = Scanner(failures.TABLE)
         self._accuracies: list[float] = []
-        self._program = program.find("pw.x")
 
     @property
     def out(self) -> Path:
@@ -116,9 +115,9 @@ class Execution:
         EngineError
             If it cannot be started.
         """
-        if self._program is None:
-            raise EngineError(program.missing("pw.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
-        command = program.Command.of(self._program, "-in", f"{stem}.in", resources=self._context.resources)
+        command = program.Command.of(
+            program.required("pw.x", INSTALL), "-in", f"{stem}.in", resources=self._context.resources
+        )
         ask = (self._context.workdir / EXIT_FILE).touch
         last: deque[str] = deque(maxlen=_REMEMBERED)
         silence = self.parameters.silence

@@ -105,7 +105,7 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
     EngineError
         If pw.x or dos.x fails.
     """
-    program_of_dos = _find_dos()
+    program_of_dos = program.required("dos.x", INSTALL)
     run, grid = density(request, parameters, context)
     found = run.final()
     if not run.stopped:
@@ -185,13 +185,6 @@ def _second(request: JobRequest, parameters: EspressoParameters, context: RunCon
     if error is not None:
         raise error
     return run
-
-
-def _find_dos() -> Path:
-    where = program.find("dos.x")
-    if where is None:
-        raise EngineError(program.missing("dos.x", INSTALL), reason=Reason.RESOURCE, remedy=INSTALL)
-    return where
 
 
 def _run_dos(where: Path, parameters: EspressoDosParameters, context: RunContext) -> Array:

