@@ -60,6 +60,7 @@ class Execution:
         if request.structure is None:
             raise EngineError("there is no structure", reason=Reason.INPUT)
         self.atoms = request.structure.atoms()
+        inputs.set_in_motion(self.atoms, parameters)
         self.parameters = parameters
         self.reader = Reader(natoms=len(self.atoms))
         #: Whether the run was stopped before its end because the context asked for it.

@@ -189,6 +189,17 @@ def species(atoms: Atoms) -> tuple[list[Species], list[int]]:
     return kinds, of_atoms
 
 
+def set_in_motion(atoms: Atoms, parameters: EspressoParameters) -> None:
+    """Draw velocities for dynamics, by Maxwell's distribution, if it has a temperature and no atom moves yet."""
+    if not isinstance(parameters, EspressoMDParameters) or not parameters.temperature or atoms.get_momenta().any():
+        return
+    spread = np.sqrt(atoms.get_masses() * units.kB * parameters.temperature)[:, None]
+    atoms.set_momenta(spread * np.random.default_rng(parameters.seed).standard_normal((len(atoms), 3)))
+    if free_components(atoms).all():
+        masses = atoms.get_masses()[:, None]
+        atoms.set_momenta(atoms.get_momenta() - masses * atoms.get_momenta().sum(axis=0) / masses.sum())
+
+
 def electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> float:
     """Return the number of valence electrons in the cell."""
     return sum(pseudos[symbol].header.valence for symbol in atoms.symbols) - parameters.charge
@@ -302,9 +313,28 @@ def _electrons(parameters: EspressoParameters) -> dict[str, Value]:
     }
 
 
+def _drawn(atoms: Atoms, parameters: EspressoMDParameters, steps: int) -> float:
+    """Return the temperature in K at which velocities are drawn so that the atoms have theirs on average.
+
+    Unless some atoms are fixed, pw.x then takes away the motion of the centre of mass that a collision brings. Of N
+    atoms of which each collides with probability p in a step, the energy that this costs is balanced by what the
+    collisions bring where the atoms have 1 / (1 + (1 - p) / N) of that temperature.
+    """
+    given = parameters.temperature or 0.0
+    return given * (1 + (1 - 1 / steps) / len(atoms)) if free_components(atoms).all() else given
+
+
 def _motion(atoms: Atoms, parameters: EspressoParameters, *, from_input: bool) -> Namelists:
     if isinstance(parameters, EspressoMDParameters):
-        return {"ions": {"ion_dynamics": "verlet", "ion_velocities": "from_input" if from_input else "default"}}
+        ions: dict[str, Value] = {
+            "ion_dynamics": "verlet",
+            "ion_velocities": "from_input" if from_input else "default",
+        }
+        if parameters.ensemble == "nvt":
+            # pw.x 6.7's others begin with a temperature that it has not set when velocities are given.
+            steps = max(1, round(parameters.tdamp / parameters.timestep))
+            ions |= {"ion_temperature": "andersen", "tempw": _drawn(atoms, parameters, steps), "nraise": steps}
+        return {"ions": ions}
     if not isinstance(parameters, EspressoRelaxParameters):
         return {}
     found: Namelists = {"ions": {"ion_dynamics": "bfgs"}}
@@ -369,6 +399,12 @@ def free_components(atoms: Atoms) -> Array:
     return constraints.movable(atoms, along="axes", program="pw.x")
 
 
+def degrees_of_freedom(atoms: Atoms) -> int:
+    """Return over how many the kinetic energy is shared: three less, those of the centre of mass, if none is fixed."""
+    free = free_components(atoms)
+    return int(free.sum()) - 3 * bool(free.all())
+
+
 def drifts(atoms: Atoms) -> bool:
     """Say whether the atoms move as a whole, which pw.x takes away unless some are fixed."""
     momenta = atoms.get_momenta()
@@ -430,3 +466,5 @@ def _check_constraints(atoms: Atoms, parameters: EspressoParameters) -> None:
         raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")
     if not free.any():
         raise InputError("constraints fix all atoms, so there is nothing to move")
+    if isinstance(parameters, EspressoMDParameters) and parameters.ensemble == "nvt" and len(atoms) == 1 and free.all():
+        raise StructureError("a single atom has no temperature: pw.x takes the motion of the centre of mass away")

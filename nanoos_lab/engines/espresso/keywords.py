@@ -76,7 +76,13 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         "diagonalization": "use diagonalization",
         "electron_maxstep": "use scf_iterations",
     },
-    "ions": {"ion_dynamics": "it follows from the task"},
+    "ions": {
+        "ion_dynamics": "it follows from the task",
+        "ion_velocities": "use the structure's momenta, or temperature",
+        "ion_temperature": "use ensemble",
+        "tempw": "use temperature",
+        "nraise": "use tdamp",
+    },
     "cell": {"press": "use pressure", "press_conv_thr": "use fmax", "cell_factor": "use cell_factor"},
 }
 #: The namelists, in the order in which pw.x reads them.

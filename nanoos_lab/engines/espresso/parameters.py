@@ -12,7 +12,15 @@ from annotated_types import Ge, Le
 from pydantic import BeforeValidator, StringConstraints, model_validator
 
 from nanoos_lab.core.errors import ParameterError
-from nanoos_lab.core.parameters import Every, RelaxParameters, StaticParameters, TaskParameters, field
+from nanoos_lab.core.parameters import (
+    DEFAULT_SEED,
+    Every,
+    RelaxParameters,
+    Seed,
+    StaticParameters,
+    TaskParameters,
+    field,
+)
 from nanoos_lab.engines.espresso import keywords
 
 if TYPE_CHECKING:
@@ -161,11 +169,27 @@ class EspressoDosParameters(EspressoParameters):
 
 
 class EspressoMDParameters(EspressoParameters):
-    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, at constant energy.
+    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, with Andersen's thermostat or none.
 
-    The atoms begin with the structure's momenta, less that of the centre of mass unless some are fixed.
+    Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`. That of the centre of mass
+    is taken away unless some atoms are fixed. With the thermostat the velocity of an atom is drawn anew, on average
+    once in `tdamp`, which ends its free motion: diffusion and spectra are not those of nature. pw.x draws these numbers
+    in one order, which `seed` does not change, so that runs that differ in it alone may come to move alike. Its other
+    thermostats work only with velocities that it draws by the clock.
     """
 
     steps: Annotated[int, Ge(1), Le(10**7)] = field(doc="number of steps")
     timestep: float = field(1.0, unit="fs", gt=0, le=100, doc="time of one step")
+    ensemble: Literal["nve", "nvt"] = field("nve", doc="what is kept constant")
+    temperature: float | None = field(
+        None, unit="K", ge=0, le=1e6, doc="temperature of the thermostat and of the initial velocities"
+    )
+    tdamp: float = field(100.0, unit="fs", gt=0, le=1e6, doc="mean time between collisions of an atom; whole steps")
     every: Every = field(1, doc="steps between samples of frames and thermo")
+    seed: Seed = field(DEFAULT_SEED, doc="seed of the initial velocities")
+
+    @model_validator(mode="after")
+    def _a_thermostat_has_a_temperature(self) -> Self:
+        if self.ensemble == "nvt" and not self.temperature:
+            raise ParameterError("temperature", self.temperature, "a number > 0 K, which ensemble='nvt' needs")
+        return self

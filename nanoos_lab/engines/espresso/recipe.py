@@ -38,6 +38,7 @@ def recipe(request: JobRequest, given: EspressoParameters, files: Mapping[str, P
     found = pseudos.read_all(files, names)
     cutoffs = pseudos.cutoffs(files, found)
     atoms = request.structure.atoms()
+    inputs.set_in_motion(atoms, given)
     texts = {INPUT_FILE: inputs.write_inputs(atoms, given, found, cutoffs)}
     lines = [
         f"mkdir -p {inputs.OUTDIR}",

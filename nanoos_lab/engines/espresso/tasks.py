@@ -9,6 +9,7 @@ path, and ends at a structure that is as well relaxed.
 A checkpoint of dynamics, on the grid or at a stop, is positions and velocities at a complete step. The next attempt
 makes the cycle of that step again and goes on along the same path: not bit for bit, but to the ten digits of positions
 that pw.x prints and to the error of a cycle, `conv_thr`, since its first density is made of atoms, not extrapolated.
+With a thermostat it takes another path, of the same temperature.
 """
 
 from __future__ import annotations
@@ -124,7 +125,12 @@ def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Resul
         atoms.set_velocities(dynamics.velocities / units.fs)
     results = _results(run, Structure.encode(atoms), follower.grid)
     fmax = {} if dynamics else {"fmax": follower.fmax}
-    return replace(results, properties={**results.properties, **fmax, "steps": follower.step})
+    seed = {"seed": parameters.seed} if isinstance(parameters, EspressoMDParameters) and parameters.temperature else {}
+    return replace(
+        results,
+        properties={**results.properties, **fmax, "steps": follower.step},
+        provenance={**results.provenance, **seed},
+    )
 
 
 def _results(run: Execution, structure: Structure, grid: Grid) -> Results:
@@ -278,7 +284,6 @@ class _Steps:
         # pw.x's positions for the next cycle are known now: frames and checkpoints show those.
         if self._run.reader.positions is not None:
             execution.place(self.atoms, self._run.reader.positions, self._run.reader.cell)
-        self._moved()
         if self._context.stop is None:
             self.grid.reached(self.step)
 
@@ -318,9 +323,6 @@ class _Steps:
         execution.place(self.atoms, positions, cell)
         self._repeated = Sample(step=checkpoint.step, row=tuple(row.tolist()), frame=frame)
         self.step = checkpoint.step
-
-    def _moved(self) -> None:
-        """Note that the atoms are now where the next cycle is made."""
 
     def _latest(self) -> tuple[Frame, tuple[float, ...]]:
         if self._last is None or self._last.frame is None:
@@ -369,7 +371,7 @@ class _Dynamics(_Steps):
 
     def __init__(self, run: Execution, parameters: EspressoMDParameters, context: RunContext) -> None:
         self._timestep = parameters.timestep
-        self._before: Array | None = None
+        self._held = parameters.ensemble == "nvt"
         self._loaded: Array | None = None
         #: Those at the last complete step in Å/fs, shape (atoms, 3).
         self.velocities: Array = run.atoms.get_velocities() * units.fs
@@ -394,12 +396,26 @@ class _Dynamics(_Steps):
         self.velocities = self._loaded = velocities
         self.step = checkpoint.step - 1
 
-    def _moved(self) -> None:
-        """Find the velocities at the last complete step from the positions around it, as pw.x's Verlet does."""
-        frame, _ = self._latest()
-        if self._before is not None:
-            self.velocities = (self.atoms.positions - self._before) / (2 * self._timestep)
-        self._before = frame.positions
+    def _sample(self, event: Cycle) -> None:
+        """Find the velocities at the step, as pw.x's Verlet has them, and sample it.
+
+        From where the atoms go, not from where they came: a thermostat may have changed their way in between. Then pw.x
+        counts half of the motion of the centre of mass that it takes away, so the kinetic energy is found from them.
+        """
+        after = self._run.reader.positions
+        if after is not None and event.forces is not None:
+            kicks = event.forces * units.fs**2 / self.atoms.get_masses()[:, None] * self._timestep / 2
+            moved = (after - self.atoms.positions) / self._timestep
+            self.velocities = (moved - kicks) * free_components(self._run.atoms)
+            if self._held:
+                event = self._measured(event)
+        super()._sample(event)
+
+    def _measured(self, event: Cycle) -> Cycle:
+        masses = self.atoms.get_masses()[:, None]
+        kinetic = float((masses * (self.velocities / units.fs) ** 2).sum() / 2)
+        temperature = 2 * kinetic / (inputs.degrees_of_freedom(self._run.atoms) * units.kB)
+        return replace(event, kinetic=kinetic, temperature=temperature)
 
 
 def _put_state(run: Execution, checkpoint: Checkpoint) -> bool:

@@ -12,6 +12,8 @@ from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from ase.io import read
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.core.parameters import validate
+from nanoos_lab.engines.espresso import EspressoEngine, inputs
 from tests.engines.espresso.running import SILICON, silicon, text_of
 
 if TYPE_CHECKING:
@@ -127,6 +129,49 @@ def test_velocities_are_those_of_the_structure_and_only_for_dynamics() -> None:
     for task in ("static", "relax"):
         assert "VELOCITIES" not in text_of(atoms, task, **SILICON)
         assert "nosym" not in text_of(atoms, task, **SILICON)
+
+
+def test_a_thermostat_is_andersens_with_collisions_once_in_a_relaxation_time() -> None:
+    text = text_of(silicon(), "md", **SILICON, steps=1, ensemble="nvt", temperature=300, tdamp=25, timestep=2.0)
+    assert value(text, "ion_temperature") == "'andersen'"
+    # Two atoms lose some of what collisions bring with the motion of their centre of mass.
+    assert (float(value(text, "tempw")), int(value(text, "nraise"))) == (pytest.approx(300 * (1 + 11 / 24)), 12)
+    held = silicon()
+    held.set_constraint(FixAtoms([0]))
+    text = text_of(held, "md", **SILICON, steps=1, ensemble="nvt", temperature=300)
+    assert (float(value(text, "tempw")), int(value(text, "nraise"))) == (300.0, 100)
+    with pytest.raises(ParameterError, match=r"temperature=None.*ensemble='nvt'"):
+        text_of(silicon(), "md", **SILICON, steps=1, ensemble="nvt")
+    with pytest.raises(InputError, match="ensemble"):
+        text_of(silicon(), "md", **SILICON, steps=1, ensemble="npt", temperature=300)
+    with pytest.raises(ParameterError, match="use ensemble"):
+        text_of(silicon(), "md", **SILICON, steps=1, input={"ions": {"ion_temperature": "svr"}})
+    alone = Atoms("Si", cell=[5, 5, 5], pbc=True)
+    with pytest.raises(StructureError, match="single atom"):
+        text_of(alone, "md", **SILICON, steps=1, ensemble="nvt", temperature=300)
+
+
+def test_velocities_are_drawn_by_the_seed_where_none_are_given() -> None:
+    atoms = silicon() * (5, 5, 5)
+
+    def drawn(**parameters: Any) -> Atoms:
+        drawn = atoms.copy()
+        given = validate(EspressoEngine().tasks["md"], {**SILICON, "steps": 1, **parameters}, where="here")
+        inputs.set_in_motion(drawn, given)
+        return drawn
+
+    moving = drawn(temperature=600)
+    # 747 degrees of freedom: five standard deviations.
+    assert moving.get_kinetic_energy() == pytest.approx(747 / 2 * units.kB * 600, rel=5 * np.sqrt(2 / 747))
+    assert moving.get_momenta().sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
+    assert (drawn(temperature=600).get_momenta() == moving.get_momenta()).all()
+    assert (drawn(temperature=600, seed=7).get_momenta() != moving.get_momenta()).all()
+    assert not drawn().get_momenta().any()
+    atoms.set_constraint(FixAtoms([0]))
+    assert drawn(temperature=600).get_momenta()[:2].any(axis=1).tolist() == [False, True]
+    atoms.set_constraint()
+    atoms.set_momenta(np.ones((250, 3)))
+    assert (drawn(temperature=600).get_momenta() == 1).all()
 
 
 def test_isotopes_make_species() -> None:

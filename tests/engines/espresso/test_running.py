@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.parameters import DEFAULT_SEED
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
@@ -24,7 +25,7 @@ from tests.engines.espresso.running import SILICON, silicon
 from tests.waiting import quickest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ase import Atoms
@@ -265,6 +266,48 @@ def test_dynamics_begins_with_the_velocities_of_the_structure(pw: Runner) -> Non
     assert rest.results.structure.atoms().positions == pytest.approx(
         whole.results.structure.atoms().positions, abs=1e-6
     )
+
+
+#: A thermostat that acts soon, on silicon that is as cheap as it may be.
+HELD: Mapping[str, Any] = {
+    **SILICON,
+    "kpts": (1, 1, 1),
+    "ecutwfc": 8,
+    "ensemble": "nvt",
+    "temperature": 300.0,
+    "tdamp": 4.0,
+    "timestep": 1.0,
+}
+
+
+def test_a_thermostat_brings_the_atoms_to_its_temperature(pw: Runner) -> None:
+    hot = moving()
+    hot.set_momenta(hot.get_momenta() * np.sqrt(3000 / hot.get_temperature()))
+    run = pw(hot, "md", **HELD, steps=90)
+    temperature = run.context.series("temperature")
+    assert temperature[0] > 1500
+    # Nine degrees of freedom spread by 47 % around the mean, the mean of so many collisions by less than a fifth of it.
+    assert 150 < temperature[30:].mean() < 450
+    kinetic = run.context.series("kinetic_energy")
+    assert kinetic / (4.5 * units.kB) == pytest.approx(temperature)
+    final = run.results.structure.atoms()
+    assert final.get_kinetic_energy() == pytest.approx(kinetic[-1])
+    # pw.x has some of the motion of the centre of mass in its kinetic energy, which collisions bring and it takes away.
+    assert final.get_momenta().sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-3)
+    printed = np.array([cycle.kinetic for cycle in run.printed[1]])
+    assert (printed > kinetic - 1e-4).all()
+    assert printed[0] == pytest.approx(kinetic[0], rel=0.2)
+    free = pw(hot, "md", **{**HELD, "ensemble": "nve"}, steps=30)
+    assert free.context.series("temperature").min() > 700
+
+
+def test_dynamics_with_a_thermostat_that_was_stopped_goes_on(pw: Runner) -> None:
+    first = pw.context(checkpoint_interval=3600.0, stop_at_step=4, stop_reason="time_limit")
+    assert pw(silicon(), "md", first, **HELD, steps=8).results.stopped
+    rest = pw(silicon(), "md", continued(first, pw), **HELD, steps=8)
+    assert rest.context.steps == list(range(first.steps[-1], 9))
+    assert rest.context.samples[0].frame.positions == pytest.approx(first.samples[-1].frame.positions, abs=1e-8)
+    assert rest.results.provenance["seed"] == DEFAULT_SEED
 
 
 def test_a_structure_that_moves_as_a_whole_is_told_that_pwx_ends_that(pw: Runner) -> None:
