@@ -71,8 +71,10 @@ class Species:
     label: str
     #: Chemical symbol.
     symbol: str
-    #: Initial magnetic moment, in Bohr magnetons.
+    #: Initial magnetic moment, in Bohr magnetons; its size, if it has a direction.
     magmom: float
+    #: Polar and azimuthal angle of the moment in degrees; None where all are along one axis.
+    direction: tuple[float, float] | None
     #: Mass, in u.
     mass: float
 
@@ -172,21 +174,38 @@ def mesh(atoms: Atoms, parameters: EspressoParameters) -> tuple[int, int, int] |
 def species(atoms: Atoms) -> tuple[list[Species], list[int]]:
     """Return the kinds of atoms, by element, initial magnetic moment and mass, and the kind of each atom."""
     moments = atoms.get_initial_magnetic_moments()
-    if moments.ndim > 1:
-        raise StructureError("non-collinear magnetic moments are not implemented; give one number per atom")
     masses = atoms.get_masses()
-    found: dict[tuple[str, float, float], int] = {}
+    found: dict[tuple[str, object, float], int] = {}
     kinds: list[Species] = []
     of_atoms = []
     for symbol, moment, mass in zip(atoms.symbols, moments.tolist(), masses.tolist(), strict=True):
-        key = (symbol, round(moment, 6), round(mass, 6))
+        key = (symbol, _rounded(moment), round(mass, 6))
         if key not in found:
             found[key] = len(kinds)
             count = sum(kind.symbol == symbol for kind in kinds)
             label = f"{symbol}{count}" if count else symbol
-            kinds.append(Species(label=label, symbol=symbol, magmom=key[1], mass=mass))
+            size, direction = _polar(moment)
+            kinds.append(Species(label=label, symbol=symbol, magmom=size, direction=direction, mass=mass))
         of_atoms.append(found[key])
     return kinds, of_atoms
+
+
+def _rounded(moment: float | list[float]) -> object:
+    return tuple(round(each, 6) for each in moment) if isinstance(moment, list) else round(moment, 6)
+
+
+def _polar(moment: float | list[float]) -> tuple[float, tuple[float, float] | None]:
+    """Return size and direction of a moment: a number is along the z axis, and may be negative."""
+    if not isinstance(moment, list):
+        return round(moment, 6), None
+    x, y, z = moment
+    size = math.hypot(x, y, z)
+    return round(size, 6), (math.degrees(math.atan2(math.hypot(x, y), z)), math.degrees(math.atan2(y, x)))
+
+
+def noncollinear(atoms: Atoms, parameters: EspressoParameters) -> bool:
+    """Say whether spins may point anywhere: where moments are vectors, or spin and orbit are coupled."""
+    return parameters.soc or atoms.get_initial_magnetic_moments().ndim > 1
 
 
 def set_in_motion(atoms: Atoms, parameters: EspressoParameters) -> None:
@@ -256,11 +275,24 @@ def _system(
     if isinstance(parameters, EspressoMDParameters) and atoms.get_momenta().any():
         # The atoms move out of the symmetry of where they begin. Later attempts have the same structure, so the same.
         values["nosym"] = True
-    if any(kind.magmom for kind in kinds):
+    return values | _spins(atoms, parameters, pseudos, kinds)
+
+
+def _spins(
+    atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo], kinds: list[Species]
+) -> dict[str, Value]:
+    """Return what of the input says where spins point at the beginning, and where they may."""
+    vectors = noncollinear(atoms, parameters)
+    values: dict[str, Value] = {"noncolin": True, "lspinorb": parameters.soc} if vectors else {}
+    if not any(kind.magmom for kind in kinds):
+        return values
+    if not vectors:
         values["nspin"] = 2
-        for number, kind in enumerate(kinds, start=1):
-            share = kind.magmom / pseudos[kind.symbol].header.valence
-            values[f"starting_magnetization({number})"] = max(-1.0, min(1.0, share))
+    for number, kind in enumerate(kinds, start=1):
+        share = kind.magmom / pseudos[kind.symbol].header.valence
+        values[f"starting_magnetization({number})"] = max(-1.0, min(1.0, share))
+        if kind.direction is not None:
+            values[f"angle1({number})"], values[f"angle2({number})"] = kind.direction
     return values
 
 
@@ -356,6 +388,9 @@ def _motion(atoms: Atoms, parameters: EspressoParameters, *, from_input: bool) -
 
 def _kpoints(atoms: Atoms, parameters: EspressoParameters) -> list[str]:
     divisions = mesh(atoms, parameters)
+    if divisions is None and noncollinear(atoms, parameters):
+        # Spinors are complex at Γ, too.
+        divisions = (1, 1, 1)
     if divisions is None:
         return ["K_POINTS gamma"]
     shifts = [int(parameters.kshift and count > 1) for count in divisions]
@@ -441,6 +476,9 @@ def _check_electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapp
     count = electrons(atoms, parameters, pseudos)
     if count <= 0:
         raise ParameterError("charge", parameters.charge, f"less than the {count + parameters.charge:g} electrons")
+    if noncollinear(atoms, parameters):
+        _check_spinors(count, parameters, pseudos)
+        return
     if parameters.smearing is not None:
         return
     polarised = any(kind.magmom for kind in species(atoms)[0])
@@ -453,6 +491,19 @@ def _check_electrons(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapp
         )
     if not polarised and abs(count / 2 - round(count / 2)) > 1e-6:
         raise ParameterError("smearing", None, f"one of pw.x's kinds, since {count:g} electrons cannot all be in pairs")
+
+
+def _check_spinors(count: float, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> None:
+    total = parameters.asked("system", "tot_magnetization")
+    if total is not None:
+        raise ParameterError("input['system']['tot_magnetization']", total, "only where all moments are along one axis")
+    if parameters.soc and not any(one.header.relativistic for one in pseudos.values()):
+        names = ", ".join(sorted(one.name for one in pseudos.values()))
+        raise ParameterError(
+            "soc", True, f"only with fully relativistic pseudopotentials, and none of {names} is one; see pseudos"
+        )
+    if parameters.smearing is None and abs(count - round(count)) > 1e-6:
+        raise ParameterError("smearing", None, f"one of pw.x's kinds, since {count:g} is no whole number of electrons")
 
 
 def _check_constraints(atoms: Atoms, parameters: EspressoParameters) -> None:

@@ -68,7 +68,10 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         "degauss": "use degauss",
         "nspin": "use the structure's initial magnetic moments",
         "starting_magnetization": "use the structure's initial magnetic moments",
-        "noncolin": "non-collinear spins are not implemented",
+        "angle1": "use the structure's initial magnetic moments",
+        "angle2": "use the structure's initial magnetic moments",
+        "noncolin": "give initial magnetic moments as vectors, or use soc",
+        "lspinorb": "use soc",
     },
     "electrons": {
         "conv_thr": "use conv_thr",

@@ -58,8 +58,8 @@ class Cycle:
     smearing: float | None = None
     #: Fermi energy, or highest occupied level, in eV.
     fermi: float | None = None
-    #: Total magnetic moment, in Bohr magnetons.
-    magnetization: float | None = None
+    #: Total magnetic moment, in Bohr magnetons: a number, or a vector of shape (3,) if spins may point anywhere.
+    magnetization: float | Array | None = None
     #: Forces in eV/Å, shape (atoms, 3).
     forces: Array | None = None
     #: Stress in eV/Å³.
@@ -95,7 +95,7 @@ class Reader:
     _next: tuple[Array | None, Array | None] | None = None
     _iteration: int = 0
     _energy: float = np.nan
-    _moment: float | None = None
+    _moment: float | Array | None = None
     _fermi: float | None = None
     _block: _Block | None = field(default=None, repr=False)
 
@@ -155,7 +155,8 @@ class Reader:
         self._fermi = number(found.group(1))
 
     def _magnetization(self, found: re.Match[str]) -> None:
-        self._moment = number(found.group(1))
+        parts = [number(each) for each in found.groups()]
+        self._moment = np.array(parts) if len(parts) > 1 else parts[0]
         self._note(magnetization=self._moment)
 
     def _converged(self, found: re.Match[str]) -> None:
@@ -269,6 +270,7 @@ _RULES: tuple[_Rule, ...] = tuple(
         (rf"highest occupied level \(ev\):\s+{_NUMBER}", Reader._fermi_energy),
         (rf"highest occupied, lowest unoccupied level \(ev\):\s+{_NUMBER}", Reader._fermi_energy),
         (rf"total magnetization +=\s+{_NUMBER} Bohr", Reader._magnetization),
+        (rf"total magnetization +=\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER} Bohr", Reader._magnetization),
         (r"convergence has been achieved in +(\d+) iterations", Reader._converged),
         (r"Forces acting on atoms", Reader._forces),
         (r"total +stress +\(Ry/bohr\*\*3\)", Reader._stress),

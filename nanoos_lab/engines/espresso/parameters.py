@@ -85,6 +85,9 @@ class EspressoParameters(TaskParameters):
     )
     charge: float = field(0.0, unit="e", ge=-100, le=100, doc="charge of the cell")
     nbnd: int | None = field(None, ge=1, le=10**6, doc="number of bands; pw.x's choice unless given")
+    soc: bool = field(
+        False, doc="whether spins and orbits are coupled; for that pseudopotentials must be fully relativistic"
+    )
     conv_thr: float = field(1e-8, unit="Ry", gt=0, le=1, doc="error of the energy at which the SCF cycle has converged")
     scf_iterations: int = field(100, ge=1, le=10**5, doc="most iterations of an SCF cycle")
     mixing_beta: float = field(0.7, gt=0, le=1, doc="share of the new density that is mixed into the old one")

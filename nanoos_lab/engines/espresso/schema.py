@@ -25,8 +25,9 @@ def read(path: Path) -> dict[str, Any]:
     ``energy``, ``free_energy``, ``smearing_energy`` (−TS), ``fermi_level``, ``highest_occupied``,
     ``lowest_unoccupied`` in eV; ``fermi_levels`` in eV, of the spins up and down, where the total moment is fixed;
     ``forces`` in eV/Å, shape (atoms, 3); ``stress`` in eV/Å³, Voigt, ASE's sign; ``magmom``,
-    ``absolute_magnetization`` in Bohr magnetons; ``eigenvalues`` in eV and ``occupations``, shape (spins, k-points,
-    bands); ``kpoints`` in units of the reciprocal vectors, shape (k-points, 3), and ``kpoint_weights``, whose sum is 1.
+    ``absolute_magnetization`` in Bohr magnetons, the first not where spins may point anywhere; ``eigenvalues`` in eV
+    and ``occupations``, shape (spins, k-points, bands); ``kpoints`` in units of the reciprocal vectors, shape
+    (k-points, 3), and ``kpoint_weights``, whose sum is 1.
     """
     try:
         root = ElementTree.parse(path).getroot()  # noqa: S314 - written by the program that we have run
@@ -78,7 +79,10 @@ def _levels(output: ElementTree.Element) -> dict[str, Any]:
 
 def _magnetization(output: ElementTree.Element) -> dict[str, float]:
     if output.findtext("magnetization/lsda") != "true":
-        return {}
+        # Of spins that may point anywhere it has no total that is a vector.
+        total = _value(output, "magnetization/absolute")
+        moments = output.findtext("magnetization/do_magnetization") == "true"
+        return {"absolute_magnetization": total} if moments and total is not None else {}
     found = {
         "magmom": _value(output, "magnetization/total"),
         "absolute_magnetization": _value(output, "magnetization/absolute"),

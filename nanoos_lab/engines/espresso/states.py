@@ -143,7 +143,8 @@ def second_start(atoms: Atoms, parameters: EspressoParameters, electrons: float)
     system: dict[str, Value] = {}
     if parameters.nbnd is None:
         # With empty ones: half as many again as are needed, four at least.
-        needed = math.ceil(electrons / 2)
+        # A level of spinors holds one electron, any other two.
+        needed = math.ceil(electrons if inputs.noncollinear(atoms, parameters) else electrons / 2)
         system["nbnd"] = needed + max(4, needed // 2)
     if isinstance(parameters, EspressoBandsParameters):
         rows = band_path(atoms, parameters).kpts

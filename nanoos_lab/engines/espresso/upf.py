@@ -6,11 +6,15 @@ Format: https://pseudopotentials.quantum-espresso.org/home/unified-pseudopotenti
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ase.data import atomic_numbers
 
 from nanoos_lab.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Bytes at the beginning of a file in which its header lies, comments of its generator included.
 HEAD = 1 << 20
@@ -51,6 +55,8 @@ class Header:
     cutoff_rho: float | None = None
     #: Whether charge is added near the nucleus, ultrasoft or PAW, so that the density needs a cut-off of its own.
     augmented: bool = False
+    #: Whether it has what couples spin and orbit: it was made with a fully relativistic calculation.
+    relativistic: bool = False
 
 
 def parse(text: str) -> Header:
@@ -70,7 +76,9 @@ def parse(text: str) -> Header:
     if found is None:
         raise InputError("it is not a UPF file: it has no PP_HEADER")
     try:
-        return _second(found.group(1)) if "=" in found.group(1) else _first(text[found.end() :])
+        if "=" in found.group(1):
+            return _second(found.group(1))
+        return replace(_first(text[found.end() :]), relativistic=_says_it_is(text[: found.start()]))
     except (LookupError, ValueError, StopIteration):
         raise InputError("its PP_HEADER cannot be read") from None
 
@@ -91,8 +99,19 @@ def _second(attributes: str) -> Header:
         cutoff_wfc=_cutoff(values.get("wfc_cutoff", "")),
         cutoff_rho=_cutoff(values.get("rho_cutoff", "")),
         augmented=values.get("pseudo_type", "").upper() in _AUGMENTED
-        or any(values.get(name, "").strip(".").lower() in ("t", "true") for name in ("is_ultrasoft", "is_paw")),
+        or _is_true(values, "is_ultrasoft")
+        or _is_true(values, "is_paw"),
+        relativistic=_is_true(values, "has_so"),
     )
+
+
+def _is_true(values: Mapping[str, str], name: str) -> bool:
+    return values.get(name, "").strip(".").lower() in ("t", "true")
+
+
+def _says_it_is(before: str) -> bool:
+    """Look for the words of the generator before the header: that of version 1 does not say it."""
+    return re.search(r"fully?-relativistic", before, re.IGNORECASE) is not None
 
 
 def _first(body: str) -> Header:

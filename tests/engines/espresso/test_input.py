@@ -108,10 +108,39 @@ def test_magnetic_moments_make_species() -> None:
     with pytest.raises(ParameterError, match=r"smearing=None.*tot_magnetization"):
         text_of(atoms, **IRON)
     assert "tot_magnetization = 0" in text_of(atoms, **IRON, input={"system": {"tot_magnetization": 0}})
+
+
+def test_moments_that_are_vectors_have_a_size_and_two_angles() -> None:
+    atoms = bulk("Fe", "bcc", a=2.87, cubic=True)
     del atoms.arrays["initial_magmoms"]
-    atoms.set_initial_magnetic_moments(np.ones((2, 3)))
-    with pytest.raises(StructureError, match="non-collinear"):
-        text_of(atoms, **IRON, smearing="gaussian")
+    atoms.set_initial_magnetic_moments([[0, -2, 0], [1, 1, np.sqrt(2)]])
+    text = text_of(atoms, **IRON)
+    assert (value(text, "noncolin"), value(text, "lspinorb"), value(text, "ntyp")) == (".true.", ".false.", "2")
+    assert "nspin" not in text
+    sizes = [float(value(text, f"starting_magnetization({kind})")) for kind in (1, 2)]
+    angles = [[float(value(text, f"angle{which}({kind})")) for which in (1, 2)] for kind in (1, 2)]
+    assert sizes == pytest.approx([0.25, 0.25])
+    assert angles == [pytest.approx([90.0, -90.0]), pytest.approx([45.0, 45.0])]
+    with pytest.raises(ParameterError, match=r"tot_magnetization.*one axis"):
+        text_of(atoms, **IRON, input={"system": {"tot_magnetization": 0}})
+    with pytest.raises(ParameterError, match="initial magnetic moments as vectors"):
+        text_of(atoms, **IRON, input={"system": {"noncolin": True}})
+
+
+def test_spinors_at_gamma_are_complex_and_may_be_odd_in_number() -> None:
+    atoms = Atoms("H", cell=[5, 5, 5], magmoms=[[0, 0, 1]])
+    lines = text_of(atoms, **HYDROGEN).splitlines()
+    place = lines.index("K_POINTS automatic")
+    assert lines[place + 1] == "1 1 1 0 0 0"
+
+
+def test_spin_and_orbit_are_coupled_only_with_pseudopotentials_for_it() -> None:
+    with pytest.raises(ParameterError, match=r"soc=True.*fully relativistic.*none of Si\.pz-vbc\.UPF"):
+        text_of(silicon(), **SILICON, soc=True)
+    for name in ("Si_r.upf", "Si.rel-pbe-rrkj.UPF"):
+        text = text_of(silicon(), pseudos={"Si": name}, ecutwfc=12, soc=True)
+        assert (value(text, "noncolin"), value(text, "lspinorb")) == (".true.", ".true.")
+        assert "magnetization" not in text
 
 
 def test_velocities_are_those_of_the_structure_and_only_for_dynamics() -> None:

@@ -65,6 +65,44 @@ def test_iron_is_a_ferromagnet(pw: Runner) -> None:
     assert magnetic["energy"] < pw(iron, "static", **how)["energy"] - 0.1
 
 
+def test_moments_along_another_axis_have_the_energy_of_those_along_z(pw: Runner) -> None:
+    how = {"pseudos": {"Fe": "Fe.pz-nd-rrkjus.UPF"}, "ecutwfc": 25, "ecutrho": 200, "kpts": (2, 2, 2)}
+    # The stress is as far off as the density is, the energy less.
+    how |= {"smearing": "gaussian", "degauss": 0.02, "mixing_beta": 0.3, "conv_thr": 1e-12}
+    iron = bulk("Fe", "bcc", a=2.75)
+    along_z = pw(iron, "static", **how)
+    del iron.arrays["initial_magmoms"]
+    iron.set_initial_magnetic_moments([[2.0, 0.0, 0.0]])
+    along_x = pw(iron, "static", **how)
+    assert along_x["energy"] == pytest.approx(along_z["energy"], abs=1e-6)
+    assert along_x["stress"] == pytest.approx(along_z["stress"], abs=3e-5)
+    # pw.x prints two digits of a vector.
+    assert along_x["magmom"] == pytest.approx(np.array([along_z["magmom"], 0, 0]), abs=0.01)
+    assert along_x["absolute_magnetization"] == pytest.approx(along_z["absolute_magnetization"], abs=1e-3)
+    # One electron in each level, not of one spin or the other.
+    spins, _, bands = along_x["eigenvalues"].shape
+    assert (spins, bands) == (1, 2 * along_z["eigenvalues"].shape[2])
+    assert float(along_x["occupations"].sum(axis=2)[0] @ along_x["kpoint_weights"]) == pytest.approx(8, abs=1e-6)
+
+
+def test_spin_and_orbit_split_the_highest_levels_of_silicon(pw: Runner) -> None:
+    how = {"pseudos": {"Si": "Si_r.upf"}, "ecutwfc": 20}
+    levels = pw(bulk("Si", a=5.43), "static", **how, kpts=(1, 1, 1), soc=True)["eigenvalues"][0, 0]
+    # Kramers's pairs.
+    assert levels[::2] == pytest.approx(levels[1::2], abs=1e-5)
+    # Experiment: 44 meV (C. Kittel, Introduction to Solid State Physics, chapter on semiconductors).
+    assert levels[4] - levels[2] == pytest.approx(0.044, abs=0.006)
+    assert levels[4:8] == pytest.approx(levels[4], abs=1e-5)
+    alike = pw(bulk("Si", a=5.43), "static", **how, kpts=(1, 1, 1))["eigenvalues"][0, 0]
+    assert np.ptp(alike[1:4]) < 1e-5
+    bands = pw(bulk("Si", a=5.43), "bands", **how, kpts=(2, 2, 2), soc=True, path="GX", points=3)
+    # Eight are full, and four at least are not.
+    assert bands["eigenvalues"].shape == (1, 3, 12)
+    assert bands["band_gap"] == pytest.approx(bands["eigenvalues"][0, :, 8].min() - bands["eigenvalues"][0, 0, 7])
+    dos = pw(bulk("Si", a=5.43), "dos", **how, kpts=(2, 2, 2), soc=True)
+    assert np.interp(dos["fermi_level"] + 0.05, dos["dos_energies"], dos["dos_integral"]) == pytest.approx(8, abs=0.05)
+
+
 def test_stress_and_forces_are_derivatives_of_the_energy(pw: Runner) -> None:
     how = {"pseudos": {"Si": "Si.pz-vbc.UPF"}, "ecutwfc": 30, "kpts": (2, 2, 2), "conv_thr": 1e-11}
     atoms = bulk("Si", a=5.40)
