@@ -156,10 +156,14 @@ def _readable(errors: list[ErrorDetails], model: type[TaskParameters], where: st
 
 def allowed(info: FieldInfo) -> str:
     """Say in words which values a parameter takes, such as ``a number > 0 and ≤ 100 fs (time of one step)``."""
-    extra = info.json_schema_extra
-    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-    words = _words(info.annotation, info.metadata, unit)
+    words = _words(info.annotation, info.metadata, unit_of_field(info))
     return f"{words} ({info.description})" if info.description else words
+
+
+def unit_of_field(info: FieldInfo) -> str:
+    """Return the unit of a parameter; "" if it has none."""
+    extra = info.json_schema_extra
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
 
 
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}

@@ -201,6 +201,18 @@ class Job:
         return self.lab.steer(self.id, changes)
 
     @property
+    def steerable(self) -> pd.DataFrame:
+        """What `steer` can change while the job is on its way: a row for each parameter, with its value and unit.
+
+        The value is that which holds once all that was asked for is applied. No rows if there is nothing to steer;
+        ``job.steer()`` says why.
+        """
+        from nanoos_lab.lab.steering import steerable
+        from nanoos_lab.lab.tables import steerable_frame
+
+        return steerable_frame(steerable(self.lab.services, self.id))
+
+    @property
     def steerings(self) -> pd.DataFrame:
         """The changes of its parameters so far: a row for each, by its number, with the step from which it holds.
 

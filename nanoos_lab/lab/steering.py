@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
-from nanoos_lab.core.parameters import validate
+from nanoos_lab.core.parameters import unit_of_field, validate
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import Steers
 
@@ -48,6 +48,28 @@ def checked(services: Services, job_id: str, changes: Mapping[str, Any]) -> dict
     then = validate(calculation.parameters, {**now, **changes}, where=calculation.where)
     plain = then.model_dump(mode="json")
     return {name: plain[name] for name in changes}
+
+
+def steerable(services: Services, job_id: str) -> list[tuple[str, Any, str]]:
+    """Return what of a job can be changed on its way: name, value once all that was asked for is applied, and unit.
+
+    Raises
+    ------
+    JobNotFoundError
+        If there is no such job.
+    UnknownNameError
+        If its engine or task is not installed here.
+    """
+    assignment = services.store.assignment(job_id)
+    calculation = registry.calculation(assignment.request.engine, assignment.request.task)
+    now = _parameters(assignment)
+    try:
+        names = _steerable(calculation, assignment, now)
+    except InputError:
+        return []
+    fields = calculation.parameters.model_fields
+    plain = validate(calculation.parameters, now, where=calculation.where).model_dump(mode="json")
+    return [(name, plain[name], unit_of_field(fields[name])) for name in names]
 
 
 def who() -> str:

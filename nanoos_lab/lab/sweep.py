@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.core.parameters import unit_of_field
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.lab.draft import Draft
@@ -66,12 +67,7 @@ def sweep(structure: Atoms | Job | None, over: Mapping[str, Any], fixed: Mapping
 def units_of(draft: Draft, names: Iterable[str]) -> dict[str, str]:
     """Return the units of those parameters of a checked draft that have one."""
     fields = registry.calculation(draft.engine, draft.task).parameters.model_fields
-    found: dict[str, str] = {}
-    for name in names:
-        extra = fields[name].json_schema_extra if name in fields else None
-        if isinstance(extra, dict) and extra.get("unit"):
-            found[name] = str(extra["unit"])
-    return found
+    return {name: unit for name in names if name in fields and (unit := unit_of_field(fields[name]))}
 
 
 def _axis(name: str, values: Any) -> list[tuple[Any, Any]]:

@@ -92,6 +92,14 @@ def thermo_frame(table: ThermoTable | None) -> pd.DataFrame:
     return frame
 
 
+def steerable_frame(parameters: Sequence[tuple[str, Any, str]]) -> pd.DataFrame:
+    """Return one row per parameter that can be steered, indexed by its name, from names, values and units."""
+    names = pd.Index([name for name, _, _ in parameters], name="parameter", dtype=object)
+    values = pd.Series([value for _, value, _ in parameters], index=names, dtype=object)
+    units = pd.Series([unit for _, _, unit in parameters], index=names, dtype="str")
+    return pd.DataFrame({"value": values, "unit": units})
+
+
 def steerings_frame(steerings: Sequence[Steering]) -> pd.DataFrame:
     """Return one row per steering, indexed by its number; `step` is missing where none was applied."""
     frame = pd.DataFrame(

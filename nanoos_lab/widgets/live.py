@@ -18,6 +18,7 @@ from nanoos_lab.widgets.card import JobCard
 from nanoos_lab.widgets.curve import curve_of
 from nanoos_lab.widgets.model import LOG_LINES, CardModel, shows_structure
 from nanoos_lab.widgets.series import Series, splice
+from nanoos_lab.widgets.steering import Steering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +59,8 @@ class LiveCard:
         self._subscription: Subscription | None = None
         self._structure: StructureView | None = None
         record = job.record
-        self._model = CardModel.of(record, series=_series(job), warning=job.warning or "")
+        steering = _steering(job, record, Steering())
+        self._model = CardModel.of(record, series=_series(job), steering=steering, warning=job.warning or "")
         self._sent = self._model.series
         self._sent_log: tuple[str, ...] = ()
         self._log_time = 0.0
@@ -73,7 +75,8 @@ class LiveCard:
     def refresh(self) -> None:
         """Look at the store again, as when the job is evaluated in another cell; listen if it has come back to life."""
         record, warning = self._job.record, self._job.warning or ""
-        self._become(lambda model: replace(model.with_record(record), warning=warning), at_once=True)
+        steering = _steering(self._job, record, self._model.steering)
+        self._become(lambda model: replace(model.with_record(record), warning=warning, steering=steering), at_once=True)
         self._listen(record)
 
     def close(self) -> None:
@@ -107,7 +110,11 @@ class LiveCard:
             if self._structure is not None:
                 self._structure.push(change.frame)
             return
-        self._become(lambda model: _after(model, change))
+        if change.record is not None and self._model.steering.lags(change.record):
+            steering = _steering(self._job, change.record, self._model.steering)
+            self._become(lambda model: replace(_after(model, change), steering=steering))
+        else:
+            self._become(lambda model: _after(model, change))
 
     def _become(self, change: Callable[[CardModel], CardModel], *, at_once: bool = False) -> None:
         """Change the model, tell the page if that is due, and settle the card of a job that has ended."""
@@ -154,8 +161,11 @@ class LiveCard:
         if subscription is not None:
             subscription.close()
         series, lines = _series(self._job), _log_of(self._job)
+        steering = _steering(self._job, self._model.record, self._model.steering)
         self._become(
-            lambda model: replace(model, series=series if series.rows else model.series, log=lines or model.log),
+            lambda model: replace(
+                model, series=series if series.rows else model.series, steering=steering, log=lines or model.log
+            ),
             at_once=True,
         )
         if self._structure is not None:
@@ -177,6 +187,8 @@ class LiveCard:
             case "cancel":
                 self._job.cancel()
                 self.refresh()
+            case "steer":
+                self._steer(str(order["name"]), order["value"])
             case "look":
                 self.refresh()
             case "history":
@@ -186,6 +198,16 @@ class LiveCard:
                 self._card.send_state("state")
             case "log":
                 self._show_log(bool(order["shown"]))
+
+    def _steer(self, name: str, value: Any) -> None:
+        """Have a parameter changed; whatever comes of it is the answer that the page waits for."""
+        notice = ""
+        try:
+            self._job.steer(**{name: value})
+        except NanoosError as error:
+            notice = str(error)
+        self._become(lambda model: replace(model, notice=notice, answers=model.answers + 1))
+        self.refresh()
 
     def _page_has_seen(self, serial: int) -> None:
         """Note that the page keeps up, and send what came too soon after the last update."""
@@ -225,6 +247,18 @@ def _series(job: Job) -> Series:
     """Return the durable thermo as a curve; an empty one before the first row."""
     thermo = job.thermo
     return curve_of(thermo) if len(thermo) else Series()
+
+
+def _steering(job: Job, record: JobRecord, known: Steering) -> Steering:
+    """Return what can be changed of a job, and what was; what is known of it if that cannot be read."""
+    if record.status.finished and not record.steerings:
+        return known
+    try:
+        return Steering.of(job.steerable, job.steerings)
+    except NanoosError as error:
+        # Its engine may not be installed here; the card shows all the rest.
+        log.debug("how job %s is steered cannot be read: %s", job.id, error)
+        return known
 
 
 def _log_of(job: Job) -> tuple[str, ...]:

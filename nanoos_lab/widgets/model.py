@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.units import unit_of
 from nanoos_lab.widgets.series import Series
+from nanoos_lab.widgets.steering import Steering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,15 +45,33 @@ class CardModel:
     log_shown: bool = False
     #: Whether the structure is shown.
     structure_shown: bool = False
+    #: What can be changed of the run, and what was.
+    steering: Steering = field(default_factory=Steering)
+    #: How many changes the kernel has answered that pages asked for, well or with a notice.
+    answers: int = 0
     #: What stands in the way of the job, such as no worker; empty if nothing does.
     warning: str = ""
     #: What went wrong with the last button; empty if nothing did.
     notice: str = ""
 
     @classmethod
-    def of(cls, record: JobRecord, *, series: Series | None = None, warning: str = "") -> CardModel:
-        """Begin with a job's record, its durable thermo and what stands in its way."""
-        return cls(record=record, step=record.step, total=record.total, series=series or Series(), warning=warning)
+    def of(
+        cls,
+        record: JobRecord,
+        *,
+        series: Series | None = None,
+        steering: Steering | None = None,
+        warning: str = "",
+    ) -> CardModel:
+        """Begin with a job's record, its durable thermo, how it is steered and what stands in its way."""
+        return cls(
+            record=record,
+            step=record.step,
+            total=record.total,
+            series=series or Series(),
+            steering=steering or Steering(),
+            warning=warning,
+        )
 
     def with_record(self, record: JobRecord) -> CardModel:
         """Take in a newer record."""
@@ -128,7 +147,8 @@ class CardModel:
             "cancelling": record.cancel_requested is not None and not record.status.finished,
             "warning": self.warning,
             "notice": self.notice,
-            "hint": _hint(record),
+            "hint": _hint(record, self.steering),
+            "steering": {**self.steering.to_json(record), "answers": self.answers},
             "failure": failure
             and {
                 "reason": str(failure.reason),
@@ -145,14 +165,15 @@ class CardModel:
         }
 
 
-def _hint(record: JobRecord) -> list[str] | None:
+def _hint(record: JobRecord, steering: Steering) -> list[str] | None:
     """Say, as a head and a text, what the status alone does not tell."""
     if record.paused is not None and not record.status.finished:
         return ["Paused", "job.resume() has it go on."]
     if record.cached_from is not None and record.status is Status.SUCCEEDED:
         return ["From an equal job", f"These are the results of {record.cached_from}; cache=False runs it again."]
     if record.steerings and record.status in (Status.RUNNING, Status.SUCCEEDED):
-        return ["Steered", f"{_times(record.steerings)}; job.steerings has the changes, and the steps."]
+        newest = f"{_times(record.steerings)}: {steering.newest}" if steering.changes else _times(record.steerings)
+        return ["Steered", f"{newest}; job.steerings has the changes, and the steps."]
     if record.status is not Status.PENDING:
         return None
     if record.cached_from is not None:

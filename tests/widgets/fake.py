@@ -14,10 +14,11 @@ import pandas as pd
 from ase.build import bulk
 
 from nanoos_lab.core.frames import Frame
-from nanoos_lab.core.record import Failure, JobRecord
+from nanoos_lab.core.record import Failure, JobRecord, Steering
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import UNITS
+from nanoos_lab.lab.tables import steerable_frame, steerings_frame
 from nanoos_lab.lab.watch import Change
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ class FakeJob:
         self.warning: str | None = None
         self.cancels = 0
         self.cancel_error: Exception | None = None
+        self.steer_error: Exception | None = None
+        self.parameters: dict[str, float | None] = {"temperature": 600.0, "temperature_end": None, "tdamp": 100.0}
+        self.changes: list[Steering] = []
         self._rows: list[dict[str, float]] = []
 
     @property
@@ -146,6 +150,31 @@ class FakeJob:
         self.cancels += 1
         self.change(cancel_requested=datetime.now(UTC))
         return True
+
+    @property
+    def steerable(self) -> pd.DataFrame:
+        """What can be changed on its way."""
+        units = {"temperature": "K", "temperature_end": "K", "tdamp": "fs"}
+        return steerable_frame([(name, value, units[name]) for name, value in self.parameters.items()])
+
+    @property
+    def steerings(self) -> pd.DataFrame:
+        """How it was changed."""
+        return steerings_frame(self.changes)
+
+    def steer(self, **changes: float) -> int:
+        """Note that a change was asked for; no step is known of it yet."""
+        if self.steer_error is not None:
+            raise self.steer_error
+        self.parameters |= changes
+        self.changes.append(Steering(number=len(self.changes) + 1, changes=changes))
+        self.record = replace(self.record, steerings=len(self.changes))
+        return len(self.changes)
+
+    def apply(self, step: int) -> None:
+        """Have the newest change hold from a step on, and tell the subscribers that the job is at it."""
+        self.changes[-1] = replace(self.changes[-1], step=step)
+        self.change(step=step)
 
     def change(self, **changes: Any) -> None:
         """Change the record and tell the subscribers."""

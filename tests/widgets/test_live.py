@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from nanoos_lab.core.errors import StoreError
+from nanoos_lab.core.errors import ParameterError, StoreError
 from nanoos_lab.core.status import Status
 from nanoos_lab.widgets import render
 from nanoos_lab.widgets.live import LiveCard
@@ -106,6 +106,49 @@ def test_an_error_of_a_button_is_shown_on_the_card(job: FakeJob, card: LiveCard)
     job.cancel_error = StoreError("the database does not answer")
     obey(card, order="cancel")
     assert card.state()["notice"] == "the database does not answer"
+
+
+def test_a_running_job_is_steered_from_its_card(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    assert card.state()["steering"] == {
+        "controls": [["temperature", 600.0, "K"], ["temperature_end", None, "K"], ["tdamp", 100.0, "fs"]],
+        "marks": [],
+        "answers": 0,
+    }
+    obey(card, order="steer", name="temperature", value=900)
+    assert job.parameters["temperature"] == 900
+    steering = card.state()["steering"]
+    assert (steering["controls"][0], steering["marks"], steering["answers"]) == (["temperature", 900, "K"], [], 1)
+    assert card.state()["hint"][1].startswith("once: temperature 900 K, from the next halt of the run on; ")
+
+
+def test_the_step_of_a_change_is_marked_as_soon_as_it_is_known(job: FakeJob, card: LiveCard) -> None:
+    """Also of one that was asked for elsewhere, such as in another notebook."""
+    job.start()
+    job.steer(temperature=900)
+    job.change(step=100)
+    assert card.state()["steering"]["marks"] == []
+    job.apply(200)
+    assert card.state()["steering"]["marks"] == [[200, "temperature 900 K"]]
+    job.end()
+    assert card.state()["steering"] == {"controls": [], "marks": [[200, "temperature 900 K"]], "answers": 0}
+
+
+def test_a_change_that_is_refused_is_answered_with_the_reason(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    job.steer_error = ParameterError("temperature", -1, "must be a number ≥ 0")
+    obey(card, order="steer", name="temperature", value=-1)
+    assert card.state()["notice"] == "temperature=-1 is not allowed: must be a number ≥ 0."
+    assert card.state()["steering"]["answers"] == 1
+    job.steer_error = None
+    obey(card, order="steer", name="temperature", value=900)
+    assert card.state()["notice"] == ""
+
+
+def test_a_job_that_is_being_cancelled_takes_no_changes(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    obey(card, order="cancel")
+    assert card.state()["steering"]["controls"] == []
 
 
 def test_the_log_is_shown_when_it_is_asked_for(job: FakeJob, card: LiveCard) -> None:

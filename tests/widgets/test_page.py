@@ -193,10 +193,103 @@ def test_the_arrow_keys_read_the_curve(card: BareCard) -> None:
     assert "at time 200.000\u202ffs" in card.text
 
 
-def test_targets_are_large_enough_for_a_finger(card: BareCard) -> None:
+STEERING = {
+    "controls": [["temperature", 600.0, "K"], ["temperature_end", None, "K"], ["tdamp", 100.0, "fs"]],
+    "marks": [],
+    "answers": 0,
+}
+
+
+def test_a_run_is_steered_with_the_keyboard_alone(card: BareCard) -> None:
+    card.show(a_running_record(), steering=STEERING)
+    choice, field = card.page.get_by_label("Parameter to change"), card.page.get_by_label("New value")
+    offered = ["temperature: 600\u202fK", "temperature end: none", "tdamp: 100\u202ffs"]
+    assert choice.locator("option").all_inner_texts() == offered
+    choice.focus()
+    card.page.keyboard.press("ArrowDown")
+    card.page.keyboard.press("ArrowDown")
+    assert "\u202ffs" in card.page.locator(".nanoos-unit").inner_text()
+    card.page.keyboard.press("Tab")
+    card.page.keyboard.type("50")
+    card.page.keyboard.press("Enter")
+    assert card.orders == [{"order": "steer", "name": "tdamp", "value": 50}]
+    assert card.button("Applying…").get_attribute("aria-disabled") == "true"
+    card.page.keyboard.press("Enter")
+    assert len(card.orders) == 1, "one answer is waited for at a time"
+    card.show(a_running_record(), steering=STEERING | {"answers": 1})
+    assert field.input_value() == ""
+    assert card.page.locator("[aria-live=polite]").inner_text() == "copper at 600 K is being steered"
+    assert choice.input_value() == "tdamp", "the choice stays"
+
+
+def test_a_change_that_is_refused_stays_to_be_corrected(card: BareCard) -> None:
+    card.show(a_running_record(), steering=STEERING)
+    card.page.get_by_label("New value").fill("-1")
+    card.button("Apply").click()
+    refusal = "temperature=-1 is not allowed: must be a number ≥ 0"
+    card.show(a_running_record(), steering=STEERING | {"answers": 1}, notice=refusal)
+    assert refusal in card.text
+    assert card.page.locator("[aria-live=polite]").inner_text() == refusal
+    assert card.page.get_by_label("New value").input_value() == "-1"
+    assert card.button("Apply").get_attribute("aria-disabled") == "false"
+
+
+def test_a_change_without_a_value_is_not_sent(card: BareCard) -> None:
+    card.show(a_running_record(), steering=STEERING)
+    card.button("Apply").click()
+    assert card.orders == []
+    assert card.page.evaluate("document.activeElement.className") == "nanoos-number"
+
+
+def test_a_change_that_nobody_takes_in_is_explained(card: BareCard) -> None:
+    record = a_running_record()
+    card.show(record, steering=STEERING)
+    card.page.get_by_label("New value").fill("900")
+    card.button("Apply").click()
+    card.page.get_by_text(f"nanoos-lab steer {record.id} temperature=900").wait_for()
+
+
+def test_what_cannot_be_steered_has_no_line_for_it(card: BareCard) -> None:
     card.show(a_running_record())
+    assert card.page.get_by_label("New value").is_hidden()
+
+
+def test_nothing_moves_while_a_change_is_under_way(card: BareCard) -> None:
+    card.show(a_running_record(), steering=STEERING)
     card.plot(some_rows())
-    for target in [*card.page.get_by_role("button").all(), card.page.get_by_label("Quantity to plot")]:
+    field = card.page.get_by_label("New value")
+    places = (
+        "[...document.querySelectorAll('.nanoos-steering > *, .nanoos-plot')].map((one) => one.getBoundingClientRect())"
+    )
+    before = card.page.evaluate(f"JSON.stringify({places})")
+    field.fill("900")
+    field.press("Enter")
+    card.button("Applying…").wait_for()
+    assert card.page.evaluate(f"JSON.stringify({places})") == before
+
+
+def test_the_plot_marks_where_the_run_was_changed(card: BareCard) -> None:
+    card.show(
+        a_running_record(),
+        steering=STEERING | {"marks": [[0, "tdamp 50 fs"], [450, "temperature 900 K"], [2000, "tdamp 9 fs"]]},
+    )
+    card.plot(some_rows())
+    place = "(node) => Number(node.getAttribute('x1'))"
+    first, second = (line.evaluate(place) for line in card.page.locator(".nanoos-change").all())
+    axis = card.page.locator(".nanoos-axis")
+    assert first == axis.evaluate(place)
+    # Of the time axis that is 900 fs of 1800 fs.
+    assert second - first == pytest.approx((axis.evaluate("(node) => Number(node.getAttribute('x2'))") - first) / 2)
+    assert card.page.locator(".nanoos-change-words").all_text_contents() == ["tdamp 50 fs", "temperature 900 K"]
+    told = card.page.locator(".nanoos-plot").get_attribute("aria-label") or ""
+    assert "temperature 900 K from step 450 on" in told
+
+
+def test_targets_are_large_enough_for_a_finger(card: BareCard) -> None:
+    card.show(a_running_record(), steering=STEERING)
+    card.plot(some_rows())
+    fields = [card.page.get_by_label(name) for name in ("Quantity to plot", "Parameter to change", "New value")]
+    for target in [*card.page.get_by_role("button").all(), *fields]:
         box = target.bounding_box()
         assert box is not None
         assert min(box["width"], box["height"]) >= 24

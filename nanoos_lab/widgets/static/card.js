@@ -10,6 +10,7 @@
 import { drawing, element, write } from "./dom.js";
 import { duration, integer, result, speed, spoken } from "./format.js";
 import { Plot } from "./plot.js";
+import { SteeringLine } from "./steering.js";
 
 /** @typedef {import("./plot.js").Series} Series */
 
@@ -36,14 +37,18 @@ import { Plot } from "./plot.js";
  * @property {[string, string]|null} hint   head and text
  * @property {{reason: keyof typeof REASONS, message: string, remedy: string}|null} failure
  * @property {[string, number|string, string][]} results   name, value, unit
+ * @property {import("./steering.js").SteeringState} steering
  * @property {boolean} logShown
  * @property {boolean} structureShown
  */
 
-/** @typedef {{order: "cancel"} | {order: "structure", shown: boolean} | {order: "log", shown: boolean}} Order */
+/**
+ * @typedef {{order: "cancel"} | {order: "structure", shown: boolean} | {order: "log", shown: boolean}
+ *   | {order: "steer", name: string, value: number}} Order
+ */
 
-/** Seconds after which a cancel that nobody took in is explained. */
-const CANCEL_PATIENCE = 3;
+/** Seconds after which it is explained that nobody has taken in an order. */
+const PATIENCE = 3;
 /** Seconds within which the second click is expected. */
 const SECOND_CLICK = 4;
 /** A run longer than this, in seconds, is cancelled by two clicks. */
@@ -172,14 +177,14 @@ function makeParts() {
   };
 }
 
-/** @param {HTMLElement} root @param {ReturnType<typeof makeParts>} parts @param {HTMLElement} plot */
-function layOut(root, parts, plot) {
+/** @param {HTMLElement} root @param {ReturnType<typeof makeParts>} parts @param {HTMLElement} steering @param {HTMLElement} plot */
+function layOut(root, parts, steering, plot) {
   const titles = element("span", { class: "nanoos-titles" }, parts.name, parts.about);
   const buttons = element("span", { class: "nanoos-buttons" }, parts.log, parts.structure, parts.cancel);
   const head = element("div", { class: "nanoos-head" }, parts.status, titles, buttons);
   const figures = element("div", { class: "nanoos-figures" }, parts.steps, parts.times);
   root.classList.add("nanoos-card");
-  root.replaceChildren(head, parts.bar, figures, parts.notes, parts.results, plot, parts.logText, parts.voice);
+  root.replaceChildren(head, parts.bar, figures, steering, parts.notes, parts.results, plot, parts.logText, parts.voice);
 }
 
 /** The card inside an element. */
@@ -201,8 +206,9 @@ export class Card {
     /** Whether what feeds the card is gone. */
     this.lost = false;
     this.plot = new Plot();
+    this.steering = new SteeringLine((name, value) => this.send({ order: "steer", name, value }));
     this.parts = makeParts();
-    layOut(root, this.parts, this.plot.root);
+    layOut(root, this.parts, this.steering.root, this.plot.root);
     this.listen();
     this.clock = window.setInterval(() => this.tick(), 1000);
   }
@@ -225,7 +231,16 @@ export class Card {
     this.state = state;
     this.since = performance.now();
     if (finished(state) || state.notice) this.cancelSent = 0;
+    this.steer(state);
     this.draw();
+  }
+
+  /** Show how the job is steered, and say what has come of what this page asked for. @param {CardState} state */
+  steer(state) {
+    this.plot.mark(state.steering.marks);
+    if (!this.steering.show(state.steering)) return;
+    if (!state.notice) this.steering.clear();
+    write(this.parts.voice, state.notice || `${state.name} is being steered`);
   }
 
   /** Show a curve. @param {Series} series */
@@ -244,6 +259,7 @@ export class Card {
   /** Stand still, and say so: what feeds the card is gone, and nobody would hear an order. */
   lose() {
     this.lost = true;
+    this.steering.lose();
     this.draw();
   }
 
@@ -305,9 +321,11 @@ export class Card {
   /** @param {CardState} state */
   showNotes(state) {
     const notes = notesOf(state);
-    const unheard = this.cancelSent > 0 && !state.cancelling && secondsSince(this.cancelSent) > CANCEL_PATIENCE;
+    const busy = (/** @type {string} */ command) => `The kernel is busy and has not taken it in yet; nanoos-lab ${command} in a terminal acts at once.`;
+    const unheard = this.cancelSent > 0 && !state.cancelling && secondsSince(this.cancelSent) > PATIENCE;
     if (this.lost && !finished(state)) notes.push(["warning", "No longer live", `The kernel that fed this card is gone; nl.load("${state.id}") shows the job live again.`]);
-    else if (unheard) notes.push(["warning", "Cancel", `The kernel is busy and has not taken it in yet; nanoos-lab cancel ${state.id} in a terminal acts at once.`]);
+    else if (unheard) notes.push(["warning", "Cancel", busy(`cancel ${state.id}`)]);
+    else if (this.steering.asked && secondsSince(this.steering.sent) > PATIENCE) notes.push(["warning", "Steer", busy(`steer ${state.id} ${this.steering.asked}`)]);
     if (!changed(this.parts.notes, JSON.stringify(notes))) return;
     this.parts.notes.replaceChildren(
       ...notes.map(([kind, head, text]) =>

@@ -49,12 +49,29 @@ function labels(values) {
   });
 }
 
+/** About the width of a letter of the plot, in pixels. */
+const LETTER = 6;
+
+/**
+ * Where a step is on the abscissa, between the rows around it; null outside of them.
+ * @param {Float64Array[]} rows @param {number} x @param {number} step @returns {number|null}
+ */
+function abscissaAt(rows, x, step) {
+  const next = rows.findIndex((row) => row[0] >= step);
+  if (next < 0) return null;
+  if (next === 0) return rows[0][0] === step ? rows[0][x] : null;
+  const [before, after] = [rows[next - 1], rows[next]];
+  return before[x] + ((step - before[0]) / (after[0] - before[0])) * (after[x] - before[x]);
+}
+
 /** The thermo plot: one column over time or steps, with units on both axes. */
 export class Plot {
   constructor() {
     /** @type {Series} */
     this.series = { columns: [], rows: [] };
     this.task = "";
+    /** @type {[number, string][]} steps from which changes of the run hold, and their words */
+    this.marks = [];
     /** @type {string|null} what the user chose */
     this.chosen = null;
     /** @type {number|null} index of the row under the pointer or the arrow keys */
@@ -90,6 +107,13 @@ export class Plot {
     this.draw();
   }
 
+  /** Mark where the run was changed. @param {[number, string][]} marks step and words */
+  mark(marks) {
+    if (JSON.stringify(marks) === JSON.stringify(this.marks)) return;
+    this.marks = marks;
+    this.draw();
+  }
+
   /** @returns {{name: string, unit: string}[]} columns that hold a number somewhere, without the abscissa */
   get plottable() {
     return this.series.columns.filter((column, index) => column.name !== "time" && this.series.rows.some((row) => Number.isFinite(row[index + 1])));
@@ -121,7 +145,7 @@ export class Plot {
     this.frame = this.scale(rows, x, y);
     this.canvas.setAttribute("viewBox", `0 0 ${this.width} ${this.frame.height}`);
     this.canvas.setAttribute("height", String(this.frame.height));
-    this.canvas.replaceChildren(...this.axes(this.frame), ...this.curve(this.frame), ...this.cursor(this.frame));
+    this.canvas.replaceChildren(...this.axes(this.frame), ...this.changes(this.frame), ...this.curve(this.frame), ...this.cursor(this.frame));
     this.tell(this.frame);
   }
 
@@ -183,6 +207,25 @@ export class Plot {
     ];
   }
 
+  /** Lines where the run was changed, with their words as far as there is room. @param {ReturnType<Plot["scale"]>} frame */
+  changes({ rows, x, across, box }) {
+    let free = box.left;
+    return this.marks.flatMap(([step, words]) => {
+      const at = abscissaAt(rows, x, step);
+      if (at === null) return [];
+      const place = across(at);
+      const line = drawing("line", { class: "nanoos-change", x1: place, x2: place, y1: box.top - 8, y2: box.bottom });
+      const width = LETTER * words.length;
+      const before = place + 4 + width > box.right;
+      const [from, to] = before ? [place - 4 - width, place] : [place, place + 4 + width];
+      if (from < free) return [line];
+      free = to;
+      const text = drawing("text", { class: "nanoos-change-words", x: before ? place - 4 : place + 4, y: box.top + 2, "text-anchor": before ? "end" : "start" });
+      text.textContent = words;
+      return [line, text];
+    });
+  }
+
   /** @param {ReturnType<Plot["scale"]>} frame */
   cursor({ rows, x, y, across, down, box }) {
     if (this.pointed === null || !rows[this.pointed]) return [];
@@ -199,7 +242,8 @@ export class Plot {
     const unit = (/** @type {{unit: string}} */ of) => (of.unit && of.unit !== "1" ? `\u202f${of.unit}` : "");
     const where = this.pointed === null ? "" : `  at ${abscissa.name} ${quantity(row[x], 6)}${unit(abscissa)}`;
     write(this.value, `${quantity(row[y])}${unit(column)}${where}`);
-    this.canvas.setAttribute("aria-label", `${titled(column)} over ${titled(abscissa)}, ${rows.length} points, newest ${quantity(rows[rows.length - 1][y])}; arrow keys read it`);
+    const changed = this.marks.map(([step, words]) => `; ${words} from step ${integer(step)} on`).join("");
+    this.canvas.setAttribute("aria-label", `${titled(column)} over ${titled(abscissa)}, ${rows.length} points, newest ${quantity(rows[rows.length - 1][y])}; arrow keys read it${changed}`);
   }
 
   /** @param {number|null} index */
