@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
@@ -19,12 +19,35 @@ from nanoos_lab.store.places import network_file_system
 from nanoos_lab.store.work import Statements, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, PoolProxiedConnection
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 #: Longest wait in s: for a connection, for SQLite's one writer, for a silent peer.
 PATIENCE = 3
+#: How often a transaction is made again that was undone for the sake of others.
+_TRIES = 5
+#: PostgreSQL's words for that: a deadlock was detected; it could not be serialised.
+_UNDONE = ("40P01", "40001")
+
+
+def persistent(change: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Make a change again that PostgreSQL has undone, since it and another one waited for each other."""
+
+    @wraps(change)
+    def insist(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        for _ in range(_TRIES):
+            try:
+                return change(*args, **kwargs)
+            except StoreError as error:
+                if getattr(error.__context__, "sqlstate", None) not in _UNDONE:
+                    raise
+        return change(*args, **kwargs)
+
+    return insist
 
 
 class Database:

@@ -18,7 +18,7 @@ from sqlalchemy import delete, exists, not_, select, text
 
 from nanoos_lab.core.errors import InputError, JobNotFoundError, ParameterError
 from nanoos_lab.core.status import Status
-from nanoos_lab.store import changes, sql
+from nanoos_lab.store import moves
 from nanoos_lab.store.artifacts import GRACE
 from nanoos_lab.store.files import write_durably
 from nanoos_lab.store.records import job_record
@@ -26,6 +26,7 @@ from nanoos_lab.store.results import ARRAYS, RESULTS
 from nanoos_lab.store.schedules import Schedules
 from nanoos_lab.store.schema import attempts, clock, dependencies, events, jobs, schedules, steerings, structures
 from nanoos_lab.store.segments import HEAD, THERMO
+from nanoos_lab.store.terms import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -234,7 +235,7 @@ class Pruner:
             locked = _lock(work, [record.id], plan.choice)
             if not locked or _ties(work, [record.id]).get(record.id, set()) - plan.through:
                 return False
-            changes.add_event(work, record.id, record.attempt, "pruned", "frames, log and working files were deleted")
+            moves.add_event(work, record.id, record.attempt, "pruned", "frames, log and working files were deleted")
         return True
 
     # -- files ----------------------------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ class _Note:
 
 
 def _find(work: Work, choice: Choice) -> list[JobRecord]:
-    query = select(*sql.RECORD).where(*_chosen(choice)).order_by(jobs.c.id)
+    query = select(*RECORD).where(*_chosen(choice)).order_by(jobs.c.id)
     if choice.ids is None:
         return [job_record(row) for row in work.query(query)]
     rows = [row for some in _lists(choice.ids) for row in work.query(query.where(jobs.c.id.in_(some)))]

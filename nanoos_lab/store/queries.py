@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from nanoos_lab.core.status import Status
 from nanoos_lab.store.schema import jobs
-from nanoos_lab.store.sql import RECORD
+from nanoos_lab.store.terms import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Collection

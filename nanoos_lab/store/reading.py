@@ -18,6 +18,7 @@ from nanoos_lab.store import records, sql, steering
 from nanoos_lab.store.connect import database
 from nanoos_lab.store.records import job_record
 from nanoos_lab.store.schema import jobs
+from nanoos_lab.store.terms import RECORD
 from nanoos_lab.store.versions import ensure
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class StoreReader:
         with self._reading() as work:
             for start in range(0, len(wanted), _BATCH):
                 some = wanted[start : start + _BATCH]
-                rows = work.query(select(*sql.RECORD).where(jobs.c.id.in_(some)))
+                rows = work.query(select(*RECORD).where(jobs.c.id.in_(some)))
                 found.update((row[0], job_record(row)) for row in rows)
         return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.record import Attempt, Correction, Event, Failure, JobRecord, Steering
 from nanoos_lab.core.request import Delivery
 from nanoos_lab.core.status import Reason, Status
-from nanoos_lab.store.sql import RECORD
+from nanoos_lab.store.terms import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

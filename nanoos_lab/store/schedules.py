@@ -13,9 +13,9 @@ from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.schedule import Repeat, ScheduleRecord
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.store import changes, sql
+from nanoos_lab.store import moves, sql
+from nanoos_lab.store.connect import persistent
 from nanoos_lab.store.ids import new_ids
-from nanoos_lab.store.jobs import persistent
 from nanoos_lab.store.records import moment, storable, stored, to_json
 from nanoos_lab.store.schema import clock, jobs, schedules, structures
 from nanoos_lab.store.submit import insert_jobs
@@ -140,7 +140,7 @@ class Schedules:
                 return None
             (job,) = insert_jobs(work, [_submission(record, options)])
             work.run(_note_job, schedule=schedule_id, job=job.id)
-            changes.add_event(work, job.id, job.attempt, "schedule", f"submitted by schedule {schedule_id}")
+            moves.add_event(work, job.id, job.attempt, "schedule", f"submitted by schedule {schedule_id}")
             return job
 
 

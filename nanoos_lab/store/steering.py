@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Integer, String, Text, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, select, update
 
 from nanoos_lab.core.errors import TransitionError
 from nanoos_lab.core.record import Steering
 from nanoos_lab.core.status import Status
-from nanoos_lab.store import changes, records, sql
+from nanoos_lab.store import changes, followers, moves, records, sql
 from nanoos_lab.store.records import job_record
 from nanoos_lab.store.schema import clock, dependencies, jobs, steerings
+from nanoos_lab.store.terms import among, this_job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sqlalchemy import Insert, Select, Update
 
@@ -44,7 +45,7 @@ def steer(work: Work, record: JobRecord, wanted: Mapping[str, Any], who: str) ->
         _add, job=record.id, new_number=steering.number, new_changes=records.to_json(wanted), who=records.storable(who)
     )
     work.run(_count, job=record.id)
-    changes.add_event(work, record.id, record.attempt, "steering", f"{steering.number} was asked for: {steering.text}")
+    moves.add_event(work, record.id, record.attempt, "steering", f"{steering.number} was asked for: {steering.text}")
     if not record.varied:
         _set_apart(work, record.id)
     return job_record(work.run(sql.record, job=record.id)[0])
@@ -54,7 +55,7 @@ def note_applied(work: Work, job_id: str, attempt: int, applied: Mapping[int, in
     """Note at which step each steering, by its number, was applied; the first word counts."""
     for number, step in applied.items():
         if work.run(_set_step, job=job_id, known=number, new_step=step, new_attempt=attempt):
-            changes.add_event(work, job_id, attempt, "steering", f"{number} was applied at step {step}")
+            moves.add_event(work, job_id, attempt, "steering", f"{number} was applied at step {step}")
 
 
 def _set_apart(work: Work, job_id: str) -> None:
@@ -64,23 +65,23 @@ def _set_apart(work: Work, job_id: str) -> None:
     """
     known, level = {job_id}, [job_id]
     while level:
-        changes.for_all(work, _set_varied, level)
+        work.run_for_all(_set_varied, level)
         for one in level:
             _detach(work, one)
-        children = {child for (child,) in changes.for_all(work, _children, level)} - known
+        children = {child for (child,) in work.run_for_all(_children, level)} - known
         known |= children
         level = sorted(children)
 
 
 def _detach(work: Work, job_id: str) -> None:
     """End the bonds of a job with equal ones: it waits for none of them, and none of them for it."""
-    if changes.has_joiners(work, job_id):
-        changes.pass_on(work, job_id, "was steered")
+    if followers.has_joiners(work, job_id):
+        followers.pass_on(work, job_id, "was steered")
     record = job_record(work.run(sql.record, job=job_id)[0])
     if record.status is Status.PENDING and record.cached_from is not None:
         work.run(_leave, job=job_id)
-        changes.add_event(work, job_id, record.attempt, "status", f"{Status.PENDING}: runs itself, as it was steered")
-        changes.queue_if_ready(work, job_id)
+        moves.add_event(work, job_id, record.attempt, "status", f"{Status.PENDING}: runs itself, as it was steered")
+        moves.queue_if_ready(work, job_id)
         changes.cancel_if_unwanted(work, record.cached_from)
 
 
@@ -102,13 +103,13 @@ def _add() -> Insert:
         bindparam("new_changes", type_=Text),
         clock(),
         bindparam("who", type_=Text),
-    ).where(jobs.c.id == bindparam("job"))
+    ).where(this_job())
     return insert(steerings).from_select(names, line)
 
 
 def _count() -> Update:
     """Write: that `job` has one more steering."""
-    return update(jobs).where(jobs.c.id == bindparam("job")).values(steerings=jobs.c.steerings + 1)
+    return update(jobs).where(this_job()).values(steerings=jobs.c.steerings + 1)
 
 
 def _set_step() -> Update:
@@ -120,18 +121,14 @@ def _set_step() -> Update:
 
 def _set_varied(count: int) -> Update:
     """Write: that the results of `count` jobs may be others than their keys say."""
-    return update(jobs).where(jobs.c.id.in_(_ids(count))).values(varied=1).returning(jobs.c.id)
+    return update(jobs).where(among(jobs.c.id, "id", count)).values(varied=1).returning(jobs.c.id)
 
 
 def _children(count: int) -> Select[Any]:
     """Write: the jobs that depend on some of `count` jobs."""
-    return select(dependencies.c.job_id).where(dependencies.c.parent_id.in_(_ids(count))).distinct()
+    return select(dependencies.c.job_id).where(among(dependencies.c.parent_id, "id", count)).distinct()
 
 
 def _leave() -> Update:
     """Write: that `job` no longer waits for the results of an equal one."""
-    return update(jobs).where(jobs.c.id == bindparam("job")).values(cached_from=None).returning(jobs.c.id)
-
-
-def _ids(count: int) -> Sequence[Any]:
-    return [bindparam(f"id_{number}", type_=String) for number in range(count)]
+    return update(jobs).where(this_job()).values(cached_from=None).returning(jobs.c.id)

@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Integer, and_, bindparam, func, literal, or_, select
+
 from nanoos_lab.core.errors import InputError, JobNotFoundError
 from nanoos_lab.core.record import JobRecord
 from nanoos_lab.core.status import Status
 from nanoos_lab.store import sql
-from nanoos_lab.store.changes import because_of, told
+from nanoos_lab.store.followers import because_of
 from nanoos_lab.store.ids import new_ids
+from nanoos_lab.store.moves import told
 from nanoos_lab.store.records import failure_values, job_record, moment, storable, stored, to_json
 from nanoos_lab.store.schema import dependencies, events, jobs
+from nanoos_lab.store.terms import BATCH, RECORD, among, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+    from sqlalchemy import Select
 
     from nanoos_lab.core.request import Submission
     from nanoos_lab.core.structures import Structure
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 
 #: In which order jobs come to their results.
 _SOONEST_FIRST = (Status.SUCCEEDED, Status.RUNNING, Status.QUEUED, Status.PENDING)
+#: Names the locks of those who add jobs.
+_KEYS = 0x6E616E
 #: Locks that those who add equal jobs wait for.
 _BUCKETS = 64
 
@@ -162,12 +170,12 @@ def _lock(work: Work, submissions: Sequence[Submission]) -> tuple[dict[str, JobR
     keys = sorted({item.request.key for item in submissions if item.cache})
     if work.dialect == "postgresql":
         for bucket in sorted({int(key[:8], 16) % _BUCKETS for key in keys}):
-            work.run(sql.lock_keys, bucket=bucket)
+            work.run(_lock_keys, bucket=bucket)
     found: dict[str, JobRecord] = {}
-    for start in range(0, max(len(wanted), len(keys)), sql.BATCH):
-        part = slice(start, start + sql.BATCH)
-        some = sql.named("id", wanted[part]), sql.named("key", keys[part])
-        rows = work.run(sql.parents_and_equal, *map(len, some), **some[0], **some[1])
+    for start in range(0, max(len(wanted), len(keys)), BATCH):
+        part = slice(start, start + BATCH)
+        some = named("id", wanted[part]), named("key", keys[part])
+        rows = work.run(_parents_and_equal, *map(len, some), **some[0], **some[1])
         found.update((row[0], job_record(row)) for row in rows)
     for job_id in wanted:
         if job_id not in found:
@@ -298,3 +306,36 @@ def _insert_structures(work: Work, wanted: Sequence[Structure | None]) -> None:
     add = sql.add_structures_to_sqlite if work.dialect == "sqlite" else sql.add_structures_to_postgresql
     if rows:
         work.run_many(add, rows)
+
+
+# -- statements -------------------------------------------------------------------------------------------------------
+
+
+def _lock_keys() -> Select[Any]:
+    """Write: wait until nobody else adds jobs whose keys fall into `bucket`, on PostgreSQL."""
+    return select(func.pg_advisory_xact_lock(literal(_KEYS, Integer), bindparam("bucket", type_=Integer)))
+
+
+def _parents_and_equal(ids: int, keys: int) -> Select[Any]:
+    """Write: the records of some jobs, and of those that are equal to new ones and do or will have results.
+
+    They do not change meanwhile. The jobs that are equal come with the newest last.
+
+    Parameters
+    ----------
+    ids
+        How many parameters ``id_<number>`` there are.
+    keys
+        How many parameters ``key_<number>`` there are.
+    """
+    usable = (Status.SUCCEEDED, Status.RUNNING, Status.QUEUED, Status.PENDING)
+    equal = and_(
+        among(jobs.c.key, "key", keys),
+        or_(*(jobs.c.status == status.value for status in usable)),
+        jobs.c.cached_from.is_(None),
+        jobs.c.cancel_requested.is_(None),
+        jobs.c.paused.is_(None),
+        jobs.c.varied == 0,
+    )
+    wanted = [*([among(jobs.c.id, "id", ids)] if ids else []), *([equal] if keys else [])]
+    return select(*RECORD).where(or_(*wanted)).order_by(jobs.c.id).with_for_update(read=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.store import sql
+from nanoos_lab.store import sql, terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +85,14 @@ class Work:
             self._execute(prepared, rows[0])
             return
         self._cursor.executemany(prepared.text, [prepared.bind(row) for row in rows])
+
+    def run_for_all(self, build: Callable[[int], Executable], ids: Sequence[str], **values: Any) -> list[Row]:
+        """Run a statement for jobs, many at a time; return its rows."""
+        rows: list[Row] = []
+        for start in range(0, len(ids), terms.BATCH):
+            some = terms.named("id", ids[start : start + terms.BATCH])
+            rows += self.run(build, len(some), **some, **values)
+        return rows
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows, each with values for the same columns."""

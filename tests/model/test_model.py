@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import bindparam, literal, select, update
 
 from nanoos_lab.core.status import Status
-from nanoos_lab.store import sql
+from nanoos_lab.store import sql, terms
 from nanoos_lab.store.jobs import Store
 from nanoos_lab.store.schema import jobs
 from tests.model import world
@@ -52,9 +52,9 @@ def test_nothing_that_can_happen_breaks_an_invariant_or_leaves_the_job_stuck(
 
 def test_a_store_without_a_fence_is_found(explored: Callable[[], Exploration], monkeypatch: pytest.MonkeyPatch) -> None:
     def any_attempt(status: Any) -> tuple[Any, ...]:
-        return sql._this_job(), jobs.c.status == status, bindparam("known") > literal(0)
+        return terms.this_job(), jobs.c.status == status, bindparam("known") > literal(0)
 
-    monkeypatch.setattr(sql, "_this_attempt", any_attempt)
+    monkeypatch.setattr(sql, "this_attempt", any_attempt)
     _smaller(monkeypatch, PAUSES=0, CORRECTIONS=0)
     found = explored()
     assert "attempt" in found.wrong
@@ -77,7 +77,7 @@ def test_a_message_that_is_never_sent_again_is_found(
     explored: Callable[[], Exploration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mark_sent() -> Any:
-        statement = update(jobs).where(*sql._this_attempt(literal(Status.QUEUED.value)))
+        statement = update(jobs).where(*terms.this_attempt(literal(Status.QUEUED.value)))
         return statement.values(send_after=None, total=bindparam("resend"))
 
     monkeypatch.setattr(sql, "mark_sent", mark_sent)
