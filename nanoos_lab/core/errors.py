@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from nanoos_lab.core.record import Correction
 
 
+#: Most characters of a user's value in a message.
+_LONGEST = 200
+
+
 class NanoosError(Exception):
     """Base of every error that nanoos_lab raises on purpose."""
 
@@ -54,10 +58,10 @@ class UnknownNameError(InputError):
         self.field = field
         self.value = value
         self.allowed = tuple(sorted(allowed))
-        self.nearest = nearest(str(value), self.allowed)
+        self.nearest = nearest(value if isinstance(value, str) else shown(value), self.allowed)
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         choice = ", ".join(self.allowed) if self.allowed else "none"
-        super().__init__(f"unknown {field} {value!r}.{hint} Allowed: {choice}.")
+        super().__init__(f"unknown {field} {shown(value)}.{hint} Allowed: {choice}.")
 
 
 class ParameterError(InputError):
@@ -67,7 +71,7 @@ class ParameterError(InputError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field}={value!r} is not allowed: {allowed}.")
+        super().__init__(f"{field}={shown(value)} is not allowed: {allowed}.")
 
 
 class StructureError(InputError):
@@ -83,7 +87,7 @@ class JobNotFoundError(NanoosError, KeyError):
 
     def __str__(self) -> str:
         """Say it in words: KeyError would show the bare id."""
-        return f"there is no job {self.job_id!r} in this store; nanoos_lab.jobs() lists those that exist"
+        return f"there is no job {shown(self.job_id)} in this store; nanoos_lab.jobs() lists those that exist"
 
 
 class TransitionError(NanoosError):
@@ -173,8 +177,18 @@ class NotInstalledError(EngineError):
         super().__init__(message, reason=Reason.RESOURCE, remedy=remedy)
 
 
+def shown(value: object) -> str:
+    """Say a value of a user's in one short text, however long it is and whatever it says of itself."""
+    try:
+        text = repr(value)
+    except Exception:
+        # Such as a list in itself, or an integer of more digits than Python writes.
+        return f"a {type(value).__qualname__}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 30]}…{text[-20:]}"
+
+
 def nearest(value: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed name that is most like `value`, or None when none is near."""
     names = {name.lower(): name for name in allowed}
-    found = get_close_matches(value.lower(), names, n=1, cutoff=0.6)
+    found = get_close_matches(value[:_LONGEST].lower(), names, n=1, cutoff=0.6)
     return names[found[0]] if found else None

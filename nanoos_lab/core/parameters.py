@@ -120,10 +120,36 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
     ParameterError
         For a value out of its range or of a wrong type; names the field, the value and what is allowed.
     """
+    given = {name: _given(name, value) for name, value in values.items()}
+    for name, value in given.items():
+        # pydantic takes True for 1.
+        if name in model.model_fields and _has_flag(value) and _leaves(model.model_fields[name].annotation) <= _NUMBERS:
+            raise ParameterError(name, value, f"must be {allowed(model.model_fields[name])}")
     try:
-        return model(**{name: _plain(value) for name, value in values.items()})
+        return model(**given)
     except ValidationError as error:
-        raise _readable(error.errors(), model, where) from None
+        raise _readable(error.errors(), model, where, given) from None
+
+
+def _given(name: str, value: Any) -> Any:
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise ParameterError(name, value, "a value that is not nested so deeply") from None
+
+
+def _has_flag(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list) and any(map(_has_flag, value)))
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    """Return the plain types in a type, such as int and None in ``tuple[int, int] | None``."""
+    if get_origin(annotation) is Literal:
+        return {type(each) for each in get_args(annotation)}
+    if get_origin(annotation) is Annotated:
+        return _leaves(get_args(annotation)[0])
+    inner = get_args(annotation)
+    return set().union(*map(_leaves, inner)) if inner else {annotation}
 
 
 def _plain(value: Any) -> Any:
@@ -137,7 +163,9 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _readable(errors: list[ErrorDetails], model: type[TaskParameters], where: str) -> InputError:
+def _readable(
+    errors: list[ErrorDetails], model: type[TaskParameters], where: str, given: Mapping[str, Any]
+) -> InputError:
     """Return the error to fix first: a misspelt name is often the reason why another one is missing."""
     error = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     fields = model.model_fields
@@ -147,10 +175,10 @@ def _readable(errors: list[ErrorDetails], model: type[TaskParameters], where: st
         return inner
     if error["type"] == "extra_forbidden":
         return UnknownNameError(f"parameter of {where}", name, fields)
-    if error["type"] == "missing":
+    if error["type"] == "missing" and name not in given:
         return ParameterError(name, None, f"{where} needs {allowed(fields[name])}")
     if name in fields:
-        return ParameterError(name, error["input"], f"must be {allowed(fields[name])}")
+        return ParameterError(name, given.get(name, error["input"]), f"must be {allowed(fields[name])}")
     return InputError(f"{where}: {error['msg']}")
 
 
@@ -167,6 +195,8 @@ def unit_of_field(info: FieldInfo) -> str:
 
 
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
+#: Where True is a slip.
+_NUMBERS = {int, float, NoneType, Ellipsis}
 _SIGNS = {Gt: (">", "gt"), Ge: ("≥", "ge"), Lt: ("<", "lt"), Le: ("≤", "le")}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from math import isfinite
 from typing import Any, Self, TypeVar
 
 from nanoos_lab.core.errors import ParameterError, UnknownNameError
+
+#: Longest time in s, 30 years, so that what a database adds to its clock stays a date; and most memory in GiB.
+_LONGEST = 10**9
 
 Value = TypeVar("Value", bound="Resources | RetryPolicy | Limits")
 
@@ -66,9 +68,10 @@ class RetryPolicy:
     @classmethod
     def from_any(cls, value: Self | dict[str, Any] | int | None) -> Self:
         """Accept what a user passes: None, a number of attempts, a mapping of fields, or a ready value."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            return cls(attempts=value)
-        return _from_any(cls, value, "retries")
+        given = _plain(value)
+        if isinstance(given, int) and not isinstance(given, bool):
+            return cls(attempts=given)
+        return _from_any(cls, given, "retries")
 
     def pause(self, failures: int, *, lost: bool, chance: float) -> float:
         """Return how long to wait before the next attempt, in s.
@@ -125,10 +128,9 @@ class Limits:
 
 
 def _require_number(value: object, field: str, unit: str, *, above_zero: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0:
-        raise ParameterError(field, value, f"a number {'>' if above_zero else '≥'} 0 {unit}")
-    if above_zero and value == 0:
-        raise ParameterError(field, value, f"a number > 0 {unit}")
+    right = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST
+    if not right or (above_zero and value == 0):
+        raise ParameterError(field, value, f"a number {'>' if above_zero else '≥'} 0 {unit} and ≤ {_LONGEST:,} {unit}")
 
 
 def _require_integer(value: object, field: str, *, lowest: int, highest: int = 10**6) -> None:
@@ -147,4 +149,9 @@ def _from_any(cls: type[Value], value: Any, field: str) -> Value:
     for name in value:
         if name not in allowed:
             raise UnknownNameError(f"{field} field", name, allowed)
-    return cls(**{name: item.item() if hasattr(item, "item") else item for name, item in value.items()})
+    return cls(**{name: _plain(item) for name, item in value.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers into Python's."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value

@@ -31,6 +31,8 @@ _ARRAYS = {
     "initial_magmoms": "<f8",
     "initial_charges": "<f8",
 }
+#: Largest coordinate and component of a cell vector to begin with, in Å.
+FARTHEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Structure:
         }
         head = {
             "arrays": {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()},
-            "constraints": [_described(constraint) for constraint in atoms.constraints],
+            "constraints": [_described(constraint, len(atoms)) for constraint in atoms.constraints],
             "formula": _formula(atoms.numbers),
             "pbc": [bool(flag) for flag in atoms.pbc],
         }
@@ -158,7 +160,21 @@ def check(atoms: object) -> None:
     _check_cell(atoms)
 
 
+def check_extent(structure: Structure) -> None:
+    """Raise a StructureError if a structure to begin with is so large that digits of its distances are lost."""
+    arrays = structure.arrays()
+    if (np.abs(arrays["cell"]) > FARTHEST).any():
+        raise StructureError(f"a cell vector is longer than {FARTHEST:g} Å: {arrays['cell'].tolist()}")
+    far = (np.abs(arrays["positions"]) > FARTHEST).any(axis=1)
+    if far.any():
+        raise StructureError(f"atom {int(np.argmax(far))} is farther than {FARTHEST:g} Å from the origin")
+
+
 def _check_arrays(atoms: Atoms) -> None:
+    from ase.data import chemical_symbols
+
+    for name in sorted(_ARRAYS.keys() & atoms.arrays.keys()):
+        _check_kind(name, atoms.arrays[name], len(atoms))
     bad = ~np.isfinite(atoms.positions).all(axis=1)
     if bad.any():
         first = int(np.argmax(bad))
@@ -169,14 +185,35 @@ def _check_arrays(atoms: Atoms) -> None:
     for name in sorted(_ARRAYS.keys() & atoms.arrays.keys()):
         if not np.isfinite(atoms.arrays[name]).all():
             raise StructureError(f"{name} of the structure are not all finite numbers")
+    if atoms.numbers.min() < 0 or atoms.numbers.max() >= len(chemical_symbols):
+        raise StructureError(f"atomic numbers of the structure must be 0 to {len(chemical_symbols) - 1}")
     if "masses" in atoms.arrays and (atoms.arrays["masses"] <= 0).any():
         raise StructureError("masses of the structure must all be > 0")
+
+
+def _check_kind(name: str, array: np.ndarray[Any, Any], natoms: int) -> None:
+    """Raise a StructureError for an array that is not one of real numbers with a row for each atom."""
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "positions": [(natoms, 3)],
+        "momenta": [(natoms, 3)],
+        "initial_magmoms": [(natoms,), (natoms, 3)],
+    }
+    possible = shapes.get(name, [(natoms,)])
+    if array.shape not in possible:
+        raise StructureError(f"{name} of the structure have the shape {array.shape}, not {possible[0]}")
+    if array.dtype.kind not in "biuf":
+        raise StructureError(f"{name} of the structure are not real numbers: their dtype is {array.dtype}")
+    whole = _ARRAYS[name] == "<i8"
+    if whole and array.dtype.kind == "f" and not ((np.abs(array) < 2**53) & (array == np.rint(array))).all():
+        raise StructureError(f"{name} of the structure must be integers")
 
 
 def _check_cell(atoms: Atoms) -> None:
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError(f"cell is not finite: {atoms.cell.array.tolist()}")
-    if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-8:
+    with np.errstate(over="ignore"):
+        volume = abs(atoms.cell.volume)
+    if atoms.pbc.all() and volume < 1e-8:
         raise StructureError("the cell of a periodic structure has no volume; set atoms.cell or atoms.pbc = False")
     for axis in np.flatnonzero(atoms.pbc):
         if np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
@@ -193,8 +230,12 @@ def _formula(numbers: np.ndarray[Any, Any]) -> str:
     return str(Formula.from_dict(symbols).format("hill"))
 
 
-def _described(constraint: Any) -> Any:
+def _described(constraint: Any, natoms: int) -> Any:
     """Return a constraint of ASE as plain values from which ASE can make it again."""
+    named = np.ravel(getattr(constraint, "index", []))
+    if named.size and named.dtype.kind in "iu" and (named.min() < -natoms or named.max() >= natoms):
+        kind = type(constraint).__qualname__
+        raise StructureError(f"constraint {kind} names atoms {named.tolist()[:5]}, but there are only {natoms} atoms")
     try:
         found = _plain(constraint.todict())
         json.dumps(found, allow_nan=False)

@@ -130,7 +130,11 @@ def calculation(engine: str, task: str) -> Calculation:
     InputError
         If the package that brings one of them is broken.
     """
+    if not isinstance(engine, str):
+        raise UnknownNameError("engine", engine, names())
     adapter = get(engine)
+    if not isinstance(task, str):
+        raise UnknownNameError(f"task of engine {engine!r}", task, _tasks_of(adapter))
     own = adapter.tasks.get(task)
     if own is not None:
         return Calculation(engine=adapter, task=task, parameters=own)
@@ -270,8 +274,8 @@ def _tasks_of(engine: Engine) -> tuple[str, ...]:
 @cache
 def package(group: str, name: str) -> str:
     """Return the package that declares a name, with its version; empty if nobody knows."""
-    found = [point.dist for point in entry_points(group=group, name=name) if point.dist is not None]
-    return ", ".join(f"{dist.name} {dist.version}" for dist in found)
+    brought = [point.dist for point in entry_points(group=group, name=name) if point.dist is not None]
+    return ", ".join(f"{dist.name} {dist.version}" for dist in brought)
 
 
 def forget() -> None:

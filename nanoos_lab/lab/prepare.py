@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import CORRECTIONS, PRIORITIES, QUEUES, Dependency, JobRequest, StructureOf, Submission
 from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
+from nanoos_lab.core.structures import check_extent
 from nanoos_lab.engines import registry
 from nanoos_lab.lab import host
 from nanoos_lab.lab.draft import Draft
@@ -135,6 +137,8 @@ class _Batch:
                 "the job whose final structure is meant began without one, so nothing can be checked now; wait for it, "
                 "and pass job.structure"
             )
+        if first is not None:
+            check_extent(first)
         how = self._delivery(draft, checked, **delivery)
         files = calculation.check(first, checked, self._services.settings.policy)
         request = JobRequest(
@@ -185,7 +189,7 @@ class _Batch:
         *,
         name: str | None = None,
         queue: str = "simulations",
-        priority: int = 5,
+        priority: Any = 5,
         retries: Any = None,
         limits: Any = None,
         after: Any = (),
@@ -194,12 +198,10 @@ class _Batch:
         cache: bool = True,
         corrections: bool = True,
     ) -> dict[str, Any]:
-        if queue not in QUEUES:
-            raise UnknownNameError("queue", queue, QUEUES)
-        if isinstance(priority, bool) or not isinstance(priority, int) or priority not in PRIORITIES:
+        _require_one_of("queue", queue, QUEUES)
+        _require_one_of("after_failure", after_failure, AFTER_FAILURE)
+        if isinstance(priority, bool) or not isinstance(priority, Integral) or priority not in PRIORITIES:
             raise ParameterError("priority", priority, "an integer from 0 (lowest) over 5 (normal) to 20 (urgent)")
-        if after_failure not in AFTER_FAILURE:
-            raise UnknownNameError("after_failure", after_failure, AFTER_FAILURE)
         if not isinstance(cache, bool):
             raise ParameterError("cache", cache, "True or False")
         if not isinstance(corrections, bool):
@@ -207,7 +209,7 @@ class _Batch:
         return {
             "name": _title(name, self._first[draft], draft.task),
             "queue": queue,
-            "priority": priority,
+            "priority": int(priority),
             "retries": RetryPolicy.from_any(retries),
             "limits": _limits(Limits.from_any(limits), self._services.settings.limits),
             "after": self._dependencies(draft, after, after_failure),
@@ -262,8 +264,15 @@ def _require_same_lab(job: Job, services: Services) -> None:
         raise InputError(f"job {job.id} belongs to another lab; its structure can be passed as job.structure")
 
 
+def _require_one_of(field: str, value: object, allowed: Collection[str]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise UnknownNameError(field, value, allowed)
+
+
 def _several(after: Any) -> list[Job | Draft | str]:
-    several = [after] if isinstance(after, (Job, Draft, str)) or not isinstance(after, Iterable) else list(after)
+    several: list[Any] = (
+        [after] if isinstance(after, (Job, Draft, str, bytes)) or not isinstance(after, Iterable) else list(after)
+    )
     for one in several:
         if not isinstance(one, (Job, Draft, str)):
             raise ParameterError("after", one, "a job, its id, a draft of the same call, or several of them")
@@ -292,6 +301,9 @@ def _moment(value: datetime | None) -> datetime | None:
         raise ParameterError("not_before", value, "a datetime")
     try:
         # A time without a zone is the user's own.
-        return value.astimezone(UTC)
+        moment: datetime | None = value.astimezone(UTC)
     except (OverflowError, ValueError, OSError):
-        raise ParameterError("not_before", value, "a datetime of this era") from None
+        moment = None
+    if moment is None or moment.year < 1970:
+        raise ParameterError("not_before", value, "a datetime of this era")
+    return moment

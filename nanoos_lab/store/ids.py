@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 
+from nanoos_lab.core.errors import JobNotFoundError
+
 
 def new_ids(count: int) -> list[str]:
     """Return new job ids of 32 hexadecimal digits, in ascending order.
@@ -15,6 +17,12 @@ def new_ids(count: int) -> list[str]:
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     first = (milliseconds << 12) | (rest * 4096 // 1_000_000)
     return [_uuid7(first + offset) for offset in range(count)]
+
+
+def require_possible(job_id: str) -> None:
+    """Raise a JobNotFoundError for what can be no id; a database may refuse to look for it."""
+    if not (job_id.isascii() and job_id.isprintable()):
+        raise JobNotFoundError(job_id)
 
 
 def _uuid7(tick: int) -> str:

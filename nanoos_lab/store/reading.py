@@ -16,6 +16,7 @@ from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.store import records, sql, steering
 from nanoos_lab.store.connect import database
+from nanoos_lab.store.ids import require_possible
 from nanoos_lab.store.records import job_record
 from nanoos_lab.store.schema import jobs
 from nanoos_lab.store.terms import RECORD
@@ -194,6 +195,7 @@ class StoreReader:
 
 def record_of(work: Work, job_id: str) -> JobRecord:
     """Read one job in a transaction; raises JobNotFoundError."""
+    require_possible(job_id)
     rows = work.run(sql.record, job=job_id)
     if not rows:
         raise JobNotFoundError(job_id)

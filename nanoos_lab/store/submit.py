@@ -12,7 +12,7 @@ from nanoos_lab.core.record import JobRecord
 from nanoos_lab.core.status import Status
 from nanoos_lab.store import sql
 from nanoos_lab.store.followers import because_of
-from nanoos_lab.store.ids import new_ids
+from nanoos_lab.store.ids import new_ids, require_possible
 from nanoos_lab.store.moves import told
 from nanoos_lab.store.records import failure_values, job_record, moment, storable, stored, to_json
 from nanoos_lab.store.schema import dependencies, events, jobs
@@ -167,6 +167,8 @@ def _lock(work: Work, submissions: Sequence[Submission]) -> tuple[dict[str, JobR
     None of them ends before the new ones are stored, and nobody else adds equal ones meanwhile.
     """
     wanted = sorted({one.parent for item in submissions for one in item.after if isinstance(one.parent, str)})
+    for job_id in wanted:
+        require_possible(job_id)
     keys = sorted({item.request.key for item in submissions if item.cache})
     if work.dialect == "postgresql":
         for bucket in sorted({int(key[:8], 16) % _BUCKETS for key in keys}):

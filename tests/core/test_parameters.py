@@ -177,6 +177,56 @@ def test_values_inside_a_mapping_or_list_may_be_numpys_or_paths():
     assert (found.options, found.words, found.text) == ({"a": 3}, ("x", "y"), "z")
 
 
+class Mesh(TaskParameters):
+    """Numbers in lists."""
+
+    kpts: tuple[Annotated[int, Field(ge=1)], int, int] = field((1, 1, 1), doc="divisions")
+    shift: tuple[float, ...] | None = field(None, doc="a shift")
+
+
+@pytest.mark.parametrize("kpts", [[1, 2], [0, 1, 1], [1.5, 1, 1], [True, 1, 1], 4])
+def test_a_list_with_a_wrong_number_is_told_as_it_was_given(kpts):
+    with pytest.raises(ParameterError, match="must be a list") as caught:
+        validate(Mesh, {"kpts": kpts}, where=WHERE)
+    assert (caught.value.field, caught.value.value) == ("kpts", kpts)
+
+
+@pytest.mark.parametrize("values", [{"steps": True}, {"steps": 1, "temperature": np.bool_(True)}])
+def test_true_and_false_are_no_numbers(values):
+    with pytest.raises(ParameterError, match="must be a"):
+        md(**values)
+
+
+def test_true_is_no_number_in_a_list_either():
+    with pytest.raises(ParameterError, match="shift"):
+        validate(Mesh, {"shift": [0.5, False]}, where=WHERE)
+
+
+def test_a_list_in_itself_is_refused():
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(ParameterError, match="nested") as caught:
+        md(steps=endless)
+    assert caught.value.field == "steps"
+
+
+class Mute:
+    """Something that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("value", [[1] * 100_000, "x" * 100_000, 10**5000, Mute()], ids=["list", "text", "int", "mute"])
+def test_whatever_a_value_is_its_error_is_short(value):
+    with pytest.raises(ParameterError) as caught:
+        md(steps=value)
+    assert len(str(caught.value)) < 400
+    with pytest.raises(UnknownNameError) as unknown:
+        raise UnknownNameError("engine", value, ["mock"])
+    assert len(str(unknown.value)) < 400
+
+
 @given(st.builds(dict, steps=st.integers(0, 10**12), temperature=st.none() | st.floats(0, 1e6)))
 def test_what_was_accepted_is_accepted_again_after_a_trip_through_json(values):
     first = md(**values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanoos_lab.core.errors import ParameterError, UnknownNameError
-from nanoos_lab.core.resources import Resources, RetryPolicy
+from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
 
 
 def test_nothing_means_one_core():
@@ -41,3 +41,15 @@ def test_ranks_are_a_positive_integer(ranks):
 def test_attempts_are_an_integer_up_to_a_hundred(attempts):
     with pytest.raises(ParameterError):
         RetryPolicy.from_any(attempts)
+
+
+@pytest.mark.parametrize("seconds", [10**400, 1e300, -1, True, "60", np.arange(3), np.float64("nan"), float("inf")])
+def test_a_limit_is_a_number_that_a_clock_can_be_told(seconds):
+    with pytest.raises(ParameterError, match=r"> 0 s and ≤ 1,000,000,000 s") as caught:
+        Limits.from_any({"hard": seconds})
+    assert caught.value.field == "limits.hard"
+
+
+def test_numpys_numbers_are_numbers_of_attempts_and_of_seconds():
+    assert RetryPolicy.from_any(np.int64(5)).attempts == 5
+    assert Limits.from_any({"hard": np.array(60.0)}) == Limits(hard=60.0)

@@ -110,6 +110,45 @@ def test_a_change_of_any_array_is_another_structure(name):
     assert Structure.encode(changed) != Structure.encode(atoms)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("numbers", [200] * 4, "0 to 118"),
+        ("numbers", [-1] * 4, "0 to 118"),
+        ("numbers", [29.5] * 4, "must be integers"),
+        ("numbers", ["Cu"] * 4, "not real numbers"),
+        ("tags", [1e300] * 4, "must be integers"),
+        ("tags", [0.5] * 4, "must be integers"),
+        ("positions", [[0.0] * 3] * 3, "the shape"),
+        ("positions", [["a"] * 3] * 4, "not real numbers"),
+        ("momenta", [[0.0] * 2] * 4, "the shape"),
+        ("masses", [1j] * 4, "not real numbers"),
+        ("initial_magmoms", [None] * 4, "not real numbers"),
+        ("initial_charges", [0.0] * 3, "the shape"),
+    ],
+)
+def test_an_array_that_is_none_of_a_structure_is_refused(name, values, says):
+    atoms = bulk("Cu", cubic=True)
+    atoms.arrays[name] = np.array(values)
+    with pytest.raises(StructureError, match=says):
+        Structure.encode(atoms)
+
+
+def test_magnetic_moments_may_be_vectors_and_tags_whole_floats():
+    atoms = bulk("Cu", cubic=True)
+    atoms.arrays["initial_magmoms"], atoms.arrays["tags"] = np.ones((4, 3)), np.array([0.0, 1.0, 2.0, 3.0])
+    back = Structure.encode(atoms).atoms()
+    assert back.arrays["initial_magmoms"].shape == (4, 3)
+    assert back.get_tags().tolist() == [0, 1, 2, 3]
+
+
+def test_a_constraint_on_an_atom_that_there_is_not_is_refused():
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_constraint(FixAtoms([99]))
+    with pytest.raises(StructureError, match=r"FixAtoms names atoms \[99\], but there are only 4"):
+        Structure.encode(atoms)
+
+
 def test_minus_zero_is_zero():
     plus, minus = Atoms("H", positions=[[0.0, 0, 0]]), Atoms("H", positions=[[-0.0, 0, 0]])
     assert plus == minus

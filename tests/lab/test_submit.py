@@ -169,6 +169,19 @@ def test_a_failing_engine_says_what_why_and_what_next(lab: Lab) -> None:
     ("change", "error", "says"),
     [
         ({"engine": "lamps"}, UnknownNameError, "'lammps'"),
+        ({"engine": ["mock"]}, UnknownNameError, "'mock'"),
+        ({"task": ["md"]}, UnknownNameError, "'md'"),
+        ({"task": {}}, UnknownNameError, "Allowed: md"),
+        ({"steps": True}, ParameterError, "an integer"),
+        ({"queue": np.array(["default", "simulations"])}, UnknownNameError, "Allowed: default"),
+        ({"after_failure": ["cancel"]}, UnknownNameError, "Allowed: cancel"),
+        ({"priority": np.arange(3)}, ParameterError, "from 0"),
+        ({"limits": {"hard": 10**400}}, ParameterError, "≤ 1,000,000,000 s"),
+        ({"retries": {"delay": 1e300}}, ParameterError, "≤ 1,000,000,000 s"),
+        ({"after": b"relax"}, ParameterError, "b'relax'"),
+        ({"after": "\ud800"}, JobNotFoundError, "no job"),
+        ({"after": "a\0b"}, JobNotFoundError, "no job"),
+        ({"not_before": datetime(2, 1, 1, tzinfo=UTC)}, ParameterError, "of this era"),
         ({"task": "mdd"}, UnknownNameError, "'md'"),
         ({"step": 10}, UnknownNameError, "'steps'"),
         ({"queue": "simulation"}, UnknownNameError, "'simulations'"),
@@ -208,6 +221,8 @@ def test_a_wrong_argument_is_named_with_what_is_allowed_and_nothing_is_left(lab:
         (Atoms(), "no atoms"),
         (Atoms("Cu", positions=[[float("nan"), 0, 0]]), "atom 0"),
         (Atoms("Cu", pbc=True), "no volume"),
+        (Atoms("Cu", positions=[[1e7, 0, 0]]), "atom 0 is farther"),
+        (Atoms("Cu", cell=[1e200] * 3, pbc=True), "a cell vector is longer"),
         ("POSCAR", "ase.Atoms"),
         (None, "needs a structure"),
     ],
@@ -217,6 +232,11 @@ def test_a_structure_that_no_engine_can_run_is_refused(lab: Lab, structure, says
     with pytest.raises((StructureError, InputError), match=says):
         lab.submit(structure, engine="mock", task="md", steps=1)
     assert lab.services.store.count() == before
+
+
+def test_numpys_integers_are_integers(lab: Lab) -> None:
+    job = md(lab, priority=np.int64(7), retries=np.int8(2), resources={"ranks": np.int32(1)})
+    assert (job.record.priority, job.record.max_attempts) == (7, 2)
 
 
 def test_an_unknown_id_is_said_in_words(lab: Lab) -> None:

@@ -21,6 +21,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, StructureError, U
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import PotentialInfo
 from nanoos_lab.engines.espresso import upf
+from nanoos_lab.engines.paths import users_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -70,9 +71,10 @@ def directory(given: str | None) -> Path | None:
         If the given one is not there, or one that a variable names.
     """
     if given is not None:
-        if not Path(given).expanduser().is_dir():
+        place = users_path(given, "pseudopotentials")
+        if not place.is_dir():
             raise ParameterError("pseudopotentials", given, f"there is no directory {Path(given).absolute()}")
-        return Path(given).expanduser().resolve()
+        return place.resolve()
     for variable in VARIABLES:
         if named := os.environ.get(variable):
             if not Path(named).is_dir():
@@ -227,7 +229,7 @@ def _pair(entry: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def _named(symbol: str, name: str, place: Path | None) -> Path:
-    given = Path(name).expanduser()
+    given = users_path(name, "pseudos")
     if given.name == name and place is not None and (place / name).is_file():
         return place / name
     if given.is_file():

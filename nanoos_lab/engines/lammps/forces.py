@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines.lammps import library, potentials
 from nanoos_lab.engines.lammps.failures import NEIGHBORS
+from nanoos_lab.engines.paths import users_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from nanoos_lab.engines.lammps.parameters import PotentialParameters
     from nanoos_lab.engines.lammps.potentials import Potential
@@ -87,7 +88,7 @@ def _meam_files(paths: Sequence[Path]) -> dict[str, Path]:
 
 def find(name: str) -> Path:
     """Find a potential file: one at a path or in the current directory, or one that comes with LAMMPS."""
-    given = Path(name).expanduser()
+    given = users_path(name, "potential")
     folder = library.potentials_folder()
     if given.name == name and folder is not None and (folder / name).is_file() and not given.is_file():
         return folder / name

@@ -13,6 +13,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.engines.lammps import inputs, library
 from nanoos_lab.engines.lammps.molecules import datafile, forcefield
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
+from nanoos_lab.engines.paths import users_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,12 +86,12 @@ class _Texts(dict[str, Any]):
 
 def _find(parameters: PotentialParameters) -> dict[str, Path]:
     """Find the files, by role: the user's, and those of LAMMPS that commands name."""
-    given = Path(parameters.data or "").expanduser()
+    given = users_path(parameters.data or "", "data")
     if not given.is_file():
         raise ParameterError("data", parameters.data, f"there is no file {given.absolute()}")
     found = {_ROLE: given.absolute()}
     for name in parameters.files:
-        path = Path(name).expanduser()
+        path = users_path(name, "files")
         if not path.is_file():
             raise ParameterError("files", name, f"there is no file {path.absolute()}")
         if path.name in found or path.name in _RESERVED or path.name == given.name:

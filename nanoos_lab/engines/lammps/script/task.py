@@ -25,6 +25,7 @@ from nanoos_lab.engines.lammps.script.runner import Plan, Runner
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.lammps.session import INPUT_FILE, provenance
 from nanoos_lab.engines.lammps.system import System
+from nanoos_lab.engines.paths import users_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> dict[st
     """Find the files that a script needs, by name: the user's, and those of LAMMPS that its commands name."""
     found: dict[str, Path] = {}
     for name in parameters.files:
-        path = Path(name).expanduser()
+        path = users_path(name, "files")
         if not path.is_file():
             raise ParameterError("files", name, f"there is no file {path.absolute()}")
         if path.name in _OURS or path.name in found:
