@@ -68,7 +68,8 @@ def _array(stream: BufferedRWPair, kind: np.dtype[Any], shape: Sequence[int]) ->
     data = stream.read(size)
     if len(data) < size:
         raise EOFError
-    return np.frombuffer(data, dtype=kind).reshape(shape)
+    # Whoever receives it may write in it, as in what LAMMPS gives in one process.
+    return np.frombuffer(bytearray(data), dtype=kind).reshape(shape)
 
 
 def _packed(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
