@@ -238,8 +238,6 @@ class Program:
         positions = self.gathered("x")
         crossed, moved = self._crossed(cell)
         if len(crossed):
-            # What comes out of other processes cannot be changed.
-            positions = positions.copy()
             positions[self._raw("id", 1).ravel()[crossed] - 1] += moved
         return positions
 
