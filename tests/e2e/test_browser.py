@@ -33,6 +33,14 @@ job = nl.submit(bulk("Cu", cubic=True) * (5, 5, 5), engine="lammps", task="md", 
                 temperature=600, steps=50_000_000, every=100, name="copper")
 job
 """
+#: A run with a thermostat that goes on until it is cancelled.
+SUBMIT_STEERED = """
+import nanoos_lab as nl
+from ase.build import bulk
+job = nl.submit(bulk("Cu", cubic=True) * (5, 5, 5), engine="lammps", task="md", potential="Cu_u3.eam", ensemble="nvt",
+                temperature=600, steps=50_000_000, every=100, name="steered")
+job
+"""
 #: A run that makes ten frames of 96 kB a second.
 SUBMIT_FRAMES = """
 import nanoos_lab as nl
@@ -132,6 +140,43 @@ def test_the_card_lives_and_its_cancel_works_while_another_cell_computes(jupyter
         card.cancel()
         until(lambda: card.status == "Cancelled")
         assert page.locator(".jp-CodeCell").nth(1).get_by_text("[*]").count() == 1, "the cell still computes"
+
+
+def test_a_run_is_steered_from_its_card_with_the_keyboard(jupyter: Jupyter, page: Page) -> None:
+    jupyter.write("steered.ipynb", [SUBMIT_STEERED])
+    with opened(page, jupyter, "steered.ipynb") as notebook:
+        notebook.run(0)
+        card = notebook.card()
+        until(lambda: card.points > 5)
+        choice, field = (card.box.get_by_label(name) for name in ("Parameter to change", "New value"))
+
+        def moved() -> bool:
+            # The page may put the focus elsewhere once more, when the cell has been run.
+            choice.select_option("temperature")
+            choice.press("ArrowDown")
+            return choice.input_value() == "temperature_end"
+
+        until(moved)
+        choice.press("ArrowUp")
+        until(lambda: choice.input_value() == "temperature")
+        field.fill("-1")
+        field.press("Enter")
+        refusal = card.box.get_by_text("temperature=-1 is not allowed: must be a number ≥ 0")
+        refusal.first.wait_for()
+        keep(page, "steering-refused")
+        field.fill("900")
+        field.press("Enter")
+        card.box.locator(".nanoos-change-words").get_by_text("temperature 900 K").wait_for()
+        assert "temperature: 900\u202fK" in choice.locator("option").all_inner_texts()
+        assert field.input_value() == ""
+        keep(page, "steered-light")
+        notebook.theme("JupyterLab Dark")
+        keep(page, "steered-dark")
+        notebook.theme("JupyterLab Light")
+        card.cancel()
+        until(lambda: card.status == "Cancelled")
+        assert field.is_hidden()
+        assert card.box.locator(".nanoos-change").count() == 1, "the mark stays"
 
 
 def test_a_job_is_shown_live_again_after_a_restart_of_the_kernel(jupyter: Jupyter, page: Page) -> None:

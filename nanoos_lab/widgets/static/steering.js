@@ -30,15 +30,18 @@ export class SteeringLine {
     this.sent = 0;
     this.answers = 0;
     this.lost = false;
-    this.choice = /** @type {HTMLSelectElement} */ (element("select", { class: "nanoos-parameter", "aria-label": "Parameter to change" }));
-    this.field = /** @type {HTMLInputElement} */ (element("input", { class: "nanoos-number", type: "number", step: "any", required: "", "aria-label": "New value" }));
-    this.unit = element("span", { class: "nanoos-unit" });
-    this.apply = element("button", { type: "submit", title: "Change it from the next step on at which the run can" });
-    // JupyterLab's own keys, such as the arrows that go from cell to cell, mean something else here.
+    // JupyterLab's own keys, such as the arrows that go from cell to cell, mean something else here. It asks what has
+    // the focus for this, not what that is in.
     const shortcuts = { "data-lm-suppress-shortcuts": "true" };
+    const number = { class: "nanoos-number", type: "number", step: "any", required: "", "aria-label": "New value" };
+    this.choice = /** @type {HTMLSelectElement} */ (element("select", { class: "nanoos-parameter", "aria-label": "Parameter to change", ...shortcuts }));
+    this.field = /** @type {HTMLInputElement} */ (element("input", { ...number, ...shortcuts }));
+    this.unit = element("span", { class: "nanoos-unit" });
+    this.apply = element("button", { type: "submit", title: "Change it from the next step on at which the run can", ...shortcuts });
     const value = element("span", {}, this.field, this.unit);
-    this.root = element("form", { class: "nanoos-steering", "aria-label": "Steer", ...shortcuts }, "Steer", this.choice, "to", value, this.apply);
+    this.root = element("form", { class: "nanoos-steering", "aria-label": "Steer" }, "Steer", this.choice, "to", value, this.apply);
     this.choice.addEventListener("change", () => this.draw());
+    this.field.addEventListener("keydown", (event) => this.onKey(event));
     this.root.addEventListener("submit", (event) => this.onSubmit(event));
   }
 
@@ -79,6 +82,14 @@ export class SteeringLine {
     // A button that is disabled would lose the focus of the keyboard, so while it waits it only says that it is.
     this.apply.toggleAttribute("disabled", this.lost);
     this.apply.setAttribute("aria-disabled", String(this.lost || this.asked !== ""));
+  }
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (event.key !== "Enter") return;
+    // JupyterLab lets no line break into what it takes for a cell, and with that a form is not sent.
+    event.preventDefault();
+    /** @type {HTMLFormElement} */ (this.root).requestSubmit();
   }
 
   /** @param {Event} event */
