@@ -144,11 +144,11 @@ function changed(node, key) {
 
 /** What a person should know, the cause first. @param {CardState} state @returns {["failed"|"remedy"|"warning", string, string][]} */
 function notesOf(state) {
-  /** @type {["failed"|"remedy"|"warning", string, string][]} */
+  /** @type {["failed"|"remedy"|"hint"|"warning", string, string][]} */
   const notes = [];
   if (state.failure) notes.push(["failed", REASONS[state.failure.reason] ?? "Failed", state.failure.message]);
   if (state.failure?.remedy) notes.push(["remedy", "What to do", state.failure.remedy]);
-  if (state.hint) notes.push(["remedy", ...state.hint]);
+  if (state.hint) notes.push(["hint", ...state.hint]);
   if (state.warning) notes.push(["warning", "Waiting", state.warning]);
   if (state.notice) notes.push(["warning", "Not done", state.notice]);
   return notes;
@@ -329,7 +329,7 @@ export class Card {
     if (!changed(this.parts.notes, JSON.stringify(notes))) return;
     this.parts.notes.replaceChildren(
       ...notes.map(([kind, head, text]) =>
-        element("p", { class: `nanoos-note nanoos-${kind}` }, kind === "remedy" ? "" : icon(ICONS[kind]), element("b", {}, head), " ", text),
+        element("p", { class: `nanoos-note nanoos-${kind}` }, kind === "remedy" || kind === "hint" ? "" : icon(ICONS[kind]), element("b", {}, head), " ", text),
       ),
     );
   }
