@@ -11,7 +11,7 @@ from nanoos_lab.core.errors import StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.espresso import inputs, pseudos, states, tasks
+from nanoos_lab.engines.espresso import checks, pseudos, states, tasks
 from nanoos_lab.engines.espresso.execution import INSTALL
 from nanoos_lab.engines.espresso.parameters import (
     EspressoBandsParameters,
@@ -122,7 +122,7 @@ class EspressoEngine:
             raise StructureError(f"the job was submitted without a pseudopotential for {', '.join(missing)}")
         if parameters.asked("system", "input_dft") is None:
             pseudos.check_functionals(found)
-        inputs.check(structure.atoms(), parameters, found, pseudos.cutoffs(files, found))
+        checks.check(structure.atoms(), parameters, found, pseudos.cutoffs(files, found))
         states.check(structure.atoms(), parameters)
         return files
 

@@ -18,15 +18,12 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.eos import EquationOfState
-from ase.io import write
 
 from nanoos_lab.core.errors import EngineError
-from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
-from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
-from nanoos_lab.engines.base import STRUCTURE
+from tests.engines.ase.running import energy_of_recipe, requested
 from tests.engines.ase.running import run as run_any
 from tests.engines.attempts import Job, at_checkpoint
 from tests.engines.context import RecordingContext
@@ -125,29 +122,7 @@ def test_its_recipe_gives_the_same_numbers_without_us(tmp_path, task, parameters
     crystal = bulk("NaCl", "rocksalt", a=5.69, cubic=True)
     crystal.rattle(0.05, seed=1)
     expected = run(tmp_path, crystal, task, **parameters).properties["energy"]
-    calculation = registry.calculation("chgnet", task)
-    request = JobRequest(
-        structure=Structure.encode(crystal),
-        engine="chgnet",
-        task=task,
-        parameters=calculation.parameters(**parameters).model_dump(mode="json"),
-    )
-    recipe = registry.get("chgnet").recipe(request, {}, {})
-    place = tmp_path / "again"
-    place.mkdir()
-    write(place / STRUCTURE, request.structure.atoms())
-    for name, text in recipe.texts.items():
-        (place / name).write_text(text)
-    (place / "nanoos_lab.py").write_text("raise ImportError('this must work without')\n")
-    done = subprocess.run(
-        ["sh", "-c", recipe.command],
-        cwd=place,
-        env={**os.environ, "PYTHON": sys.executable, "PYTHONWARNINGS": "ignore"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    [energy] = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("energy")]
+    energy = energy_of_recipe(tmp_path / "again", requested(crystal, task, engine="chgnet", **parameters))
     assert energy == pytest.approx(expected, rel=1e-6)
 
 

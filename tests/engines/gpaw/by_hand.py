@@ -6,9 +6,6 @@ Silicon in PBE: 5.47 Å and 89 GPa (P. Haas, F. Tran, P. Blaha, Phys. Rev. B 79,
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +13,11 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.eos import EquationOfState
-from ase.io import write
 
 from nanoos_lab.core.errors import EngineError
-from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.status import Reason
-from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
-from nanoos_lab.engines.base import STRUCTURE
+from tests.engines.ase.running import energy_of_recipe, requested
 from tests.engines.ase.running import run as run_any
 from tests.engines.context import RecordingContext
 
@@ -79,24 +73,7 @@ def test_its_recipe_gives_the_same_numbers_without_us(tmp_path, task, parameters
     atoms.center(vacuum=2.5)
     given = {"ecut": 300, "smearing": 0, **parameters}
     expected = run(tmp_path, atoms, task, **given).properties["energy"]
-    request = JobRequest(
-        structure=Structure.encode(atoms),
-        engine="gpaw",
-        task=task,
-        parameters=registry.calculation("gpaw", task).parameters(**given).model_dump(mode="json"),
-    )
-    recipe = registry.get("gpaw").recipe(request, {}, {})
-    place = tmp_path / "again"
-    place.mkdir()
-    write(place / STRUCTURE, request.structure.atoms())
-    for name, text in recipe.texts.items():
-        (place / name).write_text(text)
-    (place / "nanoos_lab.py").write_text("raise ImportError('this must work without')\n")
-    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        ["sh", "-c", recipe.command], cwd=place, env=environment, check=True, capture_output=True, text=True
-    )
-    [energy] = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("energy")]
+    energy = energy_of_recipe(tmp_path / "again", requested(atoms, task, engine="gpaw", **given))
     assert energy == pytest.approx(expected, abs=1e-6)
 
 
