@@ -1,11 +1,10 @@
-"""LAMMPS's executable: where it is, and how it is started under MPI."""
+"""LAMMPS's executables: the one that the user has named, and that of the wheel, with its launcher."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,31 +34,22 @@ def of_wheel() -> Path | None:
 
 
 def command(*arguments: str, resources: Resources) -> program.Command:
-    """Return what starts LAMMPS with the ranks and threads of a job.
+    """Return what starts the executable that the user has named, with the ranks and threads of a job.
 
     Raises
     ------
     EngineError
-        If there is no executable, or fewer cores than the ranks and threads ask for.
+        If it is not there, or there are fewer cores than the ranks and threads ask for.
     """
     check_cores(resources)
-    variable = program.variable(NAME)
-    if os.environ.get(variable):
-        own = program.find(NAME)
-        if own is None:
-            raise NotInstalledError(
-                f"{variable} names {os.environ[variable]!r}, which is not there or cannot be executed",
-                f"set {variable} to LAMMPS's executable, or unset it",
-            )
-        return program.Command.of(own, *arguments, resources=resources)
-    found = of_wheel()
+    found = program.find(NAME)
     if found is None:
-        how = f"{library.INSTALL}, or set {program.variable(NAME)}"
-        raise NotInstalledError("there is no LAMMPS executable here", how)
-    made = program.Command.of(found, *arguments, resources=resources, launcher=launcher_of_wheel())
-    mpi = library.mpi_library()
-    search = {"LD_LIBRARY_PATH": str(mpi.parent)} if mpi else {}
-    return replace(made, environment={**made.environment, **search})
+        variable = program.variable(NAME)
+        raise NotInstalledError(
+            f"{variable} names {os.environ.get(variable)!r}, which is not there or cannot be executed",
+            f"set {variable} to LAMMPS's executable, or unset it",
+        )
+    return program.Command.of(found, *arguments, resources=resources)
 
 
 def launcher_of_wheel() -> Path | None:

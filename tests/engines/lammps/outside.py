@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import subprocess
 import threading
 import traceback
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EnginePolicy
-from nanoos_lab.engines.lammps import LammpsEngine
+from nanoos_lab.engines.lammps import LammpsEngine, executable, library
 from tests.engines.context import RecordingContext
 from tests.waiting import until
 
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
     from nanoos_lab.core.frames import Results, RunHead, Sample
 
 _METHOD = multiprocessing.get_context("spawn")
+
+
+def plain_lmp(folder: Path, *arguments: str, ranks: int = 1) -> str:
+    """Run the real binary of the wheel, outside of nanoos_lab; return what it prints."""
+    mpi, launcher, binary = library.mpi_library(), executable.launcher_of_wheel(), executable.of_wheel()
+    assert mpi
+    command = [str(launcher), "-n", str(ranks)] if ranks > 1 else []
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(mpi.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(binary), *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -204,19 +203,8 @@ def test_failures_of_many_ranks_are_explained_and_corrected(lammps: Lammps, two:
 
 def test_more_ranks_than_cores_are_refused() -> None:
     with pytest.raises(EngineError, match=r"1000 MPI ranks of 1 threads need 1000 cores; there are \d+ here") as caught:
-        executable.command(resources=Resources(ranks=1000))
+        executable.check_cores(Resources(ranks=1000))
     assert caught.value.reason == Reason.INPUT
-
-
-def test_the_launcher_is_that_of_the_wheels_mpi_and_the_program_the_binary() -> None:
-    made = executable.command("-in", "x", resources=Resources(ranks=2))
-    launcher, number, ranks, program, *rest = made.arguments
-    assert os.path.basename(launcher).startswith("mpiexec")
-    assert (number, ranks, rest) == ("-n", "2", ["-in", "x"])
-    assert program == str(library.folder() / "lmp")
-    mpi = library.mpi_library()
-    assert mpi
-    assert made.environment["LD_LIBRARY_PATH"] == str(mpi.parent)
 
 
 def test_an_executable_of_the_users_own_is_taken(lammps: Lammps, own_lmp: dict[str, str]) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from nanoos_lab.core.resources import Resources
-from nanoos_lab.engines.lammps import LammpsEngine, executable, library
+from nanoos_lab.engines.lammps import LammpsEngine, library
 from nanoos_lab.engines.lammps.batch.output import Table
 from tests.engines.attempts import Job, at_sample
-from tests.engines.lammps.outside import submitted
+from tests.engines.lammps.outside import plain_lmp, submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,12 +34,9 @@ def rows_of(
         (place / name).write_text(text)
     for role, name in found.files.items():
         shutil.copyfile(files[role], place / name)
-    made = executable.command("-in", "in.lammps", "-suffix", "opt", resources=Resources())
-    environment = {**os.environ, **made.environment}
-    done = subprocess.run(made.arguments, cwd=place, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout
+    printed = plain_lmp(place, "-in", "in.lammps", "-suffix", "opt")
     table = Table()
-    return [row for line in done.stdout.splitlines() if (row := table.feed(line))]
+    return [row for line in printed.splitlines() if (row := table.feed(line))]
 
 
 def test_a_relaxation_that_was_interrupted_is_reproduced_from_its_first_structure(tmp_path: Path) -> None:

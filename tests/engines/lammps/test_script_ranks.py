@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,11 @@ from ase.build import bulk
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines.lammps import LammpsEngine, executable, library
+from nanoos_lab.engines.lammps import LammpsEngine, library
 from nanoos_lab.engines.lammps.ranks import rank
 from nanoos_lab.worker.strays import MARK
 from tests.engines.context import RecordingContext
-from tests.engines.lammps.outside import submitted
+from tests.engines.lammps.outside import plain_lmp, submitted
 from tests.engines.lammps.test_script import COPPER, LOOP, MELT, tables
 from tests.waiting import until
 
@@ -71,9 +69,7 @@ def plain_lammps(folder: Path, script: str, *files: Path) -> str:
     for file in files:
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "in.lammps").write_text(script)
-    command = executable.command("-in", "in.lammps", "-screen", "none", resources=Resources(ranks=2))
-    environment = {**os.environ, **command.environment}
-    subprocess.run(command.arguments, cwd=folder, env=environment, check=True, timeout=120, capture_output=True)
+    plain_lmp(folder, "-in", "in.lammps", "-screen", "none", ranks=2)
     return (folder / "log.lammps").read_text()
 
 
