@@ -74,18 +74,20 @@ class LiveCard:
 
     def refresh(self) -> None:
         """Look at the store again, as when the job is evaluated in another cell; listen if it has come back to life."""
-        record, warning = self._job.record, self._job.warning or ""
-        steering = _steering(self._job, record, self._model.steering)
-        self._become(lambda model: replace(model.with_record(record), warning=warning, steering=steering), at_once=True)
-        self._listen(record)
+        warning, steering = self._job.warning or "", _steering(self._job, self._job.record, self._model.steering)
+        with self._lock:
+            # Read only now: the feed may have told of a newer one meanwhile, and says nothing twice.
+            record = self._job.record
+            self._become(
+                lambda model: replace(model.with_record(record), warning=warning, steering=steering), at_once=True
+            )
+            self._listen(record)
 
     def close(self) -> None:
         """Take the card from all pages, and hear no more."""
         with self._lock:
-            subscription, self._subscription = self._subscription, None
+            self._hear_no_more()
             structure, self._structure = self._structure, None
-        if subscription is not None:
-            subscription.close()
         for part in (structure, self._card, self.box):
             if part is not None:
                 part.close()
@@ -105,16 +107,23 @@ class LiveCard:
             if self._subscription is None and not record.status.finished:
                 self._subscription = self._job.lab.watch.subscribe(self._job.id, self._hear)
 
+    def _hear_no_more(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
     def _hear(self, change: Change) -> None:
         if change.frame is not None:
             if self._structure is not None:
                 self._structure.push(change.frame)
             return
+        news: dict[str, Any] = {}
         if change.record is not None and self._model.steering.lags(change.record):
-            steering = _steering(self._job, change.record, self._model.steering)
-            self._become(lambda model: replace(_after(model, change), steering=steering))
-        else:
-            self._become(lambda model: _after(model, change))
+            news["steering"] = _steering(self._job, change.record, self._model.steering)
+        with self._lock:
+            # A card that has seen the end knows better than a change that was on its way.
+            if self._subscription is not None:
+                self._become(lambda model: replace(_after(model, change), **news))
 
     def _become(self, change: Callable[[CardModel], CardModel], *, at_once: bool = False) -> None:
         """Change the model, tell the page if that is due, and settle the card of a job that has ended."""
@@ -125,7 +134,10 @@ class LiveCard:
             self._due = True
             if at_once or moved or self._budget.may_update(now):
                 self._flush(now)
-        if moved and self._model.record.status.finished:
+            ended = moved and self._model.record.status.finished
+            if ended:
+                self._hear_no_more()
+        if ended:
             threading.Thread(target=self._settle, name="nanoos_lab-card", daemon=True).start()
 
     def _flush(self, now: float) -> None:
@@ -155,11 +167,7 @@ class LiveCard:
             self._card.send_log(self._sent_log)
 
     def _settle(self) -> None:
-        """Show a job that has ended as the store and its files have it, and hear no more."""
-        with self._lock:
-            subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            subscription.close()
+        """Show a job that has ended as the store and its files have it."""
         series, lines = _series(self._job), _log_of(self._job)
         steering = _steering(self._job, self._model.record, self._model.steering)
         self._become(

@@ -6,7 +6,7 @@ import gc
 import threading
 import weakref
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,10 +14,16 @@ from ase.build import bulk
 
 from nanoos_lab.core.errors import ParameterError, StoreError
 from nanoos_lab.core.status import Status
+from nanoos_lab.lab.watch import Change
 from nanoos_lab.widgets import render
 from nanoos_lab.widgets.live import LiveCard
 from tests.waiting import until
 from tests.widgets.fake import FakeJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
 
 
 @pytest.fixture
@@ -51,6 +57,37 @@ def test_a_job_that_was_seen_to_have_ended_is_not_listened_to_any_more(job: Fake
     job.record = replace(job.record, status=Status.CANCELLED)
     card.refresh()
     until(lambda: not job.lab.watch.subscriptions)
+
+
+def test_an_end_that_comes_while_the_card_looks_is_not_overwritten(
+    job: FakeJob, card: LiveCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The feed says nothing twice: a card that forgot an end would show a running job for ever."""
+    job.start()
+    monkeypatch.setattr(FakeJob, "steerable", property(_ending(FakeJob.steerable)))
+    obey(card, order="cancel")
+    assert card.state()["status"] == "cancelled"
+    until(lambda: not job.lab.watch.subscriptions)
+
+
+def test_news_from_before_the_end_that_come_after_it_change_nothing(job: FakeJob, card: LiveCard) -> None:
+    job.start()
+    (subscription,) = job.lab.watch.subscriptions
+    running = job.record
+    job.end(Status.CANCELLED)
+    subscription.callback(Change(job_id=job.id, record=running))
+    assert card.state()["status"] == "cancelled"
+
+
+def _ending(steerable: property) -> Callable[[FakeJob], pd.DataFrame]:
+    """Have the job end while it is asked what can be changed of it."""
+
+    def ask(job: FakeJob) -> pd.DataFrame:
+        if not job.record.status.finished:
+            job.end(Status.CANCELLED)
+        return steerable.__get__(job)
+
+    return ask
 
 
 def test_a_warning_comes_and_goes_with_its_reason(job: FakeJob, card: LiveCard) -> None:
