@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -38,7 +39,10 @@ class Passing(Protocol):
     """A simulation that can be glimpsed while it advances."""
 
     def on_pass(self, function: Callable[[int], None]) -> None:
-        """Name a function to be called with the step every now and then while the simulation advances."""
+        """Name a function that may be called with the step while the simulation advances."""
+
+    def pass_at(self, step: float) -> None:
+        """Have it called at the first chance from a step on; infinity for not at all."""
 
     def glimpse(self, step: int) -> Sample:
         """Return the frame alone; only inside of that function."""
@@ -147,23 +151,26 @@ class _Glimpser:
     def __init__(self, run: Stepper, cadence: Cadence | None, context: RunContext, clock: Callable[[], float]) -> None:
         self._context = context
         self._clock = clock
-        self._shown = self._end = self._apart = 0
+        self._end = self._apart = 0
+        self._run: Passing | None = None
         if cadence and isinstance(run, Passing):
             self._run, self._cadence = run, cadence
             run.on_pass(self._pass)
 
     def begin(self, start: int, end: int, apart: int) -> None:
         """Note where a chunk begins and ends, and after how many steps a glimpse is worth its cost."""
-        self._shown, self._end, self._apart = start, end, apart
+        if self._run is not None:
+            self._end, self._apart = end, apart
+            self._run.pass_at(start + apart if apart and self._context.watched else math.inf)
 
     def _pass(self, step: int) -> None:
         # What there is to see at the end of the chunk is shown there.
-        if not self._apart or step - self._shown < self._apart or step >= self._end or not self._context.watched:
+        if self._run is None or step >= self._end or not self._context.watched:
             return
         cpu = self._clock()
         self._context.live(self._run.glimpse(step))
         self._cadence.glimpsed(self._clock() - cpu, self._context.live_cost)
-        self._shown = step
+        self._run.pass_at(step + self._apart)
 
 
 def _asked_to_stop(context: RunContext) -> bool:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two signs of life, and between two flushes of what the engine produced.
-BEAT = 1.0
+#: Seconds between two signs of life, and between two flushes of what the engine produced; orders come in between. It is
+#: less for a short lease, of which this part may pass.
+BEAT, _PART = 2.0, 0.25
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
 #: Seconds that it has at its soft time limit and before a long pause, to come to a state worth keeping.
@@ -96,6 +97,7 @@ class Follower:
         self._live = live
         self._beat = beat
         self._lease = lease
+        self._beat_interval = min(BEAT, _PART * lease)
         self._limits = assignment.limits
         self._time = RunningTime(assignment.ran)
         self._releasable = releasable
@@ -118,13 +120,13 @@ class Follower:
         """
         self._renewed(heard)
         listen = time.monotonic() + SHORT
-        next_beat = time.monotonic() + BEAT
+        next_beat = time.monotonic() + self._beat_interval
         while self._last is None and self._ours:
             listening = time.monotonic() >= listen
             self._hear(next_beat if listening else listen, listening=listening)
             if time.monotonic() >= next_beat:
                 self._look_after()
-                next_beat = time.monotonic() + BEAT
+                next_beat = time.monotonic() + self._beat_interval
         message = self._last if self._ours else None
         return EndOfRun(
             message=message,

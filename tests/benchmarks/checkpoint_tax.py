@@ -1,0 +1,76 @@
+"""What its checkpoints cost a run of LAMMPS: CPU time of one, against the time between two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.figures import Figure, middle, ratio
+from tests.benchmarks.live_tax import Meter, argon, submit
+from tests.benchmarks.place import OURS, place
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from nanoos_lab.lab.lab import Lab
+
+#: Unit cells along an edge → steps, and turns.
+FULL = {10: (1_500, 12), 20: (300, 12), 40: (80, 10)}
+QUICK = {10: (600, 2), 20: (150, 1)}
+#: Seconds between checkpoints of the runs that are compared: many, so that each can be told from noise.
+DENSE = 1.0
+#: Queues of the runs with and without checkpoints; each has a worker.
+WITH, WITHOUT = "high_priority", "simulations"
+
+
+def run(quick: bool) -> list[Figure]:
+    """Run with dense checkpoints and without, in turns."""
+    figures: list[Figure] = []
+    with place() as here:
+        here.worker(OURS, WITH, NANOOS_CHECKPOINT=str(DENSE))
+        here.worker(OURS, WITHOUT, NANOOS_CHECKPOINT="0")
+        # A grid of steps meets the interval within a factor of √2.
+        interval = here.lab.settings.checkpoint / math.sqrt(2)
+        for cells, (steps, turns) in (QUICK if quick else FULL).items():
+            atoms = argon(cells)
+            pairs = [(_run(here.lab, atoms, steps, WITH), _run(here.lab, atoms, steps, WITHOUT)) for _ in range(turns)]
+            figures += _figures(f"{len(atoms)} atoms", pairs, interval)
+    return figures
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What was measured of a run."""
+
+    #: CPU seconds of work-horse and engine.
+    cpu: float
+    steps: int
+    checkpoints: int
+
+
+def _figures(size: str, pairs: list[tuple[_Run, _Run]], interval: float) -> list[Figure]:
+    costs = [(dense.cpu - dense.steps * plain.cpu / plain.steps) / dense.checkpoints for dense, plain in pairs]
+    return [
+        middle(f"{size}: checkpoints in a run", [dense.checkpoints for dense, _ in pairs], "1"),
+        middle(f"{size}: CPU of a checkpoint", [1e3 * cost for cost in costs], "ms"),
+        ratio(
+            f"{size}: with checkpoints, {interval:.0f} s apart / without",
+            [interval + cost for cost in costs],
+            [interval] * len(costs),
+            at_most=1.01,
+        ),
+    ]
+
+
+def _run(lab: Lab, atoms: Atoms, steps: int, queue: str) -> _Run:
+    job = submit(lab, atoms, steps=steps, every=steps, queue=queue)
+    meter = Meter(lab, job.id, 0)
+    subscription = lab.watch.subscribe(job.id, meter.hear)
+    job.result(600)
+    subscription.close()
+    grid = job.provenance.get("checkpoint_steps")
+    first, last = meter.span
+    # None is made at the last step of a run.
+    made = min(last, steps - 1) // grid - first // grid if grid else 0
+    return _Run(meter.cpu, last - first, made)
