@@ -21,7 +21,7 @@ def new_ids(count: int) -> list[str]:
 
 def require_possible(job_id: str) -> None:
     """Raise a JobNotFoundError for what can be no id; a database may refuse to look for it."""
-    if not (job_id.isascii() and job_id.isprintable()):
+    if not (isinstance(job_id, str) and job_id.isascii() and job_id.isprintable()):
         raise JobNotFoundError(job_id)
 
 

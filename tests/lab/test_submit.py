@@ -239,9 +239,10 @@ def test_numpys_integers_are_integers(lab: Lab) -> None:
     assert (job.record.priority, job.record.max_attempts) == (7, 2)
 
 
-def test_an_unknown_id_is_said_in_words(lab: Lab) -> None:
+@pytest.mark.parametrize("unknown", ["0" * 32, "", 3, None])
+def test_an_unknown_id_is_said_in_words(lab: Lab, unknown: Any) -> None:
     with pytest.raises(JobNotFoundError, match="no job"):
-        lab.load("0" * 32)
+        lab.load(unknown)
 
 
 def test_a_job_that_has_not_failed_is_not_tried_again(lab: Lab) -> None:
