@@ -182,6 +182,12 @@ def test_another_column_can_be_chosen(card: BareCard) -> None:
     assert "\u22120.25000\u202fGPa" in card.text, "the choice stays"
 
 
+def test_a_tiny_negative_number_has_the_same_sign_before_it_and_in_its_exponent(card: BareCard) -> None:
+    card.show(a_running_record())
+    card.plot([[0, 0.0, -2e-6, 0.1], [100, 200.0, -2e-6, 0.1]])
+    assert "\u22122.0000e\u22126\u202fK" in card.text
+
+
 def test_the_arrow_keys_read_the_curve(card: BareCard) -> None:
     card.show(a_running_record())
     card.plot(some_rows())

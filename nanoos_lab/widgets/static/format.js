@@ -13,7 +13,7 @@ export function quantity(value, figures = 5) {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e7 || size < 1e-4) return value.toExponential(figures - 1).replace("-", "\u2212").replace("e+", "e");
+  if (size >= 1e7 || size < 1e-4) return value.toExponential(figures - 1).replaceAll("-", "\u2212").replace("e+", "e");
   const decimals = Math.max(0, figures - 1 - Math.floor(Math.log10(size)));
   const [whole, fraction] = size.toFixed(decimals).split(".");
   return (value < 0 ? "\u2212" : "") + integer(Number(whole)) + (fraction ? "." + fraction : "");
