@@ -151,11 +151,12 @@ class LammpsScriptParameters(TaskParameters):
     """The user's own LAMMPS input, executed line by line.
 
     A structure, if given, is there for ``read_data structure.data``, with one atom type for each element and mass,
-    and with its initial charges if the script has ``atom_style charge``. Molecules come with a data file of the
-    user's own; so they do in the other tasks, with `data` and `force_field`. Rows and frames come at the multiples
-    of the script's own ``thermo``. Potential files that come with LAMMPS are found by their names. There are no
-    checkpoints: what a script's variables and loops hold is in no restart file, so a script that was interrupted
-    begins anew.
+    and with its initial charges if the script has ``atom_style charge``; with ``units lj`` its numbers are taken as
+    reduced ones. Frames are in Å and fs; those of reduced units stay reduced, and have no masses. Molecules come with
+    a data file of the user's own; so they do in the other tasks, with `data` and `force_field`. Rows and frames come
+    at the multiples of the script's own ``thermo``. Potential files that come with LAMMPS are found by their names.
+    There are no checkpoints: what a script's variables and loops hold is in no restart file, so a script that was
+    interrupted begins anew.
     """
 
     script: Name = field(doc="LAMMPS input commands")
@@ -164,7 +165,9 @@ class LammpsScriptParameters(TaskParameters):
     )
     files: tuple[Name, ...] = field((), doc="paths of files that the script reads, there under their base names")
     convert: bool = field(
-        False, doc="whether columns of thermo are in eV, GPa, Å and fs, not as LAMMPS prints them in the script's units"
+        False,
+        doc="whether columns of thermo are in eV, GPa, Å and fs, not as LAMMPS prints them in the script's units; "
+        "reduced ones ('units lj') stay as they are, with unit '1'",
     )
 
     @property

@@ -38,8 +38,8 @@ class System:
     symbols: tuple[str, ...]
     #: Mass of each type in amu.
     masses: tuple[float, ...]
-    #: Name of LAMMPS's unit system; one with Å and amu.
-    unit_system: Literal["metal", "real"] = "metal"
+    #: Name of LAMMPS's unit system: one with Å and amu, or reduced units, which the structure's own numbers are in.
+    unit_system: Literal["metal", "real", "lj"] = "metal"
     #: Whether atoms have charges.
     charged: bool = False
     #: LAMMPS's atom style.
@@ -48,7 +48,7 @@ class System:
     data: DataFile | None = None
 
     @classmethod
-    def of(cls, atoms: Atoms, unit_system: Literal["metal", "real"] = "metal", *, charged: bool = False) -> Self:
+    def of(cls, atoms: Atoms, unit_system: Literal["metal", "real", "lj"] = "metal", *, charged: bool = False) -> Self:
         """Describe a structure; atoms of one element and mass share a type."""
         keys = np.column_stack([atoms.numbers, atoms.get_masses()])
         kinds, index = np.unique(keys, axis=0, return_inverse=True)
@@ -113,7 +113,9 @@ class System:
         """Velocities in LAMMPS's frame, in Å per unit of time, shape (atoms, 3); None if the structure is at rest."""
         if not self.atoms.has("momenta") or not self.atoms.arrays["momenta"].any():
             return None
-        return self.box.inwards(self.atoms.get_velocities()) * (self.units.time * units.fs)
+        # ASE's unit of velocity, √(eV/amu), is already that of reduced units.
+        time = 1.0 if self.units.mass is None else self.units.time * units.fs
+        return self.box.inwards(self.atoms.get_velocities()) * time
 
     @cached_property
     def fixed(self) -> Array:

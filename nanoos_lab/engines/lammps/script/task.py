@@ -119,7 +119,8 @@ def system_of(request: JobRequest, parameters: LammpsScriptParameters) -> System
     if request.structure is None:
         return None
     charged = _says(parameters.script, "atom_style") == "charge"
-    unit_system: Literal["metal", "real"] = "real" if _says(parameters.script, "units") == "real" else "metal"
+    known: dict[str, Literal["metal", "real", "lj"]] = {"real": "real", "lj": "lj"}
+    unit_system = known.get(_says(parameters.script, "units"), "metal")
     return System.of(request.structure.atoms(), unit_system, charged=charged)
 
 
