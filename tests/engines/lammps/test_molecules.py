@@ -13,7 +13,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, StructureError, U
 from nanoos_lab.engines.lammps.molecules import datafile
 from tests.engines.attempts import Job, at_checkpoint
 from tests.engines.lammps.molecules import BONDS, CHAINS, WATER, chains, plain_input, water
-from tests.engines.lammps.outside import Options, submitted
+from tests.engines.lammps.outside import Options, plain_lmp, submitted
 from tests.engines.lammps.test_recipe import rows_of
 from tests.engines.lammps.test_script import plain_lammps, tables
 from tests.lab.test_reproduce import tables as table_of
@@ -263,6 +263,35 @@ def test_an_unknown_section_gets_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
         datafile.parse(["title", "1 atoms", "Atom Coeffs"])
     assert caught.value.nearest in ("Atoms", "Pair Coeffs", "Angle Coeffs")
+
+
+#: Two types with names, in a box of any direction.
+LABELLED = """\
+units real
+lattice custom 3 a1 0 1 1 a2 1 0 1 a3 1 1 0 basis 0 0 0 basis 0.5 0.5 0.5 triclinic/general
+create_box 2 NULL 0 2 0 2 0 2
+create_atoms 1 box basis 2 2
+labelmap atom 1 Na 2 Cl
+mass 1 23
+mass 2 35.5
+write_data labels.data types labels
+write_data general.data types numeric triclinic/general
+write_data plain.data types numeric
+"""
+
+
+def test_types_by_label_and_general_boxes_are_refused_with_what_lammps_writes_instead(tmp_path: Path) -> None:
+    (tmp_path / "in.lmp").write_text(LABELLED)
+    plain_lmp(tmp_path, "-in", "in.lmp")
+    for name, remedy in (
+        ("labels", r"'1 Na 0 .*' names a type by its label; .* 'write_data … types numeric'"),
+        ("general", r"general triclinic .* by write_data without 'triclinic/general'"),
+    ):
+        with pytest.raises(InputError, match=remedy):
+            datafile.parse((tmp_path / f"{name}.data").read_text().splitlines())
+    data = datafile.parse((tmp_path / "plain.data").read_text().splitlines())
+    assert data.counts == {"atoms": 16, "atom types": 2}
+    assert data.masses == {1: 23.0, 2: 35.5}
 
 
 def test_styles_and_files_are_those_of_the_tests_own(tmp_path: Path) -> None:

@@ -45,10 +45,14 @@ _COEFFICIENTS = {
     "BondBond13 Coeffs": ("dihedral", "bb13"),
     "AngleAngle Coeffs": ("improper", "aa"),
 }
-_SECTIONS = frozenset(("Atoms", "Masses", "Velocities", *_KEPT, *_COEFFICIENTS))
+#: Sections of names for types, which LAMMPS writes even where its types are numbers; they are left out.
+_LABELS = tuple(f"{kind.capitalize()} Type Labels" for kind in ("atom", *CONNECTIONS))
+_SECTIONS = frozenset(("Atoms", "Masses", "Velocities", *_KEPT, *_COEFFICIENTS, *_LABELS))
 #: Lines of the header that are the structure's business.
 _BOX = re.compile(r"(?:\S+ ){2}([xyz])lo [xyz]hi$|(?:\S+ ){3}(xy) xz yz$")
 _COUNT = re.compile(r"(\d+)\s+(atoms|(?:bond|angle|dihedral|improper)s|(?:atom|bond|angle|dihedral|improper) types)$")
+#: Lines of the header of a box that is not turned into LAMMPS's frame.
+_GENERAL = re.compile(r"(?:\S+ ){3}([abc]vec|abc origin)$")
 _EXTRA = re.compile(r"\d+\s+extra (bond|angle|dihedral|improper|special) (types|per atom)$")
 
 
@@ -121,6 +125,11 @@ def parse(lines: Iterable[str]) -> DataFile:
     for line in header:
         if found := _COUNT.match(line):
             counts[found.group(2)] = int(found.group(1))
+        elif _GENERAL.match(line):
+            raise InputError(
+                f"its box is a general triclinic one ({line!r}); LAMMPS writes a restricted one, with xlo xhi and "
+                "xy xz yz, by write_data without 'triclinic/general'"
+            )
         elif not _EXTRA.match(line):
             raise InputError(f"its header has a line {line!r}, which is not understood")
     atoms = counts.get("atoms", 0)
@@ -157,12 +166,27 @@ def _split(lines: Iterable[str]) -> tuple[list[str], dict[str, tuple[str, ...]],
         if not text[0].isalpha():
             into.append(text)
             continue
+        if text.split()[0] in _labels(sections):
+            raise _labelled(text)
         if text not in _SECTIONS:
             raise UnknownNameError("section of a data file", text, _SECTIONS)
         into = sections.setdefault(text, [])
         if text == "Atoms":
             hint = comment.strip() if comment.strip() in COLUMNS else ""
+    labels = _labels(sections)
+    for name in ("Atoms", *_KEPT):
+        for line in sections.get(name, ()):
+            if not labels.isdisjoint(line.split()):
+                raise _labelled(line)
     return header, {name: tuple(found) for name, found in sections.items()}, hint
+
+
+def _labels(sections: Mapping[str, Iterable[str]]) -> set[str]:
+    return {line.split()[-1] for name in _LABELS for line in sections.get(name, ())}
+
+
+def _labelled(line: str) -> InputError:
+    return InputError(f"{line!r} names a type by its label; LAMMPS writes numbers by 'write_data … types numeric'")
 
 
 def _box(lines: Iterable[str]) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
