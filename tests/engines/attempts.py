@@ -18,6 +18,7 @@ from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.record import Steering
 from nanoos_lab.core.request import FileRef, JobRequest
+from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import Column
 from nanoos_lab.engines import registry
@@ -108,6 +109,8 @@ class Job:
         Steps between checkpoints.
     interval
         Seconds between checkpoints, where the grid is not given.
+    ranks
+        MPI ranks.
     """
 
     def __init__(
@@ -119,12 +122,13 @@ class Job:
         *,
         grid: int | None = None,
         interval: float = 60.0,
+        ranks: int = 1,
         **parameters: Any,
     ) -> None:
         home.mkdir()
         self._home = home
         self._options = {"checkpoint_interval": interval, "checkpoint_steps": grid}
-        self.request, self._files = _submitted(engine, task, atoms, parameters)
+        self.request, self._files = _submitted(engine, task, atoms, parameters, Resources(ranks=ranks))
         self.attempts: list[Attempt] = []
         #: What the attempts so far have been asked for on their way, with the steps at which it was applied.
         self.steerings: list[Steering] = []
@@ -222,7 +226,7 @@ class _Troubled(PipeContext):
 
 
 def _submitted(
-    engine_name: str, task: str, atoms: Atoms, parameters: dict[str, Any]
+    engine_name: str, task: str, atoms: Atoms, parameters: dict[str, Any], resources: Resources
 ) -> tuple[JobRequest, dict[str, Path]]:
     engine = registry.get(engine_name)
     given = validate(engine.tasks[task], parameters, where=f"engine {engine_name!r}, task {task!r}")
@@ -233,7 +237,10 @@ def _submitted(
         for role, path in files.items()
     }
     plain = given.model_dump(mode="json")
-    return JobRequest(structure=structure, engine=engine_name, task=task, parameters=plain, files=refs), files
+    request = JobRequest(
+        structure=structure, engine=engine_name, task=task, parameters=plain, files=refs, resources=resources
+    )
+    return request, files
 
 
 def _follow(connection: Connection, attempt: Attempt, trouble: Trouble | None, pid: int | None) -> None:

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 MD: dict[str, Any] = {"task": "md", "every": 50, "ensemble": "nvt", "temperature": 300.0, "tdamp": 50.0}
 ENGINES: dict[str, dict[str, Any]] = {
-    "lammps": {"engine": "lammps", "potential": "Cu_u3.eam", "steps": 20_000},
-    "ase": {"engine": "ase", "calculator": "emt", "steps": 3000},
+    "lammps": {"engine": "lammps", "potential": "Cu_u3.eam", "steps": 40_000},
+    "lammps, 2 ranks": {"engine": "lammps", "potential": "Cu_u3.eam", "steps": 80_000, "resources": {"ranks": 2}},
+    "ase": {"engine": "ase", "calculator": "emt", "steps": 10_000},
 }
 #: Few enough atoms that a second has many steps: only then do checkpoints renew a run of ASE's.
-CELLS = {"lammps": (4, 4, 4), "ase": (1, 1, 2)}
+CELLS = {"lammps": (4, 4, 4), "lammps, 2 ranks": (4, 4, 4), "ase": (1, 1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         local.stop(lab.settings, now=True)
 
 
-def copper(engine: str) -> Any:
-    return bulk("Cu", cubic=True) * CELLS[engine]
+def copper(name: str) -> Any:
+    return bulk("Cu", cubic=True) * CELLS[name]
 
 
 def has_checkpoint(job: Job) -> bool:
@@ -59,10 +60,10 @@ def kill(job: Job) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_steered_run_that_is_killed_takes_the_same_path(lab: Lab, engine: str, tmp_path: Path) -> None:
-    atoms = copper(engine)
-    job = lab.submit(atoms, **{**MD, **ENGINES[engine]}, retries={"delay": 0})
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_steered_run_that_is_killed_takes_the_same_path(lab: Lab, name: str, tmp_path: Path) -> None:
+    atoms = copper(name)
+    job = lab.submit(atoms, **{**MD, **ENGINES[name]}, retries={"delay": 0})
     until(lambda: job.status == "running" and has_checkpoint(job), seconds=120)
     job.steer(temperature=1000)
     until(lambda: job.steerings["step"].notna().all(), seconds=60)
@@ -73,11 +74,13 @@ def test_a_steered_run_that_is_killed_takes_the_same_path(lab: Lab, engine: str,
     assert job.provenance["steerings"] == [{"number": 1, "step": step, "changes": {"temperature": 1000.0}}]
 
     thermo = job.thermo
-    assert thermo.index.tolist() == list(range(0, ENGINES[engine]["steps"] + 1, MD["every"]))
+    assert thermo.index.tolist() == list(range(0, ENGINES[name]["steps"] + 1, MD["every"]))
     assert thermo["temperature"].iloc[-5:].mean() > 600
 
-    given = {name: value for name, value in {**MD, **ENGINES[engine]}.items() if name not in ("engine", "task")}
-    whole = attempts.Job(tmp_path / "whole", engine, "md", atoms, grid=job.provenance["checkpoint_steps"], **given)
+    given = {**MD, **ENGINES[name]}
+    engine, task, ranks = given.pop("engine"), given.pop("task"), given.pop("resources", {}).get("ranks", 1)
+    grid = job.provenance["checkpoint_steps"]
+    whole = attempts.Job(tmp_path / "whole", engine, task, atoms, grid=grid, ranks=ranks, **given)
     whole.steerings = [Steering(number=1, changes={"temperature": 1000.0}, step=step)]
     assert whole.attempt().end == "done"
     np.testing.assert_array_equal(thermo.to_numpy(), whole.thermo.values)
