@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Argon, as Lennard and Jones would have it, near its melting point.
 LJ: dict[str, Any] = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "cutoff": 8.5, "timestep": 2.0}
 #: Unit cells along an edge → turns.
-FULL = {10: 16, 20: 12, 40: 10}
+FULL = {10: 12, 20: 10, 40: 10}
 QUICK = {10: 2, 20: 1}
 #: Seconds, about, in which the cadence learns, that are measured, and that follow, so that their end is seen.
 LEARNING, MEASURED, REST = 2.0, 8.0, 1.5
