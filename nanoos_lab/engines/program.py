@@ -292,6 +292,10 @@ class Program:
             if self._ask is not None:
                 self._ask()
 
+    def kill(self) -> None:
+        """End it, and all that it has started, at once."""
+        _kill(self._process.pid)
+
     def _pieces(self) -> Iterator[bytes | None]:
         pipe = self._process.stdout
         if pipe is None:

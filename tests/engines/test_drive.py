@@ -60,16 +60,21 @@ class Passing(Counter):
     """One that can be glimpsed at every twentieth step, and whose stops are dear: 20 steps take 2 ms, a stop 2 ms."""
 
     at_pass: Callable[[int], None]
+    due: float
 
     def on_pass(self, function: Callable[[int], None]) -> None:
         self.at_pass = function
+
+    def pass_at(self, step: float) -> None:
+        self.due = step
 
     def glimpse(self, step: int) -> Sample:
         return Sample(step=step, row=(), frame=None)
 
     def advance(self, steps: int) -> int:
         for step in range(self.at + 20 - self.at % 20, self.at + steps + 1, 20):
-            self.at_pass(step)
+            if step >= self.due:
+                self.at_pass(step)
             spend(2e-3)
         spend(2e-3)
         return super().advance(steps)

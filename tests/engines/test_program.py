@@ -175,9 +175,10 @@ def test_one_that_has_ended_is_not_waited_for_though_its_output_is_held_open(con
 def test_ranks_do_not_outlive_a_launcher_that_was_killed(context: RecordingContext) -> None:
     # In one piece, or the launcher may put another rank's words between the number and the end of its line.
     rank = (PYTHON, "-c", "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)")
-    environment = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    # Whichever MPI's launcher comes first in the path.
+    names = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_rmaps_base_oversubscribe")
     launcher = shutil.which("mpirun") or ""
-    command = Command(arguments=(launcher, "-n", "2", "--oversubscribe", *rank), environment=environment)
+    command = Command(arguments=(launcher, "-n", "2", *rank), environment=dict.fromkeys(names, "1"))
     ranks: list[int] = []
     with Program(command, context, output="it.out") as run:
         for line in run.lines():

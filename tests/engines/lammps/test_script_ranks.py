@@ -221,6 +221,22 @@ def test_a_rank_that_is_killed_fails_the_run(run: Run, tmp_path: Path) -> None:
     assert ranks_of(str(tmp_path)) == []
 
 
+def test_a_rank_that_is_gone_ends_the_run_though_the_launcher_does_not_notice(run: Run, tmp_path: Path) -> None:
+    """As MPICH's has been seen to: the other rank waits for ever, and spins."""
+
+    def kill(_: Context) -> None:
+        last = ranks_of(str(tmp_path))[-1]
+        launchers = [one for one in last.parents() if one.name().startswith(("mpiexec", "hydra"))]
+        assert launchers
+        for launcher in launchers:
+            launcher.suspend()
+        last.kill()
+
+    with pytest.raises(EngineError, match="LAMMPS's ranks ended with exit code -9"):
+        run(None, MELT, kill)
+    assert ranks_of(str(tmp_path)) == []
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [

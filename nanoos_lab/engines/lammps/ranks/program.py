@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
 import threading
@@ -161,6 +162,9 @@ class _Ranks:
         self.numpy = self
         #: What leads to the ranks, by their numbers.
         self._streams: dict[int, BufferedRWPair] = {}
+        #: Their descriptors, and what tells which of them has something to read: the first has answered, others end.
+        self._numbers: dict[int, int] = {}
+        self._poll = select.poll()
         #: What is called with the step, by the name of a fix; says whether the run is to end.
         self._observers: dict[str, Callable[[int], bool]] = {}
         # A soft end comes between two calls; there is nothing to ask.
@@ -181,8 +185,12 @@ class _Ranks:
                 self._following.start()
                 for _ in range(self._context.resources.ranks):
                     with self._next_rank(door) as connection:
-                        stream = started.enter_context(connection.makefile("rwb"))
-                    self._streams[self._received(stream)] = stream
+                        stream, descriptor = connection.makefile("rwb"), connection.fileno()
+                        started.callback(_close, stream)
+                    number = self._received(stream)
+                    self._streams[number] = stream
+                    self._numbers[descriptor] = number
+                    self._poll.register(descriptor, select.POLLIN)
                 self._open = started.pop_all()
 
     def close(self) -> None:
@@ -207,7 +215,7 @@ class _Ranks:
     def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         try:
             self._order(name, *arguments, **keywords)
-            while "observed" in (answer := rank.receive(self._streams[0])):
+            while "observed" in (answer := self._answer()):
                 fix, step = answer["observed"]
                 # What it calls is answered before the run goes on.
                 self._order(rank.GO_ON, self._observers[fix](step))
@@ -216,6 +224,12 @@ class _Ranks:
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["value"]
+
+    def _answer(self) -> Any:
+        """Return what the first rank answers, unless another one ends: then that waits for it for ever."""
+        if any(self._numbers[descriptor] for descriptor, _ in self._poll.poll()):
+            raise EOFError
+        return rank.receive(self._streams[0])
 
     def _order(self, name: str, *arguments: Any, **keywords: Any) -> None:
         line = json.dumps([name, arguments, keywords]).encode() + b"\n"
@@ -246,7 +260,11 @@ class _Ranks:
     def _loss(self) -> Exception:
         """Return why the ranks are no longer there: the words of the one that failed, or else how they ended."""
         self.lost = True
-        self._following.join()
+        self._following.join(_PATIENCE)
+        if self._following.is_alive():
+            # The launcher has not noticed that one of them is gone.
+            self._started.kill()
+            self._following.join()
         if self._context.stop is not None:
             return CutOffError("a stop has ended LAMMPS's ranks in the middle of a call", reason=Reason.ENGINE)
         errors = self._started.errors
@@ -258,6 +276,12 @@ class _Ranks:
             reason=Reason.ENGINE,
             remedy=f"They may have lacked memory; the files log.lammps and {_ERRORS} of the job have their last words.",
         )
+
+
+def _close(stream: BufferedRWPair) -> None:
+    # What was not written to a rank that is gone is lost with it.
+    with suppress(OSError):
+        stream.close()
 
 
 def _command(context: RunContext, arguments: Sequence[str]) -> program.Command:
