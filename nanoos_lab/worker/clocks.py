@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -60,3 +61,9 @@ def passed(limits: Limits, total: float) -> str | None:
     if limits.soft is not None and total >= limits.soft:
         return "soft"
     return None
+
+
+def left(limits: Limits, total: float) -> float:
+    """Return the seconds until the next time limit is passed; infinity if none is ahead."""
+    ahead = [limit - total for limit in (limits.soft, limits.hard) if limit is not None and limit > total]
+    return min(ahead, default=math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import psutil
 
 from nanoos_lab.core.errors import StoreError
 from nanoos_lab.worker import pipe
-from nanoos_lab.worker.clocks import RunningTime, now, passed
+from nanoos_lab.worker.clocks import RunningTime, left, now, passed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,13 +121,13 @@ class Follower:
         """
         self._renewed(heard)
         listen = time.monotonic() + SHORT
-        next_beat = time.monotonic() + self._beat_interval
+        next_beat = self._next_beat()
         while self._last is None and self._ours:
             listening = time.monotonic() >= listen
             self._hear(next_beat if listening else listen, listening=listening)
             if time.monotonic() >= next_beat:
                 self._look_after()
-                next_beat = time.monotonic() + self._beat_interval
+                next_beat = self._next_beat()
         message = self._last if self._ours else None
         return EndOfRun(
             message=message,
@@ -135,6 +136,14 @@ class Follower:
             lease_until=self._heard + self._lease,
             memory=self._memory,
         )
+
+    def _next_beat(self) -> float:
+        """Return when to look after the run again: as usual, or when it passes a limit or is to be killed."""
+        moment = time.monotonic()
+        limit = math.inf if self._time.paused else left(self._limits, self._time.total)
+        kill = math.inf if self._kill_at is None or self._kill_at < moment else self._kill_at - moment
+        # A little later, so that it is over then.
+        return moment + min(self._beat_interval, min(limit, kill) + 0.01)
 
     def _hear(self, until: float, *, listening: bool) -> None:
         """Wait for the engine and for orders, and take what comes first."""
