@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two signs of life, and between two flushes of what the engine produced; orders come in between. It is
 #: less for a short lease, of which this part may pass.
-BEAT, _PART = 2.0, 0.25
+BEAT, _PART = 1.0, 0.25
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
 #: Seconds that it has at its soft time limit and before a long pause, to come to a state worth keeping.
