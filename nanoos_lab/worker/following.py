@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two signs of life, and between two flushes of what the engine produced; orders come in between. It is
 #: less for a short lease, of which this part may pass.
-BEAT, _PART = 1.0, 0.25
+BEAT, _PART = 2.0, 0.25
+#: A young run is looked after sooner: after this part of its age, and at first after so many seconds.
+_PART_OF_AGE, _SOONEST = 0.5, 0.5
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
 #: Seconds that it has at its soft time limit and before a long pause, to come to a state worth keeping.
@@ -142,8 +144,9 @@ class Follower:
         moment = time.monotonic()
         limit = math.inf if self._time.paused else left(self._limits, self._time.total)
         kill = math.inf if self._kill_at is None or self._kill_at < moment else self._kill_at - moment
+        usual = min(self._beat_interval, max(_SOONEST, _PART_OF_AGE * self._time.here))
         # A little later, so that it is over then.
-        return moment + min(self._beat_interval, min(limit, kill) + 0.01)
+        return moment + min(usual, min(limit, kill) + 0.01)
 
     def _hear(self, until: float, *, listening: bool) -> None:
         """Wait for the engine and for orders, and take what comes first."""

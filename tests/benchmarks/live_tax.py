@@ -180,7 +180,7 @@ class Meter:
         event = change.event or {}
         if event.get("kind") == "progress":
             # The last step may be heard of when the engine has ended.
-            with suppress(FileNotFoundError, psutil.NoSuchProcess, IndexError):
+            with suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess, IndexError):
                 horse, engine = map(_cpu, self._processes())
                 self._readings.append(_Reading(time.perf_counter(), event["step"], horse, engine))
         if change.frame is not None:

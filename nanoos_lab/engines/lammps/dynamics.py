@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 STATE = "state.restart"
 #: What it is called in the working directory while it is read or written: a name without LAMMPS's wildcards.
 _HERE = "checkpoint.restart"
-#: Name of the fix by which the run is glimpsed, and steps of an atom between two chances to do so: these take some ten
-#: microseconds, which is a thousandth of what the cheapest forces take for so many.
-_PASSING, _APART = "nanoos_passing", 50_000
+#: Name of the fix by which the run is glimpsed, and steps of an atom between two chances to do so: these take tens of
+#: microseconds while caches are cold, which is less than a thousandth of what the cheapest forces take for so many.
+_PASSING, _APART = "nanoos_passing", 200_000
 #: First parts of the styles of fixes that gather what no restart file holds, or write files that they would begin anew.
 _GATHERING = ("ave", "phonon", "print", "reaxff", "saed", "vector")
 
