@@ -112,7 +112,7 @@ def write_inputs(
         "control": _control(parameters, start),
         "system": _system(atoms, parameters, pseudos, cutoffs, kinds),
         "electrons": _electrons(parameters),
-        **_motion(atoms, parameters, from_input=velocities is not None),
+        **_motion(atoms, parameters, start, from_input=velocities is not None),
     }
     blocks = [
         keywords.text(keywords.merged(keywords.merged(namelists, parameters.input), start.keywords)),
@@ -341,16 +341,32 @@ def _drawn(atoms: Atoms, parameters: EspressoMDParameters, steps: int) -> float:
     return given * (1 + (1 - 1 / steps) / len(atoms)) if free_components(atoms).all() else given
 
 
-def _motion(atoms: Atoms, parameters: EspressoParameters, *, from_input: bool) -> Namelists:
+def _thermostat(atoms: Atoms, parameters: EspressoMDParameters, first: int) -> dict[str, Value]:
+    # With velocities that are given pw.x 6.7 knows no temperature before its second step: there all of its others but
+    # rescale-v, which has no ramp, make energies that are no numbers.
+    interval = parameters.interval
+    if parameters.temperature_end is None:
+        return {"ion_temperature": "andersen", "tempw": _drawn(atoms, parameters, interval), "nraise": interval}
+    begin = parameters.temperature or 0.0
+    slope = (parameters.temperature_end - begin) / (parameters.steps + 1)
+    # Once in `nraise` steps its temperature becomes another, and velocities are rescaled to that.
+    return {
+        "ion_temperature": "reduce-T",
+        "tempw": begin + slope * first,
+        "nraise": interval,
+        "delta_t": slope * interval,
+    }
+
+
+def _motion(atoms: Atoms, parameters: EspressoParameters, start: Start, *, from_input: bool) -> Namelists:
     if isinstance(parameters, EspressoMDParameters):
         ions: dict[str, Value] = {
             "ion_dynamics": "verlet",
             "ion_velocities": "from_input" if from_input else "default",
         }
         if parameters.ensemble == "nvt":
-            # pw.x 6.7's others begin with a temperature that it has not set when velocities are given.
-            steps = max(1, round(parameters.tdamp / parameters.timestep))
-            ions |= {"ion_temperature": "andersen", "tempw": _drawn(atoms, parameters, steps), "nraise": steps}
+            first = 0 if start.cycles is None else parameters.steps + 1 - start.cycles
+            ions |= _thermostat(atoms, parameters, first)
         return {"ions": ions}
     if not isinstance(parameters, EspressoRelaxParameters):
         return {}

@@ -84,6 +84,7 @@ OWNED: Mapping[str, Mapping[str, str]] = {
         "ion_velocities": "use the structure's momenta, or temperature",
         "ion_temperature": "use ensemble",
         "tempw": "use temperature",
+        "delta_t": "use temperature_end",
         "nraise": "use tdamp",
     },
     "cell": {"press": "use pressure", "press_conv_thr": "use fmax", "cell_factor": "use cell_factor"},

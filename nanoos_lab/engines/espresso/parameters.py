@@ -32,6 +32,8 @@ KSPACING = 0.25
 DEGAUSS = 0.02
 #: The diagonalizations that pw.x offers, in the order in which a failing one is followed by another.
 DIAGONALIZATIONS = ("david", "paro", "cg")
+#: Fewest changes of the temperature in a ramp.
+_STAIRS = 10
 
 
 def _path_as_text(value: object) -> object:
@@ -172,13 +174,17 @@ class EspressoDosParameters(EspressoParameters):
 
 
 class EspressoMDParameters(EspressoParameters):
-    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, with Andersen's thermostat or none.
+    """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, with a thermostat or none.
 
     Velocities are the structure's, if it has any; otherwise they are drawn at `temperature`. That of the centre of mass
-    is taken away unless some atoms are fixed. With the thermostat the velocity of an atom is drawn anew, on average
-    once in `tdamp`, which ends its free motion: diffusion and spectra are not those of nature. pw.x draws these numbers
-    in one order, which `seed` does not change, so that runs that differ in it alone may come to move alike. Its other
-    thermostats work only with velocities that it draws by the clock.
+    is taken away unless some atoms are fixed. The thermostat is Andersen's: the velocity of an atom is drawn anew, on
+    average once in `tdamp`, which ends its free motion: diffusion and spectra are not those of nature. pw.x draws these
+    numbers in one order, which `seed` does not change, so that runs that differ in it alone may come to move alike. Its
+    other thermostats work only with velocities that it draws by the clock, but for the one of a ramp.
+
+    A ramp from `temperature` to `temperature_end` anneals or quenches. Then pw.x 6.5 or a later one rescales all
+    velocities, once in `tdamp`, to where the ramp has come by then. That is no canonical ensemble: to measure something
+    at the temperature of the end, go on from there without a ramp.
     """
 
     steps: Annotated[int, Ge(1), Le(10**7)] = field(doc="number of steps")
@@ -187,12 +193,39 @@ class EspressoMDParameters(EspressoParameters):
     temperature: float | None = field(
         None, unit="K", ge=0, le=1e6, doc="temperature of the thermostat and of the initial velocities"
     )
-    tdamp: float = field(100.0, unit="fs", gt=0, le=1e6, doc="mean time between collisions of an atom; whole steps")
+    temperature_end: float | None = field(
+        None, unit="K", gt=0, le=1e6, doc="temperature of the thermostat at the last step; ramps linearly"
+    )
+    tdamp: float = field(
+        100.0,
+        unit="fs",
+        gt=0,
+        le=1e6,
+        doc="mean time between collisions of an atom, or time between rescalings on a ramp; whole steps",
+    )
     every: Every = field(1, doc="steps between samples of frames and thermo")
     seed: Seed = field(DEFAULT_SEED, doc="seed of the initial velocities")
+
+    @property
+    def interval(self) -> int:
+        """Steps in `tdamp`: on a ramp two at least, since pw.x knows no temperature before its first step."""
+        return max(1 if self.temperature_end is None else 2, round(self.tdamp / self.timestep))
 
     @model_validator(mode="after")
     def _a_thermostat_has_a_temperature(self) -> Self:
         if self.ensemble == "nvt" and not self.temperature:
             raise ParameterError("temperature", self.temperature, "a number > 0 K, which ensemble='nvt' needs")
+        return self
+
+    @model_validator(mode="after")
+    def _a_ramp_has_a_thermostat_and_stairs(self) -> Self:
+        if self.temperature_end is None:
+            return self
+        if self.ensemble != "nvt":
+            raise ParameterError("temperature_end", self.temperature_end, "only with ensemble='nvt'")
+        if self.steps < 2 * _STAIRS:
+            raise ParameterError("steps", self.steps, f"{2 * _STAIRS} or more with temperature_end")
+        if self.steps < _STAIRS * self.interval:
+            most = self.steps // _STAIRS * self.timestep
+            raise ParameterError("tdamp", self.tdamp, f"at most {most:g} fs with temperature_end, a tenth of the run")
         return self

@@ -14,6 +14,7 @@ from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.engines.espresso import EspressoEngine, inputs, pseudos
 from nanoos_lab.engines.espresso.output import read
+from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def text_of(atoms: Atoms, task: str = "static", **parameters: Any) -> str:
     return inputs.write_inputs(atoms, given, pseudos.read_all(files), pseudos.cutoffs(files, pseudos.read_all(files)))
 
 
+def value(text: str, keyword: str) -> str:
+    """Return the value of a keyword in an input."""
+    (line,) = [line for line in text.splitlines() if line.split("=")[0].strip() == keyword]
+    return line.split("=")[1].strip()
+
+
 @dataclass
 class Runner:
     """Runs one task after another, each in a directory of its own."""
@@ -98,3 +105,10 @@ class Run:
         assert self.context.head is not None
         with (self.context.workdir / "espresso.out").open() as lines:
             return read(lines, len(self.context.head.numbers))
+
+
+def continued(context: RecordingContext, pw: Runner) -> RecordingContext:
+    """Return the context of an attempt that goes on from what another has left."""
+    found = find([context.place])
+    assert not found.refused
+    return pw.context(checkpoints=found.checkpoints, checkpoint_interval=3600.0)

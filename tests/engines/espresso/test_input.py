@@ -14,19 +14,13 @@ from ase.io import read
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.engines.espresso import EspressoEngine, inputs
-from tests.engines.espresso.running import SILICON, silicon, text_of
+from tests.engines.espresso.running import SILICON, silicon, text_of, value
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HYDROGEN: dict[str, Any] = {"pseudos": {"H": "H.pz-vbc.UPF"}, "ecutwfc": 20}
 IRON: dict[str, Any] = {"pseudos": {"Fe": "Fe.pz-nd-rrkjus.UPF"}, "ecutwfc": 25, "ecutrho": 200}
-
-
-def value(text: str, keyword: str) -> str:
-    """Return the value of a keyword in an input."""
-    (line,) = [line for line in text.splitlines() if line.split("=")[0].strip() == keyword]
-    return line.split("=")[1].strip()
 
 
 def h2(vacuum: float = 2.5) -> Atoms:

@@ -21,7 +21,7 @@ from nanoos_lab.engines import program
 from nanoos_lab.engines.espresso import tasks
 from nanoos_lab.engines.espresso.output import Reader
 from nanoos_lab.store.checkpoints import find
-from tests.engines.espresso.running import SILICON, silicon
+from tests.engines.espresso.running import SILICON, continued, silicon
 from tests.waiting import quickest
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from nanoos_lab.engines.espresso.output import Cycle, Iteration
-    from tests.engines.context import RecordingContext
     from tests.engines.espresso.running import Runner
 
 USUAL = ["time", "temperature", "potential_energy", "kinetic_energy", "total_energy", "pressure", "volume"]
@@ -171,13 +170,6 @@ def test_those_who_watch_see_the_iterations_of_a_step(pw: Runner) -> None:
     first = [sample.row[place] for sample in live if sample.step == 0]
     assert first[0] > 1e-3 > first[-1]
     assert live[0].frame.positions == pytest.approx(silicon(shift=0.1).positions)
-
-
-def continued(context: RecordingContext, pw: Runner) -> RecordingContext:
-    """Return the context of an attempt that goes on from what another has left."""
-    found = find([context.place])
-    assert not found.refused
-    return pw.context(checkpoints=found.checkpoints, checkpoint_interval=3600.0)
 
 
 def test_a_relaxation_that_was_stopped_goes_on_to_the_same_end(pw: Runner) -> None:
