@@ -239,7 +239,7 @@ def place(atoms: Atoms, positions: np.ndarray[Any, Any], cell: np.ndarray[Any, A
 def _printed(last: Cycle) -> dict[str, Any]:
     found: dict[str, Any] = {"energy": last.energy, "free_energy": last.energy}
     names = {"smearing_energy": "smearing", "fermi_level": "fermi", "magmom": "magnetization"}
-    names |= {"forces": "forces", "stress": "stress"}
+    names |= {"magmoms": "moments", "forces": "forces", "stress": "stress"}
     return found | {name: getattr(last, key) for name, key in names.items() if getattr(last, key) is not None}
 
 

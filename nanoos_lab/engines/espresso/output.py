@@ -60,6 +60,9 @@ class Cycle:
     fermi: float | None = None
     #: Total magnetic moment, in Bohr magnetons: a number, or a vector of shape (3,) if spins may point anywhere.
     magnetization: float | Array | None = None
+    #: Magnetic moments within spheres around the atoms, in Bohr magnetons, shape (atoms,), or (atoms, 3) if spins may
+    #: point anywhere.
+    moments: Array | None = None
     #: Forces in eV/Å, shape (atoms, 3).
     forces: Array | None = None
     #: Stress in eV/Å³.
@@ -96,6 +99,7 @@ class Reader:
     _iteration: int = 0
     _energy: float = np.nan
     _moment: float | Array | None = None
+    _moments: list[list[float]] = field(default_factory=list)
     _fermi: float | None = None
     _block: _Block | None = field(default=None, repr=False)
 
@@ -139,6 +143,7 @@ class Reader:
                 iterations=self._iteration,
                 fermi=self._fermi,
                 magnetization=self._moment,
+                moments=self._moments_of_atoms(),
             )
 
     def _accuracy(self, found: re.Match[str]) -> Iteration | None:
@@ -158,6 +163,18 @@ class Reader:
         parts = [number(each) for each in found.groups()]
         self._moment = np.array(parts) if len(parts) > 1 else parts[0]
         self._note(magnetization=self._moment)
+
+    def _moment_of_an_atom(self, found: re.Match[str]) -> None:
+        row = [number(each) for each in found.groups()]
+        if self._moments and (len(self._moments) == self.natoms or len(self._moments[0]) != len(row)):
+            self._moments = []
+        self._moments.append(row)
+
+    def _moments_of_atoms(self) -> Array | None:
+        if len(self._moments) != self.natoms:
+            return None
+        rows = np.array(self._moments)
+        return rows[:, 0] if rows.shape[1] == 1 else rows
 
     def _converged(self, found: re.Match[str]) -> None:
         self._note(converged=True, iterations=int(found.group(1)))
@@ -203,6 +220,7 @@ class Reader:
         """All has been said of a cycle; what was printed as next positions is where the next one begins."""
         cycle, self._cycle = self._cycle, None
         self._fermi = self._moment = None
+        self._moments = []
         if self._next is not None:
             positions, cell = self._next
             self.positions = self.positions if positions is None else positions
@@ -271,6 +289,9 @@ _RULES: tuple[_Rule, ...] = tuple(
         (rf"highest occupied, lowest unoccupied level \(ev\):\s+{_NUMBER}", Reader._fermi_energy),
         (rf"total magnetization +=\s+{_NUMBER} Bohr", Reader._magnetization),
         (rf"total magnetization +=\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER} Bohr", Reader._magnetization),
+        # Of pw.x up to 6.7 and after it.
+        (rf"^ *atom:? *\d+ .*magn[:=] *{_NUMBER}", Reader._moment_of_an_atom),
+        (rf"^ *magnetization : +{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}", Reader._moment_of_an_atom),
         (r"convergence has been achieved in +(\d+) iterations", Reader._converged),
         (r"Forces acting on atoms", Reader._forces),
         (r"total +stress +\(Ry/bohr\*\*3\)", Reader._stress),

@@ -120,7 +120,12 @@ class EspressoParameters(TaskParameters):
 
 
 class EspressoStaticParameters(StaticParameters, EspressoParameters):
-    """Energy, forces and stress of the structure as it is; one row for each iteration of the SCF cycle."""
+    """Energy, forces and stress of the structure as it is; one row for each iteration of the SCF cycle.
+
+    Among the results, where spins differ: ``magmom`` is the magnetic moment of the cell, ``magmoms`` are those within
+    spheres around the atoms, which pw.x chooses, in Bohr magnetons, shape (atoms,), or (atoms, 3) if spins may point
+    anywhere. Atoms of one element with different initial moments become kinds of their own in pw.x's input.
+    """
 
 
 class EspressoRelaxParameters(RelaxParameters, EspressoParameters):
