@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.engines import distances
-from nanoos_lab.engines.espresso import inputs
+from nanoos_lab.engines.espresso import inputs, upf
 from nanoos_lab.engines.espresso.parameters import EspressoMDParameters, EspressoParameters, EspressoRelaxParameters
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Most kinds of atoms that pw.x takes, its ``ntypx``.
 MOST_SPECIES = 10
+#: Names of the dispersion correction DFT-D3, in small letters; and functionals of the density alone, for which it has$
+#: no parameters in any version.
+_D3, _LOCAL = ("grimme-d3", "dft-d3"), ("PZ", "PW")
 
 
 def check(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Pseudo], cutoffs: Cutoffs | None) -> None:
@@ -28,6 +31,7 @@ def check(atoms: Atoms, parameters: EspressoParameters, pseudos: Mapping[str, Ps
         )
     distances.check(atoms, periodic=True)
     _check_species(atoms, parameters)
+    _check_dispersion(parameters, pseudos)
     _check_electrons(atoms, parameters, pseudos)
     _check_constraints(atoms, parameters)
     inputs.write_inputs(atoms, parameters, pseudos, cutoffs)
@@ -52,6 +56,17 @@ def _check_species(atoms: Atoms, parameters: EspressoParameters) -> None:
             "smearing",
             parameters.smearing,
             "a smearing with a width for a structure that is not periodic: it has no mesh of k-points for tetrahedra",
+        )
+
+
+def _check_dispersion(parameters: EspressoParameters, pseudos: Mapping[str, Pseudo]) -> None:
+    asked, named = parameters.asked("system", "vdw_corr"), parameters.asked("system", "input_dft")
+    used = {one.header.functional for one in pseudos.values()} if named is None else {upf.functional(str(named))}
+    if str(asked).lower() in _D3 and used <= set(_LOCAL):
+        raise ParameterError(
+            "input['system']['vdw_corr']",
+            asked,
+            f"only with another functional, such as PBE: DFT-D3 has no parameters for {', '.join(used)}",
         )
 
 

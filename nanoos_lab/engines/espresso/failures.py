@@ -118,6 +118,12 @@ TABLE: tuple[Signature, ...] = (
         "the pseudopotentials are of different functionals",
         "Choose pseudopotentials of one functional.",
     ),
+    _input(
+        "dispersion",
+        r"program stopped due to: *functional name unknown",
+        "the dispersion correction DFT-D3 has no parameters for the functional",
+        "Choose pseudopotentials of another functional, such as PBE, or another vdw_corr.",
+    ),
     _input("overlap", r"atoms #.*(?:overlap|differ by lattice vector)", "two atoms overlap", "Move them apart."),
     _input(
         "charge is wrong",

@@ -134,6 +134,7 @@ RUNS = [
     ("no pseudopotential", [(FILE, "Sx.upf")], "static", 1, False),
     ("namelist", [("ecutwfc", "ecutwfk")], "static", 1, False),
     ("functionals", [("ntyp = 1", "ntyp = 2"), *TWO_SPECIES], "static", 1, False),
+    ("dispersion", [("nat = 2", "nat = 2\n vdw_corr = 'dft-d3'")], "static", 0, False),
     ("overlap", [(SECOND, "Si 0 0 0")], "static", 1, False),
     ("charge is wrong", [("nat = 2", "nat = 2\n tot_charge = 1")], "static", 1, False),
     ("too few bands", [("nat = 2", "nat = 2\n nbnd = 2")], "static", 1, False),
@@ -160,6 +161,13 @@ def test_a_failing_run_of_pwx_is_recognised(
     assert ended.error.reason is ended.sign.signature.reason
     assert ended.sign.line in str(ended.error)
     assert ended.error.remedy
+
+
+def test_a_dispersion_that_the_functional_does_not_have_is_an_error_of_the_input(pw: Runner) -> None:
+    """pw.x ends with 0, and has said why."""
+    with pytest.raises(EngineError, match=r"pw\.x says: program stopped due to: functional name unknown") as caught:
+        pw(silicon(), "static", **FAST, input={"system": {"vdw_corr": "dft-d3", "input_dft": "pw91"}})
+    assert caught.value.reason is Reason.INPUT
 
 
 def test_a_run_that_works_has_no_sign(hand: ByHand) -> None:

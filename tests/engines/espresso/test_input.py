@@ -220,6 +220,11 @@ def test_what_pwx_would_refuse_is_refused_before() -> None:
         text_of(h2(), **HYDROGEN, smearing="tetrahedra")
     with pytest.raises(ParameterError, match=r"tot_magnetization.*=2.*initial magnetic moments"):
         text_of(silicon(), **SILICON, input={"system": {"tot_magnetization": 2}})
+    for functional in ({}, {"input_dft": "lda"}):
+        given = {"system": {"vdw_corr": "DFT-D3", **functional}}
+        with pytest.raises(ParameterError, match=r"vdw_corr.*='DFT-D3'.*no parameters for PZ"):
+            text_of(silicon(), **SILICON, input=given)
+    assert "DFT-D3" in text_of(silicon(), **SILICON, input={"system": {"vdw_corr": "DFT-D3", "input_dft": "pbe"}})
     with pytest.raises(ParameterError, match=r"ecutrho=12.*more than ecutwfc"):
         text_of(silicon(), **SILICON, ecutrho=12)
 
