@@ -51,6 +51,7 @@ _LINES = {
     "timing": r"General timing and accounting",
     "ions": r"number of dos\s+NEDOS",
     "bands": r"k-points\s+NKPTS",
+    "vectors": r"LNONCOLLINEAR\s+=",
     "setting": r"(?:NELM|EDIFF|NSW|IBRION|ISPIN)\s+=",
     "version": r"vasp\.\d",
     "predicted": r"ML FORCE on cell",
@@ -154,6 +155,7 @@ class Reader:
         self._rows: list[list[float]] = []
         self._dashes = 0
         self._tables: dict[str, Array] = {}
+        self._vectors = False
 
     def feed(self, line: str) -> Scf | Step | None:
         """Read a whole line; return the SCF iteration or ionic step that it completes."""
@@ -337,7 +339,7 @@ class Reader:
     def _keep_moments(self) -> None:
         if len(self._tables) == 3:
             self.facts.magmoms = np.stack([self._tables[axis] for axis in "xyz"], axis=1)
-        elif "x" in self._tables:
+        elif not self._vectors and "x" in self._tables:
             self.facts.magmoms = self._tables["x"]
 
     def _begin(self, take: Callable[[str], None]) -> None:
@@ -358,6 +360,10 @@ class Reader:
             found = numbers(word)
             if found and math.isfinite(found[0]):
                 self.facts.settings[name] = found[0]
+
+    def _read_vectors(self, line: str) -> None:
+        # Then a table for x alone is no more than one of three.
+        self._vectors = line.partition("=")[2].strip(" .")[:1].upper() == "T"
 
     def _read_version(self, line: str) -> None:
         self.facts.version = self.facts.version or (console.version(line) or "")

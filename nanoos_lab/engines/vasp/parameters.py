@@ -154,6 +154,8 @@ class VaspStaticParameters(StaticParameters, VaspParameters):
 
     Among the results: ``dos_energies`` in eV, shape (points,); ``dos`` in states per eV and cell, shape
     (spins, points); ``dos_integral``, the number of states below of both spins together, shape (points,).
+    ``magmom`` and ``magmoms`` are the magnetic moments of the cell and within VASP's spheres around the atoms, in Bohr
+    magnetons: a number each, or three components with `soc`, which are along x, y and z unless SAXIS says otherwise.
     """
 
 

@@ -31,6 +31,9 @@ class Run:
     seconds: float = 0.05
     md: bool = False
     spin: bool = False
+    #: Whether moments have three components. The layout is that which the readers of pymatgen and of others take: three
+    #: tables where there is one otherwise.
+    vectors: bool = False
     accurate: bool = False
     #: Last change of the energy in each SCF cycle.
     change: float = 1e-9
@@ -82,6 +85,9 @@ class Run:
             return self.stuck * (1 + iteration / 1000)
         return self.change if iteration == self.iterations else 10.0**-iteration
 
+    def moments(self, step: int) -> np.ndarray:
+        return np.round(np.outer(np.arange(1, self.atoms + 1), [0.1, -0.2, 0.3]) + 0.01 * step, 3)
+
     def levels(self) -> np.ndarray:
         """Levels of eight bands in eV at the k-points; there is a gap of 1 eV and more above the full ones."""
         bands = np.arange(8.0) + np.where(np.arange(8) < self.full, 0.0, 0.5)
@@ -98,6 +104,8 @@ class Run:
         yield f"   number of dos      NEDOS =    301   number of ions     NIONS = {self.atoms:6d}"
         yield "   ions per type = " + "".join(f"{count:16d}" for count in self.counts)
         yield f"   ISPIN  = {2 if self.spin else 1:6d}    spin polarized calculation?"
+        if self.vectors:
+            yield "   LNONCOLLINEAR =      T non collinear calculations"
         yield f"   NELM   = {self.nelm:6d};   NELMIN=  2; NELMDL= -5     # of ELM steps"
         yield "   EDIFF  = 0.1E-05   stopping-criterion for ELM"
         yield f"   NSW    = {self.steps:6d}    number of steps for IOM"
@@ -109,6 +117,8 @@ class Run:
         yield f"{'-' * 39} Iteration {step + 1:6d}({iteration:4d})  {'-' * 39}"
         yield f" total energy-change (2. order) :{change:14.7E}  ({-change:14.7E})"
         moment = "  1.5000000" if self.spin else " "
+        if self.vectors:
+            moment = "".join(f"{value:12.7f}" for value in self.moments(step).sum(axis=0))
         yield f" number of electron       8.0000000 magnetization {moment}"
         yield " Free energy of the ion-electron system (eV)"
         yield f"  free energy    TOTEN  = {energy:18.8f} eV"
@@ -121,6 +131,8 @@ class Run:
         converged = self.iterations < self.nelm and step not in self.unconverged
         reached = "because EDIFF is reached" if converged else "EDIFF was not reached (unconverged)"
         yield f"{'-' * 24} aborting loop {reached} {'-' * 40}"
+        if self.vectors:
+            yield from self.tables(step)
         yield "  in kB  " + "".join(f"{value:12.5f}" for value in self.kbar(step))
         if self.md:
             yield "  Total+kin. " + "".join(f"{value + 1:11.3f}" for value in self.kbar(step))
@@ -144,6 +156,19 @@ class Run:
         if self.accurate and step == self.steps - 1:
             yield " reached required accuracy - stopping structural energy minimisation"
         yield f"     LOOP+:  cpu time {1.0:9.4f}: real time {self.seconds * self.iterations:9.4f}"
+
+    def tables(self, step: int) -> Iterator[str]:
+        """The moments of the atoms, a table for each axis."""
+        for axis, column in zip("xyz", self.moments(step).T, strict=True):
+            yield f" magnetization ({axis})"
+            yield " "
+            yield "# of ion       s       p       d       tot"
+            yield "-" * 42
+            for number, value in enumerate(column, start=1):
+                yield f"{number:5d}    " + "".join(f"{part:8.3f}" for part in (0.0, 0.0, value, value))
+            yield "-" * 50
+            yield "tot      " + "".join(f"{part:8.3f}" for part in (0.0, 0.0, column.sum(), column.sum()))
+            yield " "
 
     def outcar(self) -> str:
         lines = list(self.head())

@@ -135,6 +135,21 @@ def test_moments_without_a_common_axis_have_three_components() -> None:
     np.testing.assert_array_equal(reader.facts.magmoms, [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
 
 
+def test_wherever_an_outcar_ends_moments_have_all_components_or_none() -> None:
+    made = Run(vectors=True, iterations=2)
+    lines = made.outcar().splitlines(keepends=True)
+    seen: list[int] = []
+    reader = outcar.Reader()
+    for line in lines:
+        reader.feed(line)
+        if (found := reader.facts.magmoms) is not None:
+            (step,) = [step for step in range(3) if np.array_equal(found, made.moments(step))]
+            seen.append(step)
+    assert sorted(set(seen)) == [0, 1, 2]
+    (*_, last) = steps_of(made.outcar())
+    assert last.magnetization == pytest.approx(made.moments(2).sum(axis=0))
+
+
 def test_wherever_an_outcar_ends_its_steps_so_far_are_right() -> None:
     text = Run(md=True, spin=True, iterations=2).outcar()
     whole = steps_of(text)

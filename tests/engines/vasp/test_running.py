@@ -212,6 +212,21 @@ def test_spin_orbit_coupling_needs_its_own_program(context, replay, tmp_path, mo
     assert caught.value.reason is Reason.RESOURCE
 
 
+def test_moments_with_three_components_are_those_of_the_users_atoms(context, replay, tmp_path, monkeypatch) -> None:
+    made = Run(species=["In", "As"], counts=[2, 2], steps=1, vectors=True)
+    diary = replay(made.write(tmp_path / "recording"))
+    monkeypatch.setenv("NANOOS_VASP_NCL", os.environ["NANOOS_VASP_STD"])
+    atoms, order = mixed(made)
+    atoms.set_initial_magnetic_moments(2 * made.moments(0)[order])
+    results = run(context, atoms, "static", soc=True)
+    np.testing.assert_array_equal(results.properties["magmoms"], made.moments(0)[order])
+    assert results.properties["magmom"] == pytest.approx(made.moments(0).sum(axis=0))
+    size = np.linalg.norm(made.moments(0).sum(axis=0))
+    assert context.series("magnetization")[-1] == pytest.approx(size)
+    (line,) = [line for line in read_diary(diary)[0]["INCAR"].splitlines() if line.startswith("MAGMOM")]
+    np.testing.assert_allclose(np.array(line.split()[2:], float).reshape(4, 3), 2 * made.moments(0))
+
+
 # -- recordings of VASP -----------------------------------------------------------------------------------------------
 
 
