@@ -97,7 +97,16 @@ def _parameter(text: str) -> tuple[str, Any]:
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:
-        return name, value
+        return name, _number_or_text(value)
+
+
+def _number_or_text(text: str) -> float | str:
+    """Return the number where it is one that JSON writes otherwise, such as .5 or +300."""
+    try:
+        # Without a digit it is a word: nan, infinity.
+        return float(text) if any(map(str.isdigit, text)) else text
+    except ValueError:
+        return text
 
 
 def _structure(file: Path) -> "Atoms":

@@ -72,7 +72,7 @@ class MDParameters(TaskParameters):
     """Molecular dynamics."""
 
     steps: Steps = field(doc="number of steps")
-    timestep: float = field(1.0, unit="fs", gt=0, le=100, doc="time of one step")
+    timestep: float = field(1.0, unit="fs", ge=1e-3, le=100, doc="time of one step")
     ensemble: Literal["nve", "nvt", "npt"] = field("nve", doc="what is kept constant")
     temperature: float | None = field(
         None, unit="K", ge=0, le=1e6, doc="temperature of the thermostat and of the initial velocities"
@@ -121,14 +121,15 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
         For a value out of its range or of a wrong type; names the field, the value and what is allowed.
     """
     given = {name: _given(name, value) for name, value in values.items()}
-    for name, value in given.items():
-        # pydantic takes True for 1.
-        if name in model.model_fields and _has_flag(value) and _leaves(model.model_fields[name].annotation) <= _NUMBERS:
-            raise ParameterError(name, value, f"must be {allowed(model.model_fields[name])}")
     try:
-        return model(**given)
+        made = model(**given)
     except ValidationError as error:
         raise _readable(error.errors(), model, where, given) from None
+    for name, value in given.items():
+        # pydantic takes True for 1, and "300" for 300.
+        if _became_a_number(value, getattr(made, name, None)):
+            raise ParameterError(name, value, f"must be {allowed(model.model_fields[name])}")
+    return made
 
 
 def _given(name: str, value: Any) -> Any:
@@ -138,18 +139,15 @@ def _given(name: str, value: Any) -> Any:
         raise ParameterError(name, value, "a value that is not nested so deeply") from None
 
 
-def _has_flag(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, list) and any(map(_has_flag, value)))
-
-
-def _leaves(annotation: Any) -> set[Any]:
-    """Return the plain types in a type, such as int and None in ``tuple[int, int] | None``."""
-    if get_origin(annotation) is Literal:
-        return {type(each) for each in get_args(annotation)}
-    if get_origin(annotation) is Annotated:
-        return _leaves(get_args(annotation)[0])
-    inner = get_args(annotation)
-    return set().union(*map(_leaves, inner)) if inner else {annotation}
+def _became_a_number(given: Any, taken: Any) -> bool:
+    """Say whether a text or a flag was taken for a number, in a list or a mapping too."""
+    if isinstance(given, (str, bytes, bool)):
+        return isinstance(taken, (int, float)) and not isinstance(taken, bool)
+    if isinstance(given, list) and isinstance(taken, (list, tuple)):
+        return any(map(_became_a_number, given, taken))
+    if isinstance(given, dict) and isinstance(taken, dict):
+        return any(_became_a_number(value, taken.get(name)) for name, value in given.items())
+    return False
 
 
 def _plain(value: Any) -> Any:
@@ -195,8 +193,6 @@ def unit_of_field(info: FieldInfo) -> str:
 
 
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
-#: Where True is a slip.
-_NUMBERS = {int, float, NoneType, Ellipsis}
 _SIGNS = {Gt: (">", "gt"), Ge: ("≥", "ge"), Lt: ("<", "lt"), Le: ("≤", "le")}
 
 

@@ -55,11 +55,11 @@ def test_a_parameter_is_json_or_text_or_the_text_of_a_file(cli: Cli, copper: str
     (tmp_path / "words.txt").write_text("from a file")
     options = (
         "-p",
-        "duration=0.25",
+        "duration=.25",
         "-p",
         "ensemble=nvt",
         "-p",
-        "temperature=300",
+        "temperature=+300",
         "-p",
         "output=@words.txt",
     )

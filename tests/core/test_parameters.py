@@ -77,7 +77,12 @@ def test_a_missing_parameter_is_named():
         ({"steps": -1}, "steps", "an integer ≥ 0 and ≤ 1,000,000,000,000"),
         ({"steps": 1.5}, "steps", "an integer"),
         ({"steps": "many"}, "steps", "an integer"),
-        ({"steps": 1, "timestep": 0}, "timestep", "a number > 0 and ≤ 100 fs"),
+        ({"steps": "10"}, "steps", "an integer"),
+        ({"steps": b"10"}, "steps", "an integer"),
+        ({"steps": 1, "temperature": "300"}, "temperature", "a number ≥ 0 and ≤ 1,000,000 K"),
+        ({"steps": 1, "temperature": np.str_("300")}, "temperature", "a number"),
+        # In seconds.
+        ({"steps": 1, "timestep": 1e-15}, "timestep", "a number ≥ 0.001 and ≤ 100 fs"),
         ({"steps": 1, "temperature": -5}, "temperature", "a number ≥ 0 and ≤ 1,000,000 K"),
         ({"steps": 1, "temperature": float("nan")}, "temperature", "a number"),
         ({"steps": 1, "temperature": [300, 600]}, "temperature", "a number"),
@@ -119,6 +124,11 @@ def test_every_error_is_a_value_error_and_ours():
 def test_numpy_numbers_are_numbers():
     parameters = md(steps=np.int64(10), temperature=np.float32(300), timestep=np.array(2.0))
     assert parameters.model_dump_json() == md(steps=10, temperature=300, timestep=2).model_dump_json()
+
+
+def test_a_float_without_a_fraction_is_an_integer():
+    assert md(steps=1e4, every=np.float64(5)) == md(steps=10_000, every=5)
+    assert isinstance(md(steps=1e4).steps, int)
 
 
 class Mixed(TaskParameters):
@@ -197,9 +207,17 @@ def test_true_and_false_are_no_numbers(values):
         md(**values)
 
 
-def test_true_is_no_number_in_a_list_either():
+@pytest.mark.parametrize("value", [False, "0.5"])
+def test_a_flag_or_a_text_is_no_number_in_a_list_or_a_mapping_either(value):
     with pytest.raises(ParameterError, match="shift"):
-        validate(Mesh, {"shift": [0.5, False]}, where=WHERE)
+        validate(Mesh, {"shift": [0.5, value]}, where=WHERE)
+    with pytest.raises(ParameterError, match="options"):
+        validate(Mixed, {"options": {"a": value}}, where=WHERE)
+
+
+def test_a_text_stays_one_where_a_text_may_be():
+    found = validate(Mixed, {"either": "1", "text": "2", "words": ["3"]}, where=WHERE)
+    assert (found.either, found.text, found.words) == ("1", "2", ("3",))
 
 
 def test_a_list_in_itself_is_refused():

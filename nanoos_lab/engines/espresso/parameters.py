@@ -193,7 +193,7 @@ class EspressoMDParameters(EspressoParameters):
     """
 
     steps: Annotated[int, Ge(1), Le(10**7)] = field(doc="number of steps")
-    timestep: float = field(1.0, unit="fs", gt=0, le=100, doc="time of one step")
+    timestep: float = field(1.0, unit="fs", ge=1e-3, le=100, doc="time of one step")
     ensemble: Literal["nve", "nvt"] = field("nve", doc="what is kept constant")
     temperature: float | None = field(
         None, unit="K", ge=0, le=1e6, doc="temperature of the thermostat and of the initial velocities"
