@@ -290,7 +290,7 @@ class Lab:
         status, engine, task, queue, name, formula
             Only jobs that have this; `status` may be several.
         limit
-            Most rows; None for all.
+            Most rows, the newest, from 0 on; None for all.
         results
             Scalar results to add as columns, such as ``["energy"]``.
 
@@ -298,6 +298,8 @@ class Lab:
         ------
         UnknownNameError
             For a status or queue that does not exist.
+        ParameterError
+            For a limit that is no such number.
         """
         from nanoos_lab.lab.tables import jobs_frame
 

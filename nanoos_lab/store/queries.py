@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from nanoos_lab.core.errors import ParameterError
 from nanoos_lab.core.status import Status
 from nanoos_lab.store.schema import jobs
 from nanoos_lab.store.terms import RECORD
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sqlalchemy import Select
+
+#: The largest limit; databases take no integer of any size.
+_MOST = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +47,15 @@ class JobQuery:
     #: Most jobs to return, the newest; None for all.
     limit: int | None = 1000
 
+    def __post_init__(self) -> None:
+        limit: Any = self.limit
+        whole = isinstance(limit, Integral) and not isinstance(limit, bool)
+        if limit is not None and not (whole and 0 <= limit <= _MOST):
+            raise ParameterError("limit", limit, f"an integer from 0 to {_MOST:,}, or None for all")
+
     def select(self) -> Select[Any]:
         """Return the statement that finds them, newest first."""
-        query = select(*RECORD).order_by(jobs.c.id.desc()).limit(self.limit)
+        query = select(*RECORD).order_by(jobs.c.id.desc()).limit(None if self.limit is None else int(self.limit))
         for name in ("engine", "task", "queue", "name", "formula", "key"):
             value = getattr(self, name)
             if value is not None:

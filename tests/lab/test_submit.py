@@ -322,6 +322,16 @@ def test_the_table_of_jobs_filters_and_shows_results(lab: Lab) -> None:
         lab.jobs(status="suceeded")
 
 
+@pytest.mark.parametrize("limit", [-1, 1.5, "10", True, 10**30])
+def test_a_limit_of_the_table_of_jobs_is_a_number_of_rows(lab: Lab, limit: object) -> None:
+    with pytest.raises(ParameterError, match=r"limit=.* is not allowed: an integer from 0 to .*, or None for all"):
+        lab.jobs(limit=limit)
+    first, second = md(lab, name="limited", steps=10), md(lab, name="limited", steps=20)
+    assert [len(lab.jobs(name="limited", limit=rows)) for rows in (0, np.int64(1))] == [0, 1]
+    for job in (first, second):
+        job.wait(60)
+
+
 def test_a_job_that_is_to_repeat_is_told_of_schedules(lab: Lab) -> None:
     with pytest.raises(InputError, match=r"nanoos_lab\.schedule"):
         lab.submit(bulk("Cu"), engine="mock", task="md", steps=10, repeat=60)
