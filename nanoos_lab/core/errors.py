@@ -6,6 +6,7 @@
     ├── SettingsError            set an environment variable or a file right
     ├── InputError               change the arguments of the call (also a ValueError)
     │   ├── UnknownNameError     a name that does not exist; carries the nearest one
+    │   │   └── UnknownResultError   the job has no such result (also a KeyError)
     │   ├── ParameterError       a parameter with a wrong value; carries field, value and what is allowed
     │   └── StructureError       a structure that no engine can run
     ├── JobNotFoundError         no job of that id in this store (also a KeyError)
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nanoos_lab.core.status import Reason
 
@@ -54,6 +55,8 @@ class InputError(NanoosError, ValueError):
 class UnknownNameError(InputError):
     """A name that is not among the allowed ones."""
 
+    _heading: ClassVar[str] = "Allowed"
+
     def __init__(self, field: str, value: object, allowed: Iterable[str]) -> None:
         self.field = field
         self.value = value
@@ -61,7 +64,20 @@ class UnknownNameError(InputError):
         self.nearest = nearest(value if isinstance(value, str) else shown(value), self.allowed)
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         choice = ", ".join(self.allowed) if self.allowed else "none"
-        super().__init__(f"unknown {field} {shown(value)}.{hint} Allowed: {choice}.")
+        super().__init__(f"unknown {field} {shown(value)}.{hint} {self._heading}: {choice}.")
+
+
+class UnknownResultError(UnknownNameError, KeyError):
+    """The job has no such result."""
+
+    _heading = "There are"
+
+    def __init__(self, name: object, there: Iterable[str]) -> None:
+        super().__init__("result", name, there)
+
+    def __str__(self) -> str:
+        """Say it in words: KeyError would show them in quotes."""
+        return str(self.args[0])
 
 
 class ParameterError(InputError):

@@ -282,6 +282,8 @@ class Job:
     def results(self) -> Mapping[str, Any]:
         """Final properties by ASE's names, in ASE's units; ``.units`` names them.
 
+        A name that is not among them raises an `UnknownResultError`, a KeyError, which says those that are.
+
         Raises
         ------
         JobError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nanoos_lab.core.errors import UnknownResultError
 from nanoos_lab.core.units import unit_of
 
 
@@ -24,7 +25,10 @@ class ResultsView(Mapping[str, Any]):
         return unit_of(name) or self._units.get(name, "")
 
     def __getitem__(self, name: str) -> Any:
-        return self._properties[name]
+        try:
+            return self._properties[name]
+        except KeyError:
+            raise UnknownResultError(name, self._properties) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._properties)
