@@ -11,6 +11,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
 from nanoos_lab.core.parameters import unit_of_field, validate
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import Steers
+from nanoos_lab.store.steering import require_on_its_way
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,9 +32,13 @@ def checked(services: Services, job_id: str, changes: Mapping[str, Any]) -> dict
         For a name that the task does not have.
     ParameterError
         For a parameter that cannot be changed on the way, or a value that is not allowed.
+    TransitionError
+        If it has ended, or is being cancelled.
     JobNotFoundError
         If there is no such job.
     """
+    # Of a job that has ended its end is all that matters, whatever else is wrong; the store looks again as it writes.
+    require_on_its_way(services.store.get(job_id))
     assignment = services.store.assignment(job_id)
     calculation = registry.calculation(assignment.request.engine, assignment.request.task)
     now = _parameters(assignment)

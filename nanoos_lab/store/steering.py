@@ -28,6 +28,23 @@ def of(work: Work, job_id: str, *, after: int = 0) -> tuple[Steering, ...]:
     return tuple(records.steering(row) for row in work.run(_those_of, job=job_id, after=after))
 
 
+def require_on_its_way(record: JobRecord) -> None:
+    """Raise if a job is too late to be steered.
+
+    Raises
+    ------
+    TransitionError
+        If it has ended, or is being cancelled.
+    """
+    if record.status.finished:
+        raise TransitionError(
+            f"job {record.id} has ended ({record.status}, {record.ended:%Y-%m-%d %H:%M:%S} UTC); only one that has not "
+            "ended can be steered"
+        )
+    if record.cancel_requested is not None:
+        raise TransitionError(f"job {record.id} is being cancelled, so it cannot be steered")
+
+
 def steer(work: Work, record: JobRecord, wanted: Mapping[str, Any], who: str) -> JobRecord:
     """Write down a steering of a job, which is locked; return the job afterwards.
 
@@ -36,10 +53,7 @@ def steer(work: Work, record: JobRecord, wanted: Mapping[str, Any], who: str) ->
     TransitionError
         If it has ended, or is being cancelled.
     """
-    if record.status.finished:
-        raise TransitionError(f"job {record.id} is {record.status}; only one that has not ended can be steered")
-    if record.cancel_requested is not None:
-        raise TransitionError(f"job {record.id} is being cancelled, so it cannot be steered")
+    require_on_its_way(record)
     steering = Steering(number=record.steerings + 1, changes=wanted)
     work.run(
         _add, job=record.id, new_number=steering.number, new_changes=records.to_json(wanted), who=records.storable(who)

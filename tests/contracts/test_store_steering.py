@@ -141,7 +141,7 @@ def test_a_job_that_has_ended_cannot_be_steered(store: Store, end: str) -> None:
     else:
         store.end_cancelled(record.id, 1, usage=Usage())
     before = store.events(record.id)
-    with pytest.raises(TransitionError, match=f"is {end}; only one that has not ended"):
+    with pytest.raises(TransitionError, match=rf"has ended \({end}, .* UTC\); only one that has not ended"):
         store.steer(record.id, HOT)
     assert store.steerings(record.id) == ()
     assert store.events(record.id) == before

@@ -106,8 +106,28 @@ def test_provenance_tells_how_a_job_was_steered(lab: Lab, gate: Job) -> None:
     told = {"number": 1, "step": 0, "changes": {"temperature": 900.0, "tdamp": 50.0}}
     assert job.provenance["steerings"] == [told]
     assert job.provenance["request"]["parameters"]["temperature"] == 300.0
-    with pytest.raises(TransitionError, match="only one that has not ended can be steered"):
-        job.steer(temperature=300)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "changes"),
+    [
+        (MOCK, {"temperature": 900}),
+        (MOCK, {"temprature": 900}),
+        (MOCK, {}),
+        ({**MOCK, "ensemble": "nve"}, {"temperature": 900}),
+        ({"engine": "mock", "task": "relax"}, {"temperature": 900}),
+    ],
+    ids=["well asked", "misspelt", "empty", "without thermostat", "relaxation"],
+)
+def test_a_job_that_has_ended_says_so_whatever_is_asked_of_it(
+    lab: Lab, parameters: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    wanted = {**parameters, "not_before": pd.Timestamp.now("UTC") + pd.Timedelta("1h")}
+    job = lab.submit(bulk("Cu", cubic=True), **wanted)
+    job.cancel()
+    ended = f"{job.record.ended:%Y-%m-%d %H:%M:%S} UTC"
+    with pytest.raises(TransitionError, match=rf"{job.id} has ended \(cancelled, {ended}\); only one that has not"):
+        job.steer(**changes)
 
 
 @pytest.mark.parametrize(
