@@ -8,7 +8,6 @@ from nanoos_lab.cli import options
 from nanoos_lab.cli.output import JsonOption, print_json, print_table, say
 from nanoos_lab.cli.session import open_lab
 from nanoos_lab.cli.submitting import parameters_of, structure_of
-from nanoos_lab.cli.values import rhythm
 
 
 def schedule(  # noqa: PLR0913 - each is an option of the command
@@ -47,7 +46,7 @@ def schedule(  # noqa: PLR0913 - each is an option of the command
             structure,
             engine=engine,
             task=task,
-            repeat=rhythm(repeat),
+            repeat=repeat,
             times=times,
             name=name,
             queue=queue,

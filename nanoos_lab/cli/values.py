@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import typer
 
-_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(rf"(\d+(?:\.\d+)?) *({'|'.join(_UNITS)}|m)?", re.ASCII)
+from nanoos_lab.core.durations import seconds_in
 
 
 def duration(text: str) -> float:
     """Read a duration such as "90", "90s", "30min", "1.5h", "30d" or "2w"; return it in s."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found:
+    seconds = seconds_in(text)
+    if seconds is None:
         raise typer.BadParameter(f"{text!r} is no duration; write seconds, or 30min, 12h, 30d, 2w")
-    unit = {"m": "min", None: "s"}.get(found.group(2), found.group(2))
-    return float(found.group(1)) * _UNITS[str(unit)]
+    return seconds
 
 
 def moment(text: str) -> datetime:
@@ -30,11 +27,6 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(
             f"{text!r} is no moment; write 2026-03-02T18:00, or +2h for two hours from now"
         ) from None
-
-
-def rhythm(text: str) -> float | str:
-    """Read how often: a duration in s, or else a cron expression, which is checked later."""
-    return duration(text) if text[:1].isdigit() and len(text.split()) < 3 else text
 
 
 def in_bytes(count: int) -> str:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
 
+from nanoos_lab.core.durations import seconds_in
 from nanoos_lab.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
 
 #: Shortest and longest interval in s.
-SHORTEST, LONGEST = 1.0, 10 * 366 * 86400.0
+SHORTEST, LONGEST = 1.0, 3660 * 86400.0
 #: A field that croniter would fill with a number of its own choice.
 _RANDOM = re.compile(r"[rh](\W|$)", re.IGNORECASE)
-_ALLOWED = "seconds from 1 on, a timedelta, or a cron expression of five fields in UTC, such as '0 3 * * mon'"
+_ALLOWED = (
+    "seconds, a timedelta, a duration such as '6h' or '30min', or a cron expression of five fields in UTC, such as "
+    "'0 3 * * mon'"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +34,21 @@ class Repeat:
 
     @classmethod
     def from_any(cls, value: Self | timedelta | float | str) -> Self:
-        """Accept what a user passes.
+        """Accept what a user passes: seconds, a timedelta, or a text that is a duration or a cron expression.
 
         Raises
         ------
         ParameterError
-            If it is none of what is allowed, or a cron expression for which there is no moment.
+            If it is none of them, an interval that is too short or too long, or a cron expression for which there is
+            no moment.
         """
         if isinstance(value, cls):
             return value
-        if isinstance(value, str):
+        seconds = _seconds(value)
+        if seconds is None:
             return cls(cron=_checked(value))
-        seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not isfinite(seconds):
-            raise ParameterError("repeat", value, _ALLOWED)
         if not SHORTEST <= seconds <= LONGEST:
-            raise ParameterError("repeat", value, _ALLOWED)
+            raise ParameterError("repeat", value, "from one turn to the next, at least 1 s and at most 3660 days")
         return cls(interval=float(seconds))
 
     def first(self, now: datetime) -> datetime:
@@ -108,10 +110,19 @@ class ScheduleRecord:
         }
 
 
-def _checked(text: str) -> str:
+def _seconds(value: Any) -> float | None:
+    """Return the seconds of an interval; None if it is none."""
+    if isinstance(value, str):
+        return seconds_in(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _checked(text: Any) -> str:
     from croniter import CroniterError, croniter
 
-    fields = text.split()
+    fields = text.split() if isinstance(text, str) else []
     if len(fields) != 5 or any(_RANDOM.match(field) for field in fields):
         raise ParameterError("repeat", text, _ALLOWED)
     cron = " ".join(fields)

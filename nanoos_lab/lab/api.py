@@ -111,8 +111,8 @@ def schedule(structure: Atoms | None, **options: Any) -> Schedule:
     structure
         What to simulate.
     **options
-        ``engine``, ``task``, ``repeat`` (seconds, a timedelta, or a cron expression in UTC), ``times``, and what
-        `submit` takes: see `nanoos_lab.lab.schedules.schedule`.
+        ``engine``, ``task``, ``repeat`` (seconds, a timedelta, a text such as "6h", or a cron expression in UTC),
+        ``times``, and what `submit` takes: see `nanoos_lab.lab.schedules.schedule`.
     """
     return default_lab().schedule(structure, **options)
 

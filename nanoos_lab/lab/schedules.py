@@ -90,8 +90,8 @@ def schedule(
     engine, task
         What runs it, and the kind of calculation.
     repeat
-        Seconds or a `timedelta` from one turn to the next, the first one at once; or a cron expression of five fields
-        in UTC, such as "0 3 * * mon" for three o'clock on Mondays.
+        Seconds, a `timedelta` or a text such as "6h" or "30min" from one turn to the next, at least 1 s, the first one
+        at once; or a cron expression of five fields in UTC, such as "0 3 * * mon" for three o'clock on Mondays.
     times
         How many turns; None for ever.
     **options

@@ -64,7 +64,8 @@ def test_schedules_are_listed_and_ended(cli: Cli, copper: str) -> None:
     [
         (("--repeat", "daily"), 1, "cron"),
         (("--repeat", "0 0 31 2 *"), 1, "cron"),
-        (("--repeat", "0s"), 1, "seconds from 1 on"),
+        (("--repeat", "0s"), 1, "repeat='0s' is not allowed: from one turn to the next, at least 1 s"),
+        (("--repeat", "6 months"), 1, "a duration such as '6h'"),
         (("--repeat", "1h", "--times", "0"), 1, "times"),
         (("--repeat", "1h", "-p", "after=x"), 1, "makes no sense"),
         (("--repeat", "1h", "-p", "step=5"), 1, "Did you mean 'steps'?"),

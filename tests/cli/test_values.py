@@ -9,7 +9,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoos_lab.cli.values import duration, in_bytes, moment, rhythm
+from nanoos_lab.cli.values import duration, in_bytes, moment
 
 DURATIONS = {"90": 90, "90s": 90, "2m": 120, "30min": 1800, "1.5h": 5400, "30d": 2_592_000, "2 w": 1_209_600, "0": 0}
 
@@ -46,14 +46,6 @@ def test_any_other_text_is_no_moment_and_no_crash(text: str) -> None:
     except typer.BadParameter:
         return
     assert found.tzinfo is UTC
-
-
-def test_a_rhythm_is_a_duration_or_a_cron_expression() -> None:
-    assert rhythm("6h") == 21_600
-    assert rhythm("0 3 * * mon") == "0 3 * * mon"
-    assert rhythm("*/5 * * * *") == "*/5 * * * *"
-    with pytest.raises(typer.BadParameter, match="6 months"):
-        rhythm("6 months")
 
 
 def test_bytes_are_said_with_a_unit() -> None:

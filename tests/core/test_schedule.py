@@ -15,8 +15,8 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-@pytest.mark.parametrize("given", [3600, 3600.0, timedelta(hours=1), Repeat(interval=3600.0)])
-def test_an_interval_is_seconds_or_a_timedelta(given: object) -> None:
+@pytest.mark.parametrize("given", [3600, 3600.0, timedelta(hours=1), "1h", " 60 min", "3600", Repeat(interval=3600.0)])
+def test_an_interval_is_seconds_or_a_timedelta_or_a_duration(given: object) -> None:
     assert Repeat.from_any(given) == Repeat(interval=3600.0)
 
 
@@ -60,13 +60,26 @@ def test_what_is_no_rhythm_is_refused(wrong: object) -> None:
         Repeat.from_any(wrong)
 
 
+@pytest.mark.parametrize("wrong", ["0h", "0.5s", "4000d", 0, 0.5, -60, float("nan"), float("inf"), timedelta(0)])
+def test_an_interval_that_is_too_short_or_too_long_is_told_how_long_it_may_be(wrong: object) -> None:
+    with pytest.raises(ParameterError, match=r"to the next, at least 1 s and at most 3660 days\.$") as caught:
+        Repeat.from_any(wrong)
+    assert caught.value.value is wrong
+
+
+@pytest.mark.parametrize("wrong", ["daily", "6 months", "-6h", None, True])
+def test_what_is_no_rhythm_is_told_all_that_is(wrong: object) -> None:
+    with pytest.raises(ParameterError, match=r"seconds, a timedelta, a duration such as '6h' or '30min', or a cron"):
+        Repeat.from_any(wrong)
+
+
 @given(st.text(max_size=30))
 def test_no_text_makes_the_parser_crash(text: str) -> None:
     try:
-        Repeat.from_any(text)
+        found = Repeat.from_any(text)
     except ParameterError:
         return
-    assert len(text.split()) == 5
+    assert len(text.split()) == 5 or found.interval is not None
 
 
 def test_a_rhythm_is_said_in_words() -> None:
