@@ -92,12 +92,15 @@ class Job:
 
         Raises
         ------
+        ParameterError
+            If the timeout is no number.
         TimeoutError
             If it has not ended by then; it goes on.
         JobError
             If the lab is closed meanwhile; it goes on.
         """
-        if not self.done() and not waiting.block(self.lab.watch, [self.id], timeout):
+        seconds = waiting.seconds(timeout)
+        if not self.done() and not waiting.block(self.lab.watch, [self.id], seconds):
             raise TimeoutError(f"job {self.id} has not ended within {timeout} s; it goes on")
         return self
 

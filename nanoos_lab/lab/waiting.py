@@ -5,14 +5,33 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from math import inf
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.core.errors import JobError
+from nanoos_lab.core.errors import JobError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from nanoos_lab.lab.watch import Change, Watch
+
+
+def seconds(timeout: Any) -> float | None:
+    """Return a timeout as a thread can wait for it; None for as long as it takes, and one that has passed is 0.
+
+    Raises
+    ------
+    ParameterError
+        If it is no number.
+    """
+    if timeout is None:
+        return None
+    number: Any = timeout
+    # NaN is not more than anything.
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not number >= -inf:
+        raise ParameterError("timeout", timeout, "a number of seconds, or None to wait as long as it takes")
+    return float(min(max(number, 0), threading.TIMEOUT_MAX))
 
 
 def block(watch: Watch, ids: Sequence[str], timeout: float | None) -> bool:

@@ -282,6 +282,22 @@ def test_a_job_does_not_start_before_its_time(lab: Lab) -> None:
     assert job.record.started >= due
 
 
+@pytest.mark.parametrize("timeout", ["x", "10", True, float("nan"), 1j, [1]])
+def test_a_timeout_is_a_number_also_of_a_job_that_has_ended(lab: Lab, timeout: Any) -> None:
+    job = md(lab).wait(60)
+    for wait in (job.wait, job.result, job.exception):
+        with pytest.raises(ParameterError, match=r"timeout=.* is not allowed: a number of seconds, or None"):
+            wait(timeout)
+
+
+def test_a_timeout_may_be_past_or_without_end(lab: Lab) -> None:
+    job = md(lab, duration=0.2)
+    with pytest.raises(TimeoutError, match="has not ended within -5 s"):
+        md(lab, not_before=datetime.now(UTC) + timedelta(days=1), name="later").wait(-5)
+    assert job.wait(float("inf")).status == md(lab).wait(np.int64(60)).status == "succeeded"
+    lab.cancel_many(lab.jobs(name="later").index)
+
+
 def test_a_time_without_a_zone_is_the_users_own(lab: Lab) -> None:
     due = datetime.now(UTC) + timedelta(days=1)
     job = md(lab, not_before=due.astimezone().replace(tzinfo=None))
