@@ -113,7 +113,7 @@ def _parent_rows(job: "Job") -> list[tuple[object, ...]]:
 def _structure(record: "JobRecord", request: "JobRequest") -> str | None:
     if request.structure_of is not None:
         return f"the final one of job {request.structure_of.job_id}"
-    return f"{record.formula}, {record.atoms} atoms" if record.formula else None
+    return f"{record.formula}, {record.atoms:,} atoms" if record.formula else None
 
 
 # -- attempts ---------------------------------------------------------------------------------------------------------

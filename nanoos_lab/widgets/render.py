@@ -53,9 +53,9 @@ def html_of(record: JobRecord) -> str:
 def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     yield "job", f"{record.name} ({record.id})"
     if record.atoms:
-        yield "structure", f"{record.formula}, {record.atoms} atoms"
+        yield "structure", f"{record.formula}, {record.atoms:,} atoms"
     yield "calculation", f"{record.engine}, {record.task}"
-    steps = f"{record.step}" + (f" of {record.total} steps" if record.total else " steps")
+    steps = f"{record.step:,}" + (f" of {record.total:,} steps" if record.total else " steps")
     yield "status", f"{record.status}, {steps}" if record.step else str(record.status)
     if record.failure is not None:
         yield "reason", f"{record.failure.reason}: {record.failure.message}"

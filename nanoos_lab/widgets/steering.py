@@ -46,7 +46,7 @@ class Steering:
         if not self.changes:
             return ""
         step, words = self.changes[-1]
-        return f"{words}, " + ("from the next halt of the run on" if step is None else f"from step {step} on")
+        return f"{words}, " + ("from the next halt of the run on" if step is None else f"from step {step:,} on")
 
     def to_json(self, record: JobRecord) -> dict[str, Any]:
         """Return what static/steering.js and the marks of the plot show; nothing can be changed of a job that ends."""

@@ -117,6 +117,7 @@ def test_the_first_notebook_shows_its_job_live(jupyter: Jupyter, page: Page) -> 
         until(lambda: card.points == 51)
         until(lambda: card.shown_step == 5000)
         assert (card.progress, card.steps) == (100, 5000)
+        assert card.box.locator(".nanoos-step").inner_text() == "step 5,000"
         bar, curve = zip(*notebook.seen, strict=True)
         assert len(set(bar)) >= 5, "the bar moved"
         assert len(set(curve)) >= 5, "the curve grew"

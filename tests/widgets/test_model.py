@@ -10,6 +10,7 @@ import pytest
 from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.widgets.model import CardModel, shows_structure
+from nanoos_lab.widgets.steering import Steering
 from tests.widgets.fake import a_record
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -108,6 +109,13 @@ def test_what_the_status_does_not_tell_is_said(changes: dict[str, object], head:
     found = CardModel.of(a_record(**changes)).to_json(START)["hint"]
     assert found[0] == head
     assert text in found[1]
+
+
+def test_the_step_of_a_change_is_written_as_all_numbers_are() -> None:
+    record = a_record(status=Status.RUNNING, steerings=1)
+    steering = Steering(changes=((33_000, "temperature 900 K"),))
+    (_, text) = CardModel.of(record, steering=steering).to_json(START)["hint"]
+    assert text.startswith("once: temperature 900 K, from step 33,000 on;")
 
 
 def test_a_job_that_just_runs_needs_no_hint() -> None:

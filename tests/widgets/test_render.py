@@ -40,8 +40,9 @@ def test_the_line_holds_nothing_that_changes_from_run_to_run() -> None:
 
 def test_the_table_says_where_the_job_stands_and_what_to_do() -> None:
     failure = Failure(reason=Reason.ENGINE, message="Lost atoms", remedy="Use a smaller timestep.")
-    text = " ".join(Text(html_of(a_record(status=Status.FAILED, step=100, failure=failure))).texts)
-    for part in ("copper at 600 K", "Cu2048", "failed, 100 of 50000 steps", "engine: Lost atoms", "smaller timestep"):
+    text = " ".join(Text(html_of(a_record(status=Status.FAILED, step=1000, failure=failure))).texts)
+    assert "failed, 1,000 of 50,000 steps" in text
+    for part in ("copper at 600 K", "2,048 atoms", "engine: Lost atoms", "smaller timestep"):
         assert part in text
 
 
@@ -55,7 +56,7 @@ def test_a_page_made_by_nbconvert_shows_the_table_where_no_widget_can_live() -> 
     bundle = mimebundle(FakeJob()) | {"application/vnd.jupyter.widget-view+json": {"model_id": "gone"}}
     notebook = new_notebook(cells=[new_code_cell("job", outputs=[new_output("display_data", data=bundle)])])
     page, _ = HTMLExporter().from_notebook_node(notebook)
-    assert "Cu2048, 2048 atoms" in " ".join(Text(page).texts)
+    assert "Cu2048, 2,048 atoms" in " ".join(Text(page).texts)
 
 
 def test_names_are_text_and_never_markup() -> None:

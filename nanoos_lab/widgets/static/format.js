@@ -1,11 +1,10 @@
 // @ts-check
 /** Numbers, names and durations as people read them. */
 
-/** @param {number} value @returns {string} digits in groups of three */
+/** @param {number} value @returns {string} digits in groups of three, as Python and terminals write them */
 export function integer(value) {
-  const digits = String(Math.round(Math.abs(value)));
-  const grouped = digits.length > 4 ? digits.replace(/\B(?=(\d{3})+$)/g, "\u202f") : digits;
-  return (value < 0 ? "\u2212" : "") + grouped;
+  const digits = String(Math.round(Math.abs(value))).replace(/\B(?=(\d{3})+$)/g, ",");
+  return (value < 0 ? "\u2212" : "") + digits;
 }
 
 /** @param {number} value @param {number} [figures] significant figures @returns {string} */

@@ -8,6 +8,7 @@
  * page and then acknowledged, which is the back-pressure.
  */
 
+import { integer } from "./format.js";
 import { send } from "./order.js";
 
 /**
@@ -119,7 +120,7 @@ class Structure {
     const positions = floats(scene.positions);
     if (this.version === scene.version) return void this.move(positions, scene.cell, scene.step);
     this.version = scene.version;
-    this.canvas.setAttribute("aria-label", `Structure of ${scene.symbols.length} atoms`);
+    this.canvas.setAttribute("aria-label", `Structure of ${integer(scene.symbols.length)} atoms`);
     const blob = new Blob([pdb(scene, positions)], { type: "text/plain" });
     const component = await this.view.stage.loadFile(blob, { ext: "pdb", defaultRepresentation: false });
     if (this.version !== scene.version) return void this.view.stage.removeComponent(component);
@@ -160,7 +161,7 @@ class Structure {
     }
     structure.updatePosition(positions);
     this.component.updateRepresentations({ position: true });
-    this.caption.textContent = step === null ? "" : `step ${step}`;
+    this.caption.textContent = step === null ? "" : `step ${integer(step)}`;
     return true;
   }
 }
