@@ -37,8 +37,18 @@ class ResultsView(Mapping[str, Any]):
         return len(self._properties)
 
     def __repr__(self) -> str:
-        shown = (f"  {name} = {_short(value)} {self._unit(name)}".rstrip() for name, value in self._properties.items())
-        return "\n".join(["<Results", *shown, ">"])
+        return listed("Results", self._properties, self.units)
+
+
+def listed(title: str, values: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    """Return values with their units, one to a line."""
+    lines = [f"  {name} = {_with_unit(value, units[name])}" for name, value in values.items()]
+    return "\n".join([f"<{title}", *lines, ">"])
+
+
+def _with_unit(value: Any, unit: str) -> str:
+    """Say a value; a pure number, and what there is not, has no unit."""
+    return _short(value) if value is None or unit in ("", "1") else f"{_short(value)} {unit}"
 
 
 def _short(value: Any) -> str:

@@ -55,6 +55,7 @@ def test_the_optical_mode_of_silicon_is_that_of_its_potential(lab: Lab, silicon:
     np.testing.assert_allclose(silicon.gamma[:3], 0, atol=0.01)
     assert silicon.stable
     assert silicon.residual_force < 1e-3
+    assert f"  residual_force = {silicon.residual_force!r} eV/Å" in repr(silicon).splitlines()
 
 
 def test_a_crystal_has_as_few_displacements_as_its_symmetry_allows(lab: Lab) -> None:

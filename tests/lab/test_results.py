@@ -8,7 +8,7 @@ import pytest
 from nanoos_lab.core.errors import NanoosError, UnknownResultError
 from nanoos_lab.lab.results import ResultsView
 
-RESULTS = ResultsView({"energy": -3.5, "forces": np.zeros((8, 3)), "scf_iterations": 9, "orbital": "d"}, {"gap": "eV"})
+RESULTS = ResultsView({"energy": -3.5, "forces": np.zeros((8, 3)), "scf_iterations": 9, "orbital": "d"})
 
 
 def test_a_result_that_there_is_not_is_told_with_the_nearest_and_with_all_that_there_are() -> None:
@@ -20,6 +20,13 @@ def test_a_result_that_there_is_not_is_told_with_the_nearest_and_with_all_that_t
     )
     with pytest.raises(UnknownResultError, match=r"unknown result 'energy'\. There are: none\."):
         _ = ResultsView({})["energy"]
+
+
+def test_values_are_shown_with_units_which_pure_numbers_and_texts_have_none_of() -> None:
+    assert repr(ResultsView({"gap": 1.1, **RESULTS}, {"gap": "eV"})).splitlines() == [
+        *("<Results", "  gap = 1.1 eV", "  energy = -3.5 eV", "  forces = array of shape (8, 3) eV/Å"),
+        *("  scf_iterations = 9", "  orbital = 'd'", ">"),
+    ]
 
 
 def test_it_is_still_a_mapping() -> None:

@@ -26,8 +26,8 @@ from nanoos_lab.core.errors import (
 )
 from nanoos_lab.lab.workflows.cells import has_cubic_axes, lattice_constant, strained
 from nanoos_lab.lab.workflows.convergence import convergence_test
-from nanoos_lab.lab.workflows.elastic import MODES, elastic_constants, fit_cubic
-from nanoos_lab.lab.workflows.eos import FORMS, equation_of_state, fit
+from nanoos_lab.lab.workflows.elastic import MODES, CubicElasticity, elastic_constants, fit_cubic
+from nanoos_lab.lab.workflows.eos import FORMS, EquationOfStateFit, equation_of_state, fit
 from nanoos_lab.lab.workflows.ramp import temperature_ramp
 
 if TYPE_CHECKING:
@@ -78,6 +78,25 @@ def test_every_form_gives_back_its_own_curve(form: str) -> None:
     assert found.bulk_modulus_derivative == pytest.approx(5.0, rel=1e-3)
     assert found.lattice_constant is None
     np.testing.assert_allclose(found.energies(volumes), energies, atol=1e-8)
+
+
+def test_a_fit_shows_its_numbers_with_their_units() -> None:
+    found = EquationOfStateFit(
+        volume=47.0,
+        energy=-14.0,
+        bulk_modulus=138.0,
+        bulk_modulus_derivative=5.0,
+        lattice_constant=None,
+        form="birch",
+    )
+    assert repr(found).splitlines() == [
+        *("<EquationOfStateFit", "  volume = 47.0 Å³", "  energy = -14.0 eV", "  bulk_modulus = 138.0 GPa"),
+        *("  bulk_modulus_derivative = 5.0", "  lattice_constant = None", "  form = 'birch'", ">"),
+    ]
+    assert found.units["lattice_constant"] == "Å"
+    elastic = CubicElasticity(c11=170.0, c12=122.0, c44=76.0, pressure=-1.5, residual=0.01)
+    assert set(elastic.units.values()) == {"GPa"}
+    assert "  pressure = -1.5 GPa" in repr(elastic).splitlines()
 
 
 def test_a_minimum_outside_of_the_volumes_is_no_result(lab: Lab) -> None:

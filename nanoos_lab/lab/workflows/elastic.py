@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
 from nanoos_lab.lab.workflows.cells import crystal, has_cubic_axes, strained
+from nanoos_lab.lab.workflows.fits import Fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +39,11 @@ _LAWS = {
 _UNSTRAINED = np.array([[0, 0, 0, 1]] * 3 + [[0, 0, 0, 0]] * 3)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CubicElasticity:
-    """The elastic constants of a cubic crystal."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CubicElasticity(Fit):
+    """The elastic constants of a cubic crystal; ``.units`` has the units."""
+
+    _own_units: ClassVar = dict.fromkeys(("c11", "c12", "c44", "residual"), "GPa")
 
     #: Stiffness in GPa along an axis of the cube, under strain along the same axis.
     c11: float

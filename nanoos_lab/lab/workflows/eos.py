@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
 from nanoos_lab.lab.workflows.cells import crystal, lattice_constant, strained
+from nanoos_lab.lab.workflows.fits import Fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,11 @@ FORMS = ("birch", "birchmurnaghan", "murnaghan", "pouriertarantola", "vinet")
 _FEWEST = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class EquationOfStateFit:
-    """The minimum of the energy by the volume."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EquationOfStateFit(Fit):
+    """The minimum of the energy by the volume; ``.units`` has the units."""
+
+    _own_units: ClassVar = {"bulk_modulus_derivative": "1"}
 
     #: Volume of least energy in Å³, of the whole cell.
     volume: float

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
 from nanoos_lab.lab.workflows.cells import crystal
+from nanoos_lab.lab.workflows.fits import Fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,16 +33,18 @@ MESH = (20, 20, 20)
 _PER_ATOM = ("masses", "tags", "initial_magmoms", "initial_charges")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LatticeDynamics:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LatticeDynamics(Fit):
     """Harmonic lattice dynamics of a crystal.
 
     Frequencies are in THz, not angular; an imaginary one, where the crystal is not stable, is a negative number. Wave
     vectors are in the reciprocal vectors of the primitive cell. What counts per cell counts per primitive cell.
     """
 
+    _own_units: ClassVar = {"residual_force": "eV/Å"}
+
     #: The phonopy object behind all this, with its force constants.
-    phonopy: Phonopy
+    phonopy: Phonopy = field(repr=False)
     #: The primitive cell.
     primitive: Atoms
     #: Wave vectors along the three reciprocal vectors, for `dos` and `thermal`.
