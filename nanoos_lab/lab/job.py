@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
+from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.lab import waiting
 from nanoos_lab.lab.results import ResultsView
@@ -131,18 +132,7 @@ class Job:
 
     def exception(self, timeout: float | None = None) -> JobError | None:
         """Wait for the end and return the error, or None if it succeeded."""
-        record = self.wait(timeout).record
-        if record.status is Status.CANCELLED:
-            return JobCancelledError(job_id=self.id)
-        failure = record.failure
-        if record.status is Status.FAILED:
-            reason, message, remedy = (
-                (failure.reason, failure.message, failure.remedy)
-                if failure
-                else (Reason.BUG, "no reason was stored", "")
-            )
-            return JobFailedError(message, job_id=self.id, reason=reason, remedy=remedy)
-        return None
+        return _error(self.wait(timeout).record)
 
     def cancel(self) -> bool:
         """End the job: a queued one at once, a running one within seconds; what it has produced so far is kept.
@@ -292,7 +282,26 @@ class Job:
         JobError
             If the job has ended without results, or has not ended.
         """
-        return ResultsView(self.outcome.properties, self.outcome.units)
+        outcome = self.outcome
+        return ResultsView(outcome.properties, outcome.units)
+
+    @property
+    def outcome(self) -> Results:
+        """All that it has resulted in: properties, final structure, and what made them.
+
+        Raises
+        ------
+        JobError
+            If it has ended without results, or has not ended.
+        """
+        record = self.record
+        error = _error(record)
+        if error is not None:
+            raise error
+        if not record.status.finished:
+            raise JobError(f"job {self.id} is {record.status}: no results yet; job.wait() waits", job_id=self.id)
+        holder = self._holder()
+        return read_results(self.lab.services.artifacts.attempt_dir(holder.id, holder.attempt))
 
     @property
     def structure(self) -> Atoms:
@@ -404,23 +413,15 @@ class Job:
         places = artifacts.attempt_dirs(holder.id, last=holder.attempt)
         return [SegmentPlace(directory=place, last_step=last.get(int(place.name))) for place in places]
 
-    @property
-    def outcome(self) -> Results:
-        """All that it has resulted in: properties, final structure, and what made them.
 
-        Raises
-        ------
-        JobError
-            If it has ended without results, or has not ended.
-        """
-        record = self.record
-        if record.status is not Status.SUCCEEDED:
-            error = self.exception(0) if record.status.finished else None
-            if error is not None:
-                raise error
-            raise JobError(f"job {self.id} is {record.status}: no results yet; job.wait() waits", job_id=self.id)
-        holder = self._holder()
-        return read_results(self.lab.services.artifacts.attempt_dir(holder.id, holder.attempt))
+def _error(record: JobRecord) -> JobError | None:
+    """Return why a job has ended without results; None if it has results, or has not ended."""
+    if record.status is Status.CANCELLED:
+        return JobCancelledError(job_id=record.id)
+    if record.status is Status.FAILED:
+        failure = record.failure or Failure(reason=Reason.BUG, message="no reason was stored")
+        return JobFailedError(failure.message, job_id=record.id, reason=failure.reason, remedy=failure.remedy)
+    return None
 
 
 @cache

@@ -26,6 +26,7 @@ from nanoos_lab.core.errors import (
 )
 from nanoos_lab.core.status import Status
 from nanoos_lab.lab.lab import Lab
+from nanoos_lab.store.results import read_results
 from tests.waiting import quickest, until
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ def test_a_job_gives_thermo_trajectory_results_and_structure(lab: Lab) -> None:
     assert job.name == "first"
     assert job.result()["energy"] == job.results["energy"]
     assert job.exception() is None
+
+
+def test_results_are_read_once_with_their_units(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = md(lab).wait(60)
+    read: list[object] = []
+    monkeypatch.setattr("nanoos_lab.lab.job.read_results", lambda place: read.append(place) or read_results(place))
+    assert job.results.units["energy"] == "eV"
+    assert len(read) == 1
 
 
 def test_the_default_lab_and_a_second_process_see_the_same_job(lab: Lab) -> None:
