@@ -25,8 +25,6 @@ from nanoos_lab.lab.job import Job
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ase import Atoms
-
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import FileRef
     from nanoos_lab.core.structures import Structure
@@ -35,31 +33,21 @@ if TYPE_CHECKING:
 
 #: What may be done when a job that another one depends on does not succeed.
 AFTER_FAILURE = ("cancel", "run")
+#: Options of a draft that say how it is delivered; `resources` and the task's parameters say what is run.
 _DELIVERY = frozenset(
-    (
-        *("name", "queue", "priority", "retries", "limits", "after", "after_failure", "not_before"),
-        *("cache", "corrections"),
-    )
+    {"name", "queue", "priority", "retries", "limits", "after", "after_failure", "not_before", "cache", "corrections"}
 )
 
 
-def prepare(
-    services: Services,
-    structure: Atoms | Job | None,
-    *,
-    engine: str,
-    task: str,
-    parameters: Mapping[str, Any],
-    **delivery: Any,
-) -> Submission:
-    """Check one request and return it ready to store; see `Lab.submit` for the arguments.
+def prepare(services: Services, draft: Draft) -> Submission:
+    """Check one draft and return it ready to store.
 
     Raises
     ------
     InputError
         If it cannot be carried out.
     """
-    return prepare_many(services, [Draft(structure, engine=engine, task=task, **delivery, **parameters)])[0]
+    return prepare_many(services, [draft])[0]
 
 
 def prepare_many(services: Services, drafts: Sequence[Draft]) -> list[Submission]:

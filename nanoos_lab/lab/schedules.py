@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.core.schedule import Repeat, ScheduleRecord
+from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.job import Job
 from nanoos_lab.lab.prepare import prepare
 from nanoos_lab.store.prune import Pruner
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.lab.lab import Lab
 
-#: Arguments of `Lab.submit` that are not the task's parameters, and make sense for a job that comes again.
-_DELIVERY = ("name", "queue", "priority", "resources", "limits", "retries", "not_before")
+#: Arguments of `Lab.submit` that make no sense for a job that comes again.
 _NO_SENSE = ("after", "after_failure", "cache")
 
 
@@ -111,8 +111,7 @@ def schedule(
         if name in options:
             raise InputError(f"{name}= makes no sense for a schedule, whose every turn is a run of its own")
     moments = Repeat.from_any(repeat)
-    delivery = {name: options.pop(name) for name in _DELIVERY if name in options}
-    wanted = prepare(lab.services, structure, engine=engine, task=task, parameters=options, cache=False, **delivery)
+    wanted = prepare(lab.services, Draft(structure, engine=engine, task=task, cache=False, **options))
     # Which version will run it nobody knows yet.
     wanted = replace(wanted, request=replace(wanted.request, version=""))
     record = Schedules(lab.services.store).add(wanted, moments, times=times)

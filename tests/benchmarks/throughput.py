@@ -15,6 +15,7 @@ from rq import Queue
 
 from nanoos_lab.broker.connection import connect
 from nanoos_lab.core.status import Status
+from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.prepare import prepare
 from nanoos_lab.store.jobs import Store
 from nanoos_lab.store.records import delivery
@@ -207,19 +208,10 @@ class _Work:
         return records
 
     def _submission(self) -> Submission:
-        return prepare(
-            self.here.lab.services,
-            copper(),
-            engine=self.kind.engine,
-            task="static",
-            parameters=self.kind.parameters,
-            name=self.kind.name,
-            queue="default",
-            priority=5,
-            retries=None,
-            # Each is to be run: an equal one would have its results at once.
-            cache=False,
-        )
+        # Each is to be run: an equal one would have its results at once.
+        delivery = {"name": self.kind.name, "queue": "default", "cache": False}
+        draft = Draft(copper(), engine=self.kind.engine, task="static", **delivery, **self.kind.parameters)
+        return prepare(self.here.lab.services, draft)
 
     def _enqueue(self, name: str, function: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], bool]:
         ids = [f"{time.time_ns()}-{index}" for index in range(len(arguments))]

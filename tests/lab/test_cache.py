@@ -207,7 +207,7 @@ def test_a_file_is_the_same_however_its_path_is_written(
             ("espresso", bulk("Si"), "static", {**SILICON, "pseudos": {"Si": f"{where}mine.UPF"}}),
         ]
         for engine, atoms, task, given in parameters:
-            request = prepare(lab.services, atoms, engine=engine, task=task, parameters=given).request
+            request = prepare(lab.services, nl.Draft(atoms, engine=engine, task=task, **given)).request
             keys.add((engine, task, request.key))
     assert len(keys) == 3
 

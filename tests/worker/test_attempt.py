@@ -22,6 +22,7 @@ from nanoos_lab.core.request import JobRequest, Submission
 from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.core.structures import Structure
+from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.prepare import prepare
 from nanoos_lab.store.jobs import Store
 from nanoos_lab.store.results import read_results
@@ -62,9 +63,8 @@ def site(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def submitted(site: Services, *, options: Mapping[str, Any] = ONCE, **parameters: Any) -> JobRecord:
     """Store a job; its first attempt waits for `run_job`."""
-    wanted = {"steps": 20, "every": 10, **parameters}
-    structure = bulk("Cu", cubic=True)
-    submission = prepare(site, structure, engine="mock", task="md", parameters=wanted, **options)
+    wanted = {"steps": 20, "every": 10, **parameters, **options}
+    submission = prepare(site, Draft(bulk("Cu", cubic=True), engine="mock", task="md", **wanted))
     [record] = site.store.add([submission])
     return record
 

@@ -13,6 +13,7 @@ import pytest
 from ase.build import bulk
 
 from nanoos_lab.lab import local
+from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.lab.prepare import prepare
 from nanoos_lab.worker import devices, waiting
@@ -166,8 +167,8 @@ def site(valkey_url: str, two: tuple[str, str], tmp_path: Path, monkeypatch: pyt
 
 def offered(site: Services, gpus: int) -> str:
     """Store a job; its first attempt waits for `run_job`."""
-    options = {"queue": "default", "resources": {"gpus": gpus}}
-    submission = prepare(site, bulk("Cu"), engine="mock", task="md", parameters={"steps": 10}, **options)
+    options = {"steps": 10, "queue": "default", "resources": {"gpus": gpus}}
+    submission = prepare(site, Draft(bulk("Cu"), engine="mock", task="md", **options))
     [record] = site.store.add([submission])
     return record.id
 
