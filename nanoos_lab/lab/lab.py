@@ -7,7 +7,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from nanoos_lab.core.errors import BrokerError, NanoosError, UnknownNameError
+from nanoos_lab.core.choices import one_of, some_of
+from nanoos_lab.core.errors import BrokerError, NanoosError
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.status import Status
@@ -303,13 +304,11 @@ class Lab:
         """
         from nanoos_lab.lab.tables import jobs_frame
 
-        if queue is not None and queue not in QUEUES:
-            raise UnknownNameError("queue", queue, QUEUES)
         query = JobQuery(
-            status=_statuses(status),
+            status=None if status is None else some_of("status", status, list(Status)),
             engine=engine,
             task=task,
-            queue=queue,
+            queue=None if queue is None else one_of("queue", queue, QUEUES),
             name=name,
             formula=formula,
             limit=limit,
@@ -457,13 +456,3 @@ def default_lab() -> Lab:
 def _batches(ids: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(ids), _CANCELLED_AT_ONCE):
         yield ids[start : start + _CANCELLED_AT_ONCE]
-
-
-def _statuses(status: str | Sequence[str] | None) -> tuple[Status, ...] | None:
-    if status is None:
-        return None
-    words = [status] if isinstance(status, str) else list(status)
-    for word in words:
-        if word not in set(Status):
-            raise UnknownNameError("status", word, [str(one) for one in Status])
-    return tuple(Status(word) for word in words)

@@ -12,7 +12,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
+from nanoos_lab.core.choices import one_of
+from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import CORRECTIONS, PRIORITIES, QUEUES, Dependency, JobRequest, StructureOf, Submission
 from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
@@ -186,8 +187,8 @@ class _Batch:
         cache: bool = True,
         corrections: bool = True,
     ) -> dict[str, Any]:
-        _require_one_of("queue", queue, QUEUES)
-        _require_one_of("after_failure", after_failure, AFTER_FAILURE)
+        one_of("queue", queue, QUEUES)
+        one_of("after_failure", after_failure, AFTER_FAILURE)
         if isinstance(priority, bool) or not isinstance(priority, Integral) or priority not in PRIORITIES:
             raise ParameterError("priority", priority, "an integer from 0 (lowest) over 5 (normal) to 20 (urgent)")
         if not isinstance(cache, bool):
@@ -250,11 +251,6 @@ def _is_path_of(text: str, files: Collection[Path]) -> bool:
 def _require_same_lab(job: Job, services: Services) -> None:
     if job.lab.settings.store_url != services.settings.store_url:
         raise InputError(f"job {job.id} belongs to another lab; its structure can be passed as job.structure")
-
-
-def _require_one_of(field: str, value: object, allowed: Collection[str]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        raise UnknownNameError(field, value, allowed)
 
 
 def _several(after: Any) -> list[Job | Draft | str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from nanoos_lab.core.errors import UnknownNameError
+from nanoos_lab.core.choices import some_of
 from nanoos_lab.core.status import Status
 from nanoos_lab.lab.job import Job
 from nanoos_lab.store.prune import ENDED, Choice, Pruned, Pruner
@@ -53,7 +53,8 @@ def prune(
         If one of the arguments is not allowed.
     """
     seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-    choice = Choice(older_than=seconds, statuses=_statuses(status), keep_results=keep_results)
+    words = ENDED if status is None else some_of("status of a job that has ended", status, ENDED)
+    choice = Choice(older_than=seconds, statuses=tuple(map(Status, words)), keep_results=keep_results)
     return _do(lab, choice, dry_run)
 
 
@@ -87,13 +88,3 @@ def _do(lab: Lab, choice: Choice, dry_run: bool) -> Pruned:
     if not dry_run:
         return pruner.carry_out(plan)
     return Pruned(jobs=plan.jobs, kept=plan.kept, size=sum(job.size for job in plan.jobs), done=False)
-
-
-def _statuses(status: str | Iterable[str] | None) -> tuple[Status, ...]:
-    if status is None:
-        return ENDED
-    words = [status] if isinstance(status, str) else list(status)
-    for word in words:
-        if word not in ENDED:
-            raise UnknownNameError("status of a job that has ended", word, [str(one) for one in ENDED])
-    return tuple(Status(word) for word in words)

@@ -345,6 +345,9 @@ def test_the_table_of_jobs_filters_and_shows_results(lab: Lab) -> None:
     assert str(table["created"].dt.tz) == "UTC"
     with pytest.raises(UnknownNameError, match="'succeeded'"):
         lab.jobs(status="suceeded")
+    for wrong in ({"status": ["failed", 5]}, {"status": 5}, {"queue": ["default"]}):
+        with pytest.raises(UnknownNameError, match="Allowed: "):
+            lab.jobs(**wrong)
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "10", True, 10**30])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
+from nanoos_lab.core.choices import one_of
+from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
@@ -121,9 +122,7 @@ def fit(
     """
     from ase import eos, units
 
-    if form not in FORMS:
-        raise UnknownNameError("form", form, FORMS)
-    curve = eos.EquationOfState(volumes, energies, eos=form)
+    curve = eos.EquationOfState(volumes, energies, eos=one_of("form", form, FORMS))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
