@@ -113,12 +113,13 @@ def drive(
         made = run.advance(chunk)
         cpu, wall = course.clock() - cpu, time.perf_counter() - wall
         step += made
-        if made < chunk and _is_broken_off(context, helm):
+        if made == chunk:
+            if grid:
+                grid.ran(made, wall)
+            if cadence:
+                cadence.ran(made, cpu=cpu, wall=wall, extra=step < halt)
+        elif _is_broken_off(context, helm):
             break
-        if grid and made == chunk:
-            grid.ran(made, wall)
-        if cadence and made == chunk:
-            cadence.ran(made, cpu=cpu, wall=wall, extra=step < halt)
         if step < course.steps and not _asked_to_stop(context):
             _halt(step, grid, helm)
             if _asked_to_stop(context):
