@@ -84,8 +84,19 @@ def parameters_of(texts: list[str] | None) -> dict[str, Any]:
 
 
 def structure_of(file: Path | None) -> "Atoms | None":
-    """Read the structure in a file; None if there is no file."""
-    return None if file is None else _structure(file)
+    """Read the structure in a file; None if no file is given."""
+    if file is None:
+        return None
+    from ase.io import read
+
+    if not file.exists():
+        raise InputError(f"there is no file {file}")
+    try:
+        found = read(file)
+    except Exception as error:
+        # ASE's readers raise whatever their code stumbles over.
+        raise InputError(f"ASE cannot read a structure from {file}: {error or type(error).__name__}") from error
+    return found[-1] if isinstance(found, list) else found
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -107,16 +118,3 @@ def _number_or_text(text: str) -> float | str:
         return float(text) if any(map(str.isdigit, text)) else text
     except ValueError:
         return text
-
-
-def _structure(file: Path) -> "Atoms":
-    from ase.io import read
-
-    if not file.exists():
-        raise InputError(f"there is no file {file}")
-    try:
-        found = read(file)
-    except Exception as error:
-        # ASE's readers raise whatever their code stumbles over.
-        raise InputError(f"ASE cannot read a structure from {file}: {error or type(error).__name__}") from error
-    return found[-1] if isinstance(found, list) else found
