@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
 from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason, Status
-from nanoos_lab.lab import waiting
+from nanoos_lab.lab import steering, waiting
 from nanoos_lab.lab.results import ResultsView
 from nanoos_lab.store.results import read_results
 from nanoos_lab.store.segments import SegmentPlace
@@ -200,10 +200,9 @@ class Job:
         The value is that which holds once all that was asked for is applied. No rows if there is nothing to steer;
         ``job.steer()`` says why.
         """
-        from nanoos_lab.lab.steering import steerable
         from nanoos_lab.lab.tables import steerable_frame
 
-        return steerable_frame(steerable(self.lab.services, self.id))
+        return steerable_frame(steering.steerable(self.lab.services, self.id))
 
     @property
     def steerings(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from nanoos_lab.core.errors import BrokerError, NanoosError
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.status import Status
-from nanoos_lab.lab import local
+from nanoos_lab.lab import local, retention, schedules, steering
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.job import Job
@@ -345,8 +345,6 @@ class Lab:
 
     def delete(self, jobs: Job | str | Iterable[Job | str], *, dry_run: bool = False) -> Pruned:
         """Delete jobs that have ended, with their files; see `nanoos_lab.lab.retention.delete`."""
-        from nanoos_lab.lab import retention
-
         return retention.delete(self, jobs, dry_run=dry_run)
 
     def pause(self, job_id: str) -> bool:
@@ -368,10 +366,8 @@ class Lab:
 
     def steer(self, job_id: str, changes: Mapping[str, Any]) -> int:
         """Change parameters of a job on its way; see `Job.steer`."""
-        from nanoos_lab.lab.steering import checked, who
-
-        plain = checked(self.services, job_id, changes)
-        record, number = self.services.store.steer(job_id, plain, who=who())
+        plain = steering.checked(self.services, job_id, changes)
+        record, number = self.services.store.steer(job_id, plain, who=steering.who())
         self._hint([record], "steer")
         # It, or equal jobs that waited for it, may be free to run now.
         self._offer_freed()
@@ -398,26 +394,18 @@ class Lab:
 
     def schedule(self, structure: Atoms | None, **options: Any) -> Schedule:
         """Submit a request again and again; see `nanoos_lab.lab.schedules.schedule` for the arguments."""
-        from nanoos_lab.lab import schedules
-
         return schedules.schedule(self, structure, **options)
 
     def schedules(self) -> pd.DataFrame:
         """Return the schedules as a DataFrame, indexed by id."""
-        from nanoos_lab.lab import schedules
-
         return schedules.schedules(self)
 
     def load_schedule(self, schedule_id: str) -> Schedule:
         """Return the handle of a schedule."""
-        from nanoos_lab.lab import schedules
-
         return schedules.load_schedule(self, schedule_id)
 
     def prune(self, **wish: Any) -> Pruned:
         """Delete jobs that ended long ago; see `nanoos_lab.lab.retention.prune`. A dry run unless told otherwise."""
-        from nanoos_lab.lab import retention
-
         return retention.prune(self, **wish)
 
     def warning(self, record: JobRecord) -> str | None:
