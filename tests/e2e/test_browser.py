@@ -143,7 +143,11 @@ def test_the_card_lives_and_its_cancel_works_while_another_cell_computes(jupyter
         assert page.locator(".jp-CodeCell").nth(1).get_by_text("[*]").count() == 1, "the cell still computes"
 
 
-def test_a_run_is_steered_from_its_card_with_the_keyboard(jupyter: Jupyter, page: Page) -> None:
+@pytest.mark.parametrize("services", ["jupyter", "cluster_jupyter"])
+def test_a_run_is_steered_from_its_card_with_the_keyboard(
+    request: pytest.FixtureRequest, services: str, page: Page
+) -> None:
+    jupyter: Jupyter = request.getfixturevalue(services)
     jupyter.write("steered.ipynb", [SUBMIT_STEERED])
     with opened(page, jupyter, "steered.ipynb") as notebook:
         notebook.run(0)
