@@ -15,6 +15,7 @@ from nanoos_lab.core.status import Status
 
 if TYPE_CHECKING:
     from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.engines.base import EngineInfo
 
 #: Seconds between two looks at a log that grows.
 _TAIL = 0.5
@@ -39,7 +40,7 @@ def engines(as_json: JsonOption = False) -> None:
             " ".join(info.tasks),
             " ".join(info.parallel),
             " ".join(info.steerable),
-            info.where or info.missing,
+            _where(info),
         )
         for info in found
     )
@@ -48,6 +49,13 @@ def engines(as_json: JsonOption = False) -> None:
         say("")
         rows_of_tasks = ((info.name, info.package, " ".join(info.engines), info.missing) for info in added)
         print_table(("added task", "package", "engines", "what is missing"), rows_of_tasks)
+
+
+def _where(info: "EngineInfo") -> str:
+    """Return where an engine is and which of its tasks lack a program, or what it lacks itself."""
+    if not info.found:
+        return info.missing
+    return "\n".join([info.where, *(f"no {task}: {why}" for task, why in info.lacking.items())])
 
 
 def jobs(

@@ -52,6 +52,8 @@ class EngineInfo:
     missing: str = ""
     #: Kinds of calculation that it does, those that other packages add included.
     tasks: tuple[str, ...] = ()
+    #: Those of them that cannot run here though the engine can, each with the program that it lacks and how to get it.
+    lacking: Mapping[str, str] = field(default_factory=dict)
     #: Those of them that go on from checkpoints.
     resumable: tuple[str, ...] = ()
     #: Those of them whose parameters can be changed while they run.

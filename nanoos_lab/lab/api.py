@@ -133,7 +133,7 @@ def jobs(**filters: Any) -> pd.DataFrame:
 
 
 def engines() -> pd.DataFrame:
-    """Return the engines as a DataFrame: found here or not, version, where, what is missing, tasks."""
+    """Return the engines as a DataFrame: found here or not, version, where, what is missing, tasks, what they lack."""
     import pandas as pd
 
     from nanoos_lab.engines import registry

@@ -13,24 +13,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nanoos_lab.core.resources import Resources
+    from nanoos_lab.engines.base import EngineInfo
     from nanoos_lab.worker.settings import Settings
 
 
-def check_engine(name: str, settings: Settings) -> None:
-    """Raise for an engine whose program the workers of an embedded lab do not have.
+def check_engine(name: str, task: str, settings: Settings) -> None:
+    """Raise for an engine or a task of it whose program the workers of an embedded lab do not have.
 
     Raises
     ------
     InputError
         Says what is missing and how to get it.
     """
-    if not settings.embedded or registry.found(name).found:
+    if not settings.embedded or not _lacks(registry.found(name), task):
         return
     # It may have been installed since it was looked for.
     registry.forget()
-    info = registry.found(name)
+    if lacks := _lacks(registry.found(name), task):
+        raise InputError(lacks)
+
+
+def _lacks(info: EngineInfo, task: str) -> str:
+    """Say what an engine lacks for a task on this machine; empty if nothing."""
     if not info.found:
-        raise InputError(f"engine {name!r} cannot run on this machine: {info.missing}")
+        return f"engine {info.name!r} cannot run on this machine: {info.missing}"
+    if why := info.lacking.get(task):
+        return f"engine {info.name!r}, task {task!r} cannot run on this machine: {why}"
+    return ""
 
 
 def check(resources: Resources, settings: Settings) -> None:

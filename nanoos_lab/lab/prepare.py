@@ -111,7 +111,7 @@ class _Batch:
     def add(self, draft: Draft) -> None:
         """Check a draft whose parents are there already."""
         calculation = registry.calculation(draft.engine, draft.task)
-        host.check_engine(draft.engine, self._services.settings)
+        host.check_engine(draft.engine, draft.task, self._services.settings)
         options = dict(draft.options)
         if "repeat" in options:
             raise InputError("a job is submitted once; nanoos_lab.schedule(…, repeat=…) submits again and again")

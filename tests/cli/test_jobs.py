@@ -199,6 +199,13 @@ def test_engines_are_listed_with_their_tasks(cli: Cli) -> None:
     assert "mock" in cli("engines").out
 
 
+def test_a_program_that_a_task_of_an_engine_lacks_is_listed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANOOS_DOS_X", "/no/such/dos.x")
+    (info,) = (info for info in cli("engines", "--json").json() if info["name"] == "espresso")
+    assert list(info["lacking"]) == ["dos"]
+    assert "no dos: NANOOS_DOS_X is" in cli("engines").out
+
+
 def test_the_demo_shows_the_thermo_table_with_its_units(shell: Shell) -> None:
     out = shell("demo", "--engine", "mock", "--steps", "300").out
     names, units = (line.split() for line in out.splitlines()[:2])

@@ -12,12 +12,12 @@ from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.resources import Resources
-from nanoos_lab.engines import registry
+from nanoos_lab.engines import program, registry
 from nanoos_lab.lab import host
 from tests.engines.espresso.running import SILICON, silicon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from nanoos_lab.lab.lab import Lab
@@ -69,27 +69,54 @@ def test_what_a_run_could_not_use_is_refused(lab: Lab, engine: str, task: str, p
 
 
 @pytest.fixture
-def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where pw.x is looked for, and is not."""
-    program = tmp_path / "pw.x"
-    monkeypatch.setenv("NANOOS_PW_X", str(program))
+def hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
+    """Have a program looked for where it is not; return where that is."""
+
+    def hide(name: str) -> Path:
+        place = tmp_path / name
+        monkeypatch.setenv(program.variable(name), str(place))
+        registry.forget()
+        return place
+
+    yield hide
     registry.forget()
-    yield program
-    registry.forget()
 
 
-def test_an_engine_that_is_not_here_is_refused_until_it_is_installed(lab: Lab, missing: Path) -> None:
-    there = shutil.which("pw.x")
-    with pytest.raises(InputError, match=r"engine 'espresso' cannot run on this machine: .*NANOOS_PW_X"):
-        lab.submit(silicon(), engine="espresso", task="static", **SILICON)
-    missing.symlink_to(there)
-    assert lab.submit(silicon(), engine="espresso", task="static", not_before=LATER, **SILICON).cancel()
+#: A program, a task that needs it, and what is said if it is missing.
+NEEDED = [
+    ("pw.x", "static", r"engine 'espresso' cannot run on this machine: NANOOS_PW_X is"),
+    ("dos.x", "dos", r"engine 'espresso', task 'dos' cannot run on this machine: NANOOS_DOS_X is"),
+]
 
 
-def test_an_engine_that_is_not_here_may_be_on_a_cluster(lab: Lab, missing: Path) -> None:
-    host.check_engine("espresso", lab.settings.model_copy(update={"redis_url": "redis://example.org"}))
+@pytest.mark.parametrize(("name", "task", "says"), NEEDED)
+def test_a_program_that_is_not_here_is_asked_for_until_it_is_installed(
+    lab: Lab, hidden: Callable[[str], Path], name: str, task: str, says: str
+) -> None:
+    there, before = shutil.which(name), len(lab.jobs())
+    missing = hidden(name)
+    with pytest.raises(InputError, match=says):
+        lab.submit(silicon(), engine="espresso", task=task, **SILICON)
+    assert len(lab.jobs()) == before
+    missing.symlink_to(str(there))
+    assert lab.submit(silicon(), engine="espresso", task=task, not_before=LATER, **SILICON).cancel()
+
+
+def test_a_task_does_not_wait_for_the_program_of_another(lab: Lab, hidden: Callable[[str], Path]) -> None:
+    hidden("dos.x")
+    host.check_engine("espresso", "bands", lab.settings)
     with pytest.raises(InputError):
-        host.check_engine("espresso", lab.settings)
+        host.check_engine("espresso", "dos", lab.settings)
+
+
+@pytest.mark.parametrize(("name", "task"), [each[:2] for each in NEEDED])
+def test_a_program_that_is_not_here_may_be_on_a_cluster(
+    lab: Lab, hidden: Callable[[str], Path], name: str, task: str
+) -> None:
+    hidden(name)
+    host.check_engine("espresso", task, lab.settings.model_copy(update={"redis_url": "redis://example.org"}))
+    with pytest.raises(InputError):
+        host.check_engine("espresso", task, lab.settings)
 
 
 def test_of_a_cluster_nobody_knows_here(lab: Lab) -> None:

@@ -47,6 +47,9 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
 )
 
 
+#: Programs that tasks need besides pw.x.
+_BESIDES: Mapping[str, str] = MappingProxyType({"dos": "dos.x"})
+
 #: What users of Quantum ESPRESSO are asked to cite.
 CITATION = (
     "P. Giannozzi et al., J. Phys.: Condens. Matter 21, 395502 (2009); "
@@ -64,7 +67,7 @@ class EspressoEngine:
     parallel: frozenset[Parallel] = frozenset({"threads", "ranks"})
 
     def probe(self) -> EngineInfo:
-        """Look for pw.x, and ask it for its version."""
+        """Look for pw.x and the programs of single tasks, and ask pw.x for its version."""
         where = program.find("pw.x")
         return EngineInfo(
             name=self.name,
@@ -73,6 +76,9 @@ class EspressoEngine:
             where=str(where or ""),
             missing="" if where else program.missing("pw.x", INSTALL),
             tasks=tuple(self.tasks),
+            lacking={
+                task: program.missing(name, INSTALL) for task, name in _BESIDES.items() if program.find(name) is None
+            },
         )
 
     def binary(self) -> Path | None:

@@ -31,6 +31,17 @@ def test_one_that_is_missing_is_told_with_how_to_get_it(monkeypatch: pytest.Monk
     assert "quantum-espresso" in info.missing
 
 
+def test_a_program_that_a_task_lacks_is_told_though_the_others_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert EspressoEngine().probe().lacking == {}
+    monkeypatch.setenv("NANOOS_DOS_X", "/no/such/dos.x")
+    info = registry.probe("espresso")
+    assert info.found
+    assert list(info.lacking) == ["dos"]
+    assert info.lacking["dos"].startswith(
+        "NANOOS_DOS_X is '/no/such/dos.x', where no program is; correct it, or install"
+    )
+
+
 def test_it_can_all_that_engines_may() -> None:
     engine = registry.get("espresso")
     for protocol in (Cites, GivesRecipes, HasBinary, ListsPotentials):
