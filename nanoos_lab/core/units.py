@@ -59,6 +59,12 @@ UNITS: dict[str, str] = {
     "dos_energies": "eV",
     "dos": "1/eV",
     "dos_integral": "1",
+    "frequencies": "THz",
+    "frequencies_along": "THz",
+    "modes": "1",
+    "force_constants": "eV/Å²",
+    "dielectric_tensor": "1",
+    "born_charges": "e",
 }
 
 

@@ -6,6 +6,7 @@
     2379 (1988).
 [J] K. W. Jacobsen, P. Stoltze, J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE has it.
 [B] C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019), as tblite has it.
+[G] P. Giannozzi, S. de Gironcoli, P. Pavone, S. Baroni, Phys. Rev. B 43, 7231 (1991).
 """
 
 from __future__ import annotations
@@ -47,20 +48,20 @@ PW_INPUT = """&control
  calculation='scf', prefix='hand', outdir='out', pseudo_dir='{place}', tprnfor=.true., tstress=.true.
 /
 &system
- ibrav=0, nat=2, ntyp=1, ecutwfc=20.0
+ ibrav=0, nat=2, ntyp=1, ecutwfc={ecutwfc}
 /
 &electrons
- conv_thr=1e-10
+ conv_thr={conv_thr}
 /
 ATOMIC_SPECIES
 Si 28.085 {pseudo}
 CELL_PARAMETERS angstrom
-0.0 2.7 2.7
-2.7 0.0 2.7
-2.7 2.7 0.0
+0.0 {half} {half}
+{half} 0.0 {half}
+{half} {half} 0.0
 ATOMIC_POSITIONS angstrom
 Si 0.0 0.0 0.0
-Si 1.40 1.35 1.35
+Si {second}
 K_POINTS automatic
 4 4 4 0 0 0
 """
@@ -243,9 +244,13 @@ def silicon(lab: Lab) -> Collect:
     return collect
 
 
+def _pw_input(**values: float | str) -> str:
+    return PW_INPUT.format(place=PSEUDO_PLACE, pseudo=PSEUDO, **values)
+
+
 def _pw_by_hand() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
-        text = PW_INPUT.format(place=PSEUDO_PLACE, pseudo=PSEUDO)
+        text = _pw_input(ecutwfc=20.0, conv_thr=1e-10, half=2.7, second="1.40 1.35 1.35")
         Path(folder, "hand.in").write_text(text)
         command = [program("pw.x", package="quantum-espresso"), "-in", "hand.in"]
         said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
@@ -257,6 +262,41 @@ def _pw_by_hand() -> dict[str, dict[str, float]]:
         "force": {"reference": force * units.Rydberg / units.Bohr},
         "pressure": {"reference": kbar / 10},
     }
+
+
+def vibrations(lab: Lab) -> Collect:
+    """The optical vibration of silicon at q = 0 by ph.x, against ph.x run by hand and against experiment."""
+    job = lab.submit(
+        bulk("Si", a=5.43),
+        engine="espresso",
+        task="gamma_phonons",
+        pseudos={"Si": PSEUDO},
+        ecutwfc=16.0,
+        kpts=(4, 4, 4),
+    )
+
+    def collect() -> list[Quantity]:
+        optical = float(job.result(LONG)["frequencies"][-1])
+        one = partial(Quantity, engine="espresso", name="Si optical vibration", value=optical, unit="THz")
+        return [
+            one(reference=_ph_by_hand(), tolerance=5e-4, source="pw.x and ph.x run by hand"),
+            one(reference=15.53, tolerance=0.01 * 15.53, source="experiment [G]; LDA is within 1 %"),
+        ]
+
+    return collect
+
+
+def _ph_by_hand() -> float:
+    """Return the highest frequency in THz."""
+    text = _pw_input(ecutwfc=16.0, conv_thr=1e-12, half=2.715, second="1.3575 1.3575 1.3575")
+    ph_text = "by hand\n&inputph\n prefix='hand', outdir='out', fildyn='dyn', tr2_ph=1e-14\n/\n0 0 0\n"
+    said = ""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, given in (("pw.x", text), ("ph.x", ph_text)):
+            Path(folder, "hand.in").write_text(given)
+            command = [program(name, package="quantum-espresso"), "-in", "hand.in"]
+            said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    return float(re.findall(r"freq \( +6\) = +(\S+) \[THz\]", said)[-1])
 
 
 def water(lab: Lab) -> Collect:
@@ -306,6 +346,7 @@ def checks(lab: Lab) -> list[Collect]:
     """Submit all jobs; return what collects their numbers."""
     return [
         silicon(lab),
+        vibrations(lab),
         *(emt(lab, symbol) for symbol in ("Cu", "Al", "Au", "Ni")),
         *(crystal(lab, known) for known in PUBLISHED),
         argon(lab),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -81,10 +82,10 @@ def test_a_program_that_is_not_there_is_not_waited_for_on_one_computer(
     assert "job.retry() tries it again" in caught.value.remedy
 
 
-def _programs(job_id: str) -> list[psutil.Process]:
-    """Return the processes of pw.x that run for a job."""
+def _programs(job_id: str, name: str = "pw.x") -> list[psutil.Process]:
+    """Return the processes of a program that run for a job."""
     running = psutil.process_iter(["name", "cwd"])
-    return [each for each in running if each.info["name"] == "pw.x" and job_id in (each.info["cwd"] or "")]
+    return [each for each in running if each.info["name"] == name and job_id in (each.info["cwd"] or "")]
 
 
 def test_a_cycle_that_does_not_converge_is_tried_again_in_another_way(lab: Lab) -> None:
@@ -150,6 +151,45 @@ def test_pwx_alone_gives_the_same_numbers(lab: Lab, tmp_path: Path) -> None:
     assert cycles[-1].forces == pytest.approx(job.results["forces"], abs=1e-6)
     made_by = job.provenance
     assert made_by["inputs"]["pseudo_Si"]["name"] == "Si.pz-vbc.UPF"
+
+
+def test_vibrations_have_their_units_and_the_programs_alone_give_the_same(lab: Lab, tmp_path: Path) -> None:
+    job = lab.submit(silicon(), engine="espresso", task="gamma_phonons", **SILICON).wait(60)
+    assert job.status == "succeeded"
+    results = job.results
+    assert (results["frequencies"].shape, results["modes"].shape) == ((6,), (6, 2, 3))
+    assert results["force_constants"].shape == (2, 2, 3, 3)
+    assert (results.units["frequencies"], results.units["born_charges"]) == ("THz", "e")
+    assert "ph.x: representation 2 of 2" in job.log
+    place = job.reproduce(tmp_path / "again")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NANOOS")}
+    done = subprocess.run([place / "run.sh"], env=environment, check=True, timeout=60, capture_output=True, text=True)
+    again = [float(each) for each in re.findall(r"= +(\S+) \[THz\]", done.stdout)]
+    assert results["frequencies"] == pytest.approx(again, abs=2e-4)
+
+
+def test_a_response_that_does_not_converge_is_tried_again_in_another_way(lab: Lab) -> None:
+    how = {**SILICON, "response_iterations": 2, "response_thr": 1e-10}
+    job = lab.submit(silicon(), engine="espresso", task="gamma_phonons", **how).wait(120)
+    assert job.status == "succeeded"
+    first, *_, last = job.attempts
+    assert (first.outcome, last.outcome) == ("corrected", "succeeded")
+    assert first.correction.changes == {"response_mixing": 0.49, "response_iterations": 4}
+
+
+def test_a_cancel_ends_phx_within_two_seconds(lab: Lab) -> None:
+    def seconds() -> float:
+        large = {**SILICON, "ecutwfc": 24, "kpts": (6, 6, 6)}
+        job = lab.submit(silicon(shift=0.1), engine="espresso", task="gamma_phonons", cache=False, **large)
+        until(lambda: _programs(job.id, "ph.x"), what="ph.x runs")
+        begin = time.monotonic()
+        job.cancel()
+        until(lambda: not _programs(job.id, "ph.x"), what="ph.x has ended")
+        took = time.monotonic() - begin
+        assert job.wait(90).status == "cancelled"
+        return took
+
+    assert quickest(seconds, limit=2.0) < 2.0
 
 
 def test_pseudopotentials_are_listed_for_each_element() -> None:

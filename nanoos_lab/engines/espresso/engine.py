@@ -11,11 +11,12 @@ from nanoos_lab.core.errors import StructureError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EngineInfo, EnginePolicy
-from nanoos_lab.engines.espresso import checks, pseudos, states, tasks
+from nanoos_lab.engines.espresso import checks, phonons, pseudos, states, tasks
 from nanoos_lab.engines.espresso.execution import INSTALL
 from nanoos_lab.engines.espresso.parameters import (
     EspressoBandsParameters,
     EspressoDosParameters,
+    EspressoGammaPhononsParameters,
     EspressoMDParameters,
     EspressoParameters,
     EspressoRelaxParameters,
@@ -43,12 +44,13 @@ _TASKS: Mapping[str, tuple[type[TaskParameters], _Run]] = MappingProxyType(
         "md": (EspressoMDParameters, tasks.md),
         "bands": (EspressoBandsParameters, states.bands),
         "dos": (EspressoDosParameters, states.dos),
+        "gamma_phonons": (EspressoGammaPhononsParameters, phonons.gamma_phonons),
     }
 )
 
 
 #: Programs that tasks need besides pw.x.
-_BESIDES: Mapping[str, str] = MappingProxyType({"dos": "dos.x"})
+_BESIDES: Mapping[str, str] = MappingProxyType({"dos": "dos.x", "gamma_phonons": "ph.x"})
 
 #: What users of Quantum ESPRESSO are asked to cite.
 CITATION = (
@@ -130,6 +132,7 @@ class EspressoEngine:
             pseudos.check_functionals(found)
         checks.check(structure.atoms(), parameters, found, pseudos.cutoffs(files, found))
         states.check(structure.atoms(), parameters)
+        phonons.check(structure.atoms(), parameters, found)
         return files
 
     def run(self, request: JobRequest, context: RunContext) -> Results:

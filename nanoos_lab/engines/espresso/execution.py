@@ -138,7 +138,7 @@ class Execution:
             return None
         sign = self._scanner.scan(errors)
         self.out_of_steps = sign is not None and sign.signature.name == failures.STEPS
-        error = failures.verdict(self.reader, sign, code, self._plain, words=_telling(last, errors))
+        error = failures.verdict(self.reader, sign, code, self._plain, words=telling(last, errors))
         # Only the first run of a task finds a density; a second one looks at its levels.
         if error is None and stem == STEM and self.reader.last is None:
             return failures.no_results()
@@ -243,7 +243,7 @@ def _printed(last: Cycle) -> dict[str, Any]:
     return found | {name: getattr(last, key) for name, key in names.items() if getattr(last, key) is not None}
 
 
-def _telling(output: Iterable[str], errors: Iterable[str]) -> list[str]:
+def telling(output: Iterable[str], errors: Iterable[str]) -> list[str]:
     """Return what a failed program has said last, without frames and MPI's farewell."""
     lines = [line.strip() for line in output if line.strip() and "%%%" not in line]
     boxed = next((index for index, line in enumerate(lines) if line.startswith("Error in routine")), None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nanoos_lab.engines.espresso.output import Reader
+    from nanoos_lab.engines.espresso.response import Reader as ResponseReader
     from nanoos_lab.engines.signatures import Sign
 
 #: Share of `mixing_beta` that is left after a cycle that did not converge, and where that ends.
@@ -28,6 +29,8 @@ _MIXING, _LEAST_MIXING = 0.7, 0.05
 _LARGEST_CELL = 8.0
 #: How much smaller a correction makes the least step of the optimiser, and where that ends, in Bohr; pw.x's default.
 _TRUST, _LEAST_TRUST, _USUAL_TRUST = 0.1, 1e-7, 1e-3
+#: Most iterations towards a response that ph.x 6.7 takes, its ``maxter``.
+MOST_RESPONSE = 100
 
 
 def mix_less(parameters: Mapping[str, Any]) -> Correction | None:
@@ -41,6 +44,21 @@ def mix_less(parameters: Mapping[str, Any]) -> Correction | None:
     return Correction(
         changes={"mixing_beta": after, "scf_iterations": more},
         why=f"no SCF convergence, so mixing_beta {before:g} → {after:g} and scf_iterations {iterations} → {more}",
+    )
+
+
+def mix_response_less(parameters: Mapping[str, Any]) -> Correction | None:
+    """Mix less of the new potential towards a response, with as many iterations as ph.x can make."""
+    before = float(parameters.get("response_mixing", 0.7))
+    after = round(before * _MIXING, 4)
+    iterations = int(parameters.get("response_iterations", MOST_RESPONSE))
+    more = min(2 * iterations, MOST_RESPONSE)
+    if after < _LEAST_MIXING:
+        return None
+    return Correction(
+        changes={"response_mixing": after, "response_iterations": more},
+        why=f"the response did not converge, so response_mixing {before:g} → {after:g} and response_iterations "
+        f"{iterations} → {more}",
     )
 
 
@@ -148,14 +166,14 @@ TABLE: tuple[Signature, ...] = (
         name="directory",
         pattern=r"temporary directory .* cannot be created",
         reason=Reason.RESOURCE,
-        meaning="pw.x cannot write its files",
+        meaning="its files cannot be written",
         remedy="Look at the free space and the permissions on the worker's host.",
     ),
     Signature(
         name="disk",
         pattern=r"No space left on device|error writing|Disk quota exceeded",
         reason=Reason.RESOURCE,
-        meaning="there is no room for pw.x's files",
+        meaning="there is no room for its files",
         remedy="Free space on the worker's host.",
     ),
     Signature(
@@ -225,16 +243,40 @@ TABLE: tuple[Signature, ...] = (
         name="stopped",
         pattern=r"Program stopped by user request",
         reason=Reason.RESOURCE,
-        meaning="somebody stopped pw.x by a file pwscf.EXIT",
+        meaning="somebody stopped it by a file pwscf.EXIT",
         remedy="Submit it again.",
     ),
     Signature(
         name="time",
         pattern=r"Maximum CPU time exceeded",
         reason=Reason.TIME_LIMIT,
-        meaning="pw.x has used up its time",
+        meaning="its time is used up",
         remedy="Submit it again with a larger limit.",
     ),
+)
+
+_NO_RESPONSE = (
+    "Use a smaller response_mixing or a larger response_thr; check that the structure is an insulator if there is no "
+    "smearing."
+)
+#: The same for ph.x; a response that has not converged it mostly does not tell.
+RESPONSE_TABLE: tuple[Signature, ...] = (
+    _input(
+        "not available",
+        r"not (?:yet )?(?:available|implemented|tested|working)|not programed|no elec\. field with metals",
+        "ph.x cannot do what is asked for",
+        "Change it, or take the workflow `phonons`, which needs only forces.",
+    ),
+    *(one for one in TABLE if one.name in ("directory", "disk", "memory")),
+    Signature(
+        name="response not converged",
+        pattern=r"No convergence has been achieved",
+        reason=Reason.CONVERGENCE,
+        meaning="a response did not converge",
+        remedy=_NO_RESPONSE,
+        correct=mix_response_less,
+    ),
+    *(one for one in TABLE if one.name in ("stopped", "time")),
 )
 
 #: Worth a line in the log, and no failure by themselves.
@@ -265,6 +307,39 @@ def verdict(
     if failed:
         return _unknown(code, words)
     return None
+
+
+def response_verdict(
+    reader: ResponseReader, sign: Sign | None, code: int, parameters: Mapping[str, Any], *, words: Sequence[str] = ()
+) -> EngineError | None:
+    """Judge a run of ph.x that nobody has stopped, as `verdict` does one of pw.x.
+
+    Where iterations have run out it may say nothing, and end with "JOB DONE." and exit code 1.
+    """
+    if code == 0 and reader.done:
+        return None
+    if sign is not None:
+        return sign.error("ph.x", parameters)
+    last = reader.last
+    out_of = last is not None and last.number >= parameters["response_iterations"]
+    if last is not None and out_of and last.error > parameters["response_thr"]:
+        return EngineError(
+            f"a response did not converge: after {last.number} iterations its error is {last.error:.1e}",
+            reason=Reason.CONVERGENCE,
+            remedy=_NO_RESPONSE,
+            correction=mix_response_less(parameters),
+        )
+    return _unknown(code, words, program="ph.x", stem="ph")
+
+
+def response_not_finite(parameters: Mapping[str, Any]) -> EngineError:
+    """Return the error for responses that are no numbers any more."""
+    return EngineError(
+        "a response blew up: its error is no longer a finite number",
+        reason=Reason.CONVERGENCE,
+        remedy=_NO_RESPONSE,
+        correction=mix_response_less(parameters),
+    )
 
 
 def unconverged(reader: Reader, conv_thr: float) -> bool:
@@ -314,17 +389,17 @@ def wrong_ranks(asked: int, found: int) -> EngineError:
     )
 
 
-def _unknown(code: int, words: Sequence[str]) -> EngineError:
+def _unknown(code: int, words: Sequence[str], *, program: str = "pw.x", stem: str = "espresso") -> EngineError:
     said = " ".join(" ".join(words).split())
     if code in (-9, 137):
         return EngineError(
-            "pw.x was killed (signal 9), as a rule because memory ran out",
+            f"{program} was killed (signal 9), as a rule because memory ran out",
             reason=Reason.MEMORY,
             remedy="Use a smaller cell, cut-off or mesh of k-points, or a host with more memory.",
         )
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return EngineError(
-        f"pw.x {how}" + (f"; it says: {said}" if said else ", without a word"),
+        f"{program} {how}" + (f"; it says: {said}" if said else ", without a word"),
         reason=Reason.ENGINE,
-        remedy="The files espresso.out and espresso.err of the job have the details.",
+        remedy=f"The files {stem}.out and {stem}.err of the job have the details.",
     )

@@ -18,6 +18,7 @@ from nanoos_lab.engines.espresso import keywords
 from nanoos_lab.engines.espresso.parameters import (
     DEGAUSS,
     KSPACING,
+    EspressoGammaPhononsParameters,
     EspressoMDParameters,
     EspressoParameters,
     EspressoRelaxParameters,
@@ -389,8 +390,10 @@ def _motion(atoms: Atoms, parameters: EspressoParameters, start: Start, *, from_
 
 def _kpoints(atoms: Atoms, parameters: EspressoParameters) -> list[str]:
     divisions = mesh(atoms, parameters)
-    if divisions is None and noncollinear(atoms, parameters):
-        # Spinors are complex at Γ, too.
+    if divisions is None and (
+        noncollinear(atoms, parameters) or isinstance(parameters, EspressoGammaPhononsParameters)
+    ):
+        # Spinors are complex at Γ, too, and ph.x has all wave functions so.
         divisions = (1, 1, 1)
     if divisions is None:
         return ["K_POINTS gamma"]

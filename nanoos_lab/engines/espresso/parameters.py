@@ -178,6 +178,54 @@ class EspressoDosParameters(EspressoParameters):
     resolution: float = field(0.05, unit="eV", ge=1e-4, le=10, doc="distance of energies")
 
 
+class EspressoGammaPhononsParameters(EspressoParameters):
+    """Vibrations in which all cells move alike, and the response to an electric field, by ph.x.
+
+    The atoms of the structure should be where no force acts on them, and forces must be exact, so that the density is
+    converged further than for other tasks.
+    """
+
+    conv_thr: float = field(
+        1e-12, unit="Ry", gt=0, le=1, doc="error of the energy at which the SCF cycle has converged"
+    )
+    dielectric: bool | None = field(
+        None,
+        doc="whether the dielectric tensor and Born charges are found, too; unless given they are without smearing: "
+        "metals have none",
+    )
+    direction: tuple[float, float, float] | None = field(
+        None,
+        doc="Cartesian direction of waves of which the frequencies with an electric field are found, too",
+    )
+    asr: bool = field(
+        True,
+        doc="whether force constants and Born charges are made to obey the acoustic sum rule, which a finite cut-off "
+        "and mesh break: a crystal that moves as a whole feels no force and has no charge",
+    )
+    response_thr: float = field(
+        1e-14, gt=0, le=1, doc="squared error of the potential at which a response has converged"
+    )
+    response_iterations: int = field(100, ge=1, le=100, doc="most iterations towards a response")
+    response_mixing: float = field(0.7, gt=0, le=1, doc="share of the new potential that is mixed into the old one")
+
+    @property
+    def in_field(self) -> bool:
+        """Whether there is an electric field."""
+        return self.smearing is None if self.dielectric is None else self.dielectric
+
+    @model_validator(mode="after")
+    def _only_insulators_hold_a_field(self) -> Self:
+        if self.dielectric and self.smearing is not None:
+            raise ParameterError("dielectric", True, "only without smearing: an electric field drives a metal")
+        if self.direction is not None and not self.in_field:
+            raise ParameterError(
+                "direction", self.direction, "only with the dielectric tensor, which needs no smearing"
+            )
+        if self.direction is not None and not any(self.direction):
+            raise ParameterError("direction", self.direction, "a vector that is not zero")
+        return self
+
+
 class EspressoMDParameters(EspressoParameters):
     """Molecular dynamics on the Born-Oppenheimer surface: pw.x's Verlet integrator, with a thermostat or none.
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError
+from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines.base import Recipe
-from nanoos_lab.engines.espresso import inputs, pseudos, states
+from nanoos_lab.engines.espresso import inputs, phonons, pseudos, states
 from nanoos_lab.engines.espresso.execution import INPUT_FILE, OUTPUT_FILE
-from nanoos_lab.engines.espresso.parameters import EspressoDosParameters
+from nanoos_lab.engines.espresso.parameters import EspressoDosParameters, EspressoGammaPhononsParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from nanoos_lab.core.request import JobRequest
-    from nanoos_lab.core.resources import Resources
     from nanoos_lab.engines.espresso.parameters import EspressoParameters
 
 _NOTES = (
-    "PW and DOS name pw.x and dos.x, if they are not on the search path. Another build of them, or other ranks, round\n"
-    "differently."
+    "PW, DOS, PH and DYNMAT name pw.x, dos.x, ph.x and dynmat.x, if they are not on the search path. Another build of\n"
+    "them, or other ranks, round differently."
 )
 
 
@@ -52,6 +52,11 @@ def recipe(request: JobRequest, given: EspressoParameters, files: Mapping[str, P
     if isinstance(given, EspressoDosParameters):
         texts[states.DOS_INPUT] = states.dos_input(given)
         lines.append(_line("${DOS:-dos.x}", states.DOS_INPUT, request.resources))
+    if isinstance(given, EspressoGammaPhononsParameters):
+        texts |= {phonons.INPUT: phonons.ph_input(given), phonons.MODES_INPUT: phonons.modes_input(given)}
+        lines.append(_line("${PH:-ph.x}", phonons.INPUT, request.resources))
+        lines.append(_line("${DYNMAT:-dynmat.x}", phonons.MODES_INPUT, Resources()))
+        lines.append(f"grep freq {phonons.MODES}")
     return Recipe(
         command="\n".join(lines),
         texts=texts,

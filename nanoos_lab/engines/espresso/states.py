@@ -78,7 +78,7 @@ def bands(request: JobRequest, parameters: EspressoBandsParameters, context: Run
     EngineError
         If pw.x fails.
     """
-    run, grid = density(request, parameters, context)
+    run, iterations = density(request, parameters, context)
     found = run.final()
     occupied = found.get("occupations")
     path = band_path(run.atoms, parameters)
@@ -90,7 +90,7 @@ def bands(request: JobRequest, parameters: EspressoBandsParameters, context: Run
         found |= {**kpoints.along(path), **kpoints.gap(levels.get("eigenvalues"), occupied)}
         found.pop("kpoint_weights", None)
         run.stopped = second.stopped
-    return _results(run, found, grid.provenance)
+    return _results(run, found, iterations.grid.provenance)
 
 
 def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunContext) -> Results:
@@ -106,7 +106,7 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
         If pw.x or dos.x fails.
     """
     program_of_dos = program.required("dos.x", INSTALL)
-    run, grid = density(request, parameters, context)
+    run, iterations = density(request, parameters, context)
     found = run.final()
     if not run.stopped:
         second = _second(request, parameters, context)
@@ -116,7 +116,7 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
             levels = schema.read(second.results_file)
             found |= {name: levels[name] for name in ("fermi_level", "fermi_levels") if name in levels}
             found |= {"dos_energies": table[:, 0], "dos": table[:, 1:-1].T.copy(), "dos_integral": table[:, -1]}
-    return _results(run, found, grid.provenance)
+    return _results(run, found, iterations.grid.provenance)
 
 
 def calculation(parameters: EspressoParameters) -> str:

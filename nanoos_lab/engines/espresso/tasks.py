@@ -61,12 +61,12 @@ def static(request: JobRequest, parameters: EspressoStaticParameters, context: R
     EngineError
         If pw.x fails.
     """
-    run, grid = density(request, parameters, context)
-    return _results(run, Structure.encode(run.atoms), grid)
+    run, iterations = density(request, parameters, context)
+    return _results(run, Structure.encode(run.atoms), iterations.grid)
 
 
-def density(request: JobRequest, parameters: EspressoParameters, context: RunContext) -> tuple[Execution, Grid]:
-    """Find the density of the structure as it is.
+def density(request: JobRequest, parameters: EspressoParameters, context: RunContext) -> tuple[Execution, Iterations]:
+    """Find the density of the structure as it is; return the run that has found it, and what has followed it.
 
     Raises
     ------
@@ -74,14 +74,14 @@ def density(request: JobRequest, parameters: EspressoParameters, context: RunCon
         If pw.x fails.
     """
     run = Execution(request, parameters, context)
-    follower = _Iterations(run, context)
+    follower = Iterations(run, context)
     run.write(run.atoms, follower.start)
     context.begin(replace(_head(run.atoms, None), first=follower.step))
     error = run.run(follower.take)
     if error is not None:
         raise error
     follower.finish()
-    return run, follower.grid
+    return run, follower
 
 
 def relax(request: JobRequest, parameters: EspressoRelaxParameters, context: RunContext) -> Results:
@@ -184,7 +184,7 @@ def largest_force(forces: Array | None, atoms: Atoms) -> float:
     return float(np.linalg.norm(forces * free_components(atoms), axis=1).max(initial=0.0))
 
 
-class _Iterations:
+class Iterations:
     """Follows the one SCF cycle of a static calculation."""
 
     def __init__(self, run: Execution, context: RunContext) -> None:

@@ -55,6 +55,8 @@ class Header:
     cutoff_rho: float | None = None
     #: Whether charge is added near the nucleus, ultrasoft or PAW, so that the density needs a cut-off of its own.
     augmented: bool = False
+    #: Whether that is by projector-augmented waves.
+    paw: bool = False
     #: Whether it has what couples spin and orbit: it was made with a fully relativistic calculation.
     relativistic: bool = False
 
@@ -101,6 +103,7 @@ def _second(attributes: str) -> Header:
         augmented=values.get("pseudo_type", "").upper() in _AUGMENTED
         or _is_true(values, "is_ultrasoft")
         or _is_true(values, "is_paw"),
+        paw=values.get("pseudo_type", "").upper() == "PAW" or _is_true(values, "is_paw"),
         relativistic=_is_true(values, "has_so"),
     )
 
@@ -125,6 +128,7 @@ def _first(body: str) -> Header:
         cutoff_wfc=_cutoff(cutoffs.split()[0]) if cutoffs else None,
         cutoff_rho=_cutoff(cutoffs.split()[1]) if cutoffs else None,
         augmented=any(line.split()[0] in _AUGMENTED for line in lines if line.strip()),
+        paw=any(line.split()[0] == "PAW" for line in lines if line.strip()),
     )
 
 

@@ -20,7 +20,7 @@ def test_pwx_is_found_with_its_version() -> None:
     assert info.found
     assert re.fullmatch(r"\d+\.\d\S*", info.version)
     assert info.where == str(program.find("pw.x"))
-    assert set(info.tasks) == {"static", "relax", "vc_relax", "md", "bands", "dos"}
+    assert set(info.tasks) == {"static", "relax", "vc_relax", "md", "bands", "dos", "gamma_phonons"}
 
 
 def test_one_that_is_missing_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
