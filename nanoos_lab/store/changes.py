@@ -223,8 +223,7 @@ def move_by_hand(
     changed: dict[str, Any] = moves.over(failure)
     if to is Status.QUEUED:
         number = attempt if before is Status.PENDING else attempt + 1
-        changed = {**moves.offered(number), "failures": 0, "lost": 0, "ran": 0.0, "waits_for": 0, "paused": None}
-        changed |= {"cancel_requested": None, "cached_from": None}
+        changed = {**moves.offered(number), **moves.ANEW}
     elif to is Status.PENDING:
         number = attempt if before is Status.QUEUED else attempt + 1
         # Without a pause it would be queued again at once.

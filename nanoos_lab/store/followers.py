@@ -102,7 +102,7 @@ def _tell_those_of(work: Work, ended: JobRecord) -> list[JobRecord]:
     # Counted and not diminished: a job that is tried again ends more than once.
     counted = [record.id for record in left if record.waits_for]
     work.run_for_all(_count_waits, counted)
-    moves.note(work, work.run_for_all(_queue_ready, counted))
+    moves.queue_ready(work, counted)
     if any(record.cached_from == ended.id for record in left):
         pass_on(work, ended.id, _ended_as(ended.status))
     return over
@@ -191,12 +191,6 @@ def _count_waits(count: int) -> Update:
         .scalar_subquery()
     )
     return update(jobs).where(*pending(count)).values(waits_for=unfinished)
-
-
-def _queue_ready(count: int) -> Update:
-    """Write: that those of `count` jobs are queued which wait for nothing any more."""
-    values = {"status": Status.QUEUED.value, "send_after": clock(), "run_after": None}
-    return update(jobs).where(among(jobs.c.id, "id", count), *waits_for_nothing()).values(values).returning(*RECORD)
 
 
 def _follow() -> Update:

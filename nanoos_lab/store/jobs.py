@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import ParameterError, TransitionError
 from nanoos_lab.core.status import Status
-from nanoos_lab.store import changes, moves, records, sql, steering
+from nanoos_lab.store import changes, many, moves, records, sql, steering
 from nanoos_lab.store.attempts import AttemptStore, locked
 from nanoos_lab.store.connect import persistent
 from nanoos_lab.store.reading import record_of
@@ -72,9 +72,10 @@ class Store(AttemptStore):
         JobNotFoundError
         """
         with self._writing() as work:
+            # All at first, in the order of their ids: whoever else changes many of them does so too.
+            many.lock(work, job_ids, leaders_first=True)
             return [_cancel(work, job_id) for job_id in job_ids]
 
-    @persistent
     def pause(self, job_id: str) -> JobRecord:
         """Pause a job: a waiting one is held back, a running one is asked to rest; one that has ended stays.
 
@@ -82,17 +83,21 @@ class Store(AttemptStore):
         ------
         JobNotFoundError
         """
-        with self._writing() as work:
-            record, _ = locked(work, job_id)
-            if record.status.finished or record.paused is not None:
-                return record
-            moves.add_event(work, job_id, record.attempt, "pause", "a pause was asked for")
-            work.run(sql.set_paused, True, job=job_id)
-            if record.status is Status.QUEUED:
-                moves.hold(work, record)
-            return record_of(work, job_id)
+        return self.pause_many([job_id])[0]
 
     @persistent
+    def pause_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Pause jobs, all or none, as `pause` does with one; return them afterwards, in the order given.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
+        with self._writing() as work:
+            found = many.lock(work, job_ids)
+            many.pause(work, [one.id for one in found if not one.status.finished and one.paused is None])
+            return many.read(work, job_ids)
+
     def resume(self, job_id: str) -> JobRecord:
         """End the pause of a job.
 
@@ -100,14 +105,19 @@ class Store(AttemptStore):
         ------
         JobNotFoundError
         """
+        return self.resume_many([job_id])[0]
+
+    @persistent
+    def resume_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """End the pauses of jobs, all or none; return the jobs afterwards, in the order given.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
         with self._writing() as work:
-            record, _ = locked(work, job_id)
-            if record.paused is None:
-                return record
-            moves.add_event(work, job_id, record.attempt, "pause", "it is to go on")
-            work.run(sql.set_paused, False, job=job_id)
-            moves.queue_if_ready(work, job_id)
-            return record_of(work, job_id)
+            many.resume(work, [one.id for one in many.lock(work, job_ids) if one.paused is not None])
+            return many.read(work, job_ids)
 
     @persistent
     def steer(self, job_id: str, changes: Mapping[str, Any], *, who: str = "") -> tuple[JobRecord, int]:
@@ -136,8 +146,36 @@ class Store(AttemptStore):
         JobNotFoundError
         """
         with self._writing() as work:
-            record, _ = locked(work, job_id, leader_first=True)
-            return steering.steer(work, record, changes, who), record.steerings + 1
+            (record,) = many.lock(work, [job_id], leaders_first=True)
+            if refusal := steering.refusal(record):
+                raise TransitionError(refusal)
+            (after,) = steering.steer(work, [record], {job_id: changes}, who)
+            return after, after.steerings
+
+    @persistent
+    def steer_many(self, changes: Mapping[str, Mapping[str, Any]], *, who: str = "") -> list[JobRecord]:
+        """Have parameters of jobs changed, all or none, as `steer` does with one; those that cannot be steered stay.
+
+        Parameters
+        ----------
+        changes
+            Job id → parameters of its task by name, plain values, which the caller has checked.
+        who
+            Who asks for it.
+
+        Returns
+        -------
+        list of JobRecord
+            Those that had not ended and were not being cancelled, afterwards; each has as many steerings as the number
+            of this one.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
+        with self._writing() as work:
+            found = many.lock(work, list(changes), leaders_first=True)
+            return steering.steer(work, [one for one in found if not steering.refusal(one)], changes, who)
 
     @persistent
     def retry(self, job_id: str, *, limits: Limits | None = None, retries: RetryPolicy | None = None) -> JobRecord:
@@ -156,16 +194,25 @@ class Store(AttemptStore):
             If it has not failed.
         JobNotFoundError
         """
-        values: dict[str, Any] = {}
-        if limits is not None:
-            values["limits"] = records.to_json(limits.to_json())
-        if retries is not None:
-            values |= {"max_attempts": retries.attempts, "delay": retries.delay, "longest_delay": retries.longest}
         with self._writing() as work:
-            record, _ = locked(work, job_id)
+            (record,) = many.lock(work, [job_id])
             if record.status is not Status.FAILED:
                 raise TransitionError(f"job {job_id} is {record.status}; only a failed one can be tried again")
-            return changes.move_by_hand(work, record, Status.QUEUED, None, values)
+            return many.retry(work, [job_id], _retried(limits, retries))[0]
+
+    @persistent
+    def retry_many(
+        self, job_ids: Sequence[str], *, limits: Limits | None = None, retries: RetryPolicy | None = None
+    ) -> list[JobRecord]:
+        """Offer those of some jobs again that have failed, all or none, as `retry` does with one; return those.
+
+        Raises
+        ------
+        JobNotFoundError
+        """
+        with self._writing() as work:
+            many.lock(work, job_ids)
+            return many.retry(work, job_ids, _retried(limits, retries))
 
     @persistent
     def move(
@@ -208,6 +255,16 @@ class Store(AttemptStore):
                     f"job {job_id} runs on {record.worker}, which holds it until {record.lease_until}"
                 )
             return changes.move_by_hand(work, record, to, failure, {})
+
+
+def _retried(limits: Limits | None, retries: RetryPolicy | None) -> dict[str, Any]:
+    """Return the columns that a retry changes."""
+    values: dict[str, Any] = {}
+    if limits is not None:
+        values["limits"] = records.to_json(limits.to_json())
+    if retries is not None:
+        values |= {"max_attempts": retries.attempts, "delay": retries.delay, "longest_delay": retries.longest}
+    return values
 
 
 def _cancel(work: Work, job_id: str) -> JobRecord:

@@ -27,6 +27,16 @@ class FromNow:
 
 #: This moment.
 NOW = FromNow(0.0)
+#: The columns of a job that a person starts anew, beside those of `offered`.
+ANEW: dict[str, Any] = {
+    "failures": 0,
+    "lost": 0,
+    "ran": 0.0,
+    "waits_for": 0,
+    "paused": None,
+    "cancel_requested": None,
+    "cached_from": None,
+}
 
 
 def move(
@@ -66,9 +76,14 @@ def offer(work: Work, record: JobRecord) -> JobRecord | None:
     return move(work, record.id, record.attempt, (Status.PENDING, Status.QUEUED), offered(record.attempt))
 
 
-def hold(work: Work, record: JobRecord) -> JobRecord | None:
-    """Take a queued job back; its message, if one is on its way, finds nothing to claim."""
-    return move(work, record.id, record.attempt, (Status.QUEUED, Status.PENDING), {"send_after": None})
+def queue_ready(work: Work, job_ids: Sequence[str]) -> None:
+    """Offer those of some jobs to workers that are pending and wait for nothing any more."""
+    note(work, work.run_for_all(sql.queue_ready, job_ids))
+
+
+def hold(work: Work, job_ids: Sequence[str]) -> None:
+    """Take those of some jobs back that are queued; a message that is on its way finds nothing to claim."""
+    note(work, work.run_for_all(sql.hold, job_ids))
 
 
 # -- its history ------------------------------------------------------------------------------------------------------
@@ -78,6 +93,11 @@ def add_event(work: Work, job_id: str, attempt: int, kind: str, text: str) -> No
     """Append a line to the history of a job; raises JobNotFoundError."""
     if not work.run(sql.add_event, job=job_id, number=attempt, kind=kind, text=storable(text)):
         raise JobNotFoundError(job_id)
+
+
+def add_events(work: Work, job_ids: Sequence[str], kind: str, text: str) -> None:
+    """Append the same line to the history of each of these jobs."""
+    work.run_for_all(sql.add_events, job_ids, kind=kind, text=storable(text))
 
 
 def note(work: Work, rows: Sequence[Row]) -> list[JobRecord]:

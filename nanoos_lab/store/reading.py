@@ -19,16 +19,16 @@ from nanoos_lab.store.connect import database
 from nanoos_lab.store.ids import require_possible
 from nanoos_lab.store.records import job_record
 from nanoos_lab.store.schema import jobs
-from nanoos_lab.store.terms import RECORD
+from nanoos_lab.store.terms import FOREMOST, RECORD
 from nanoos_lab.store.versions import ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from nanoos_lab.core.record import Attempt, Event, JobRecord, Steering
     from nanoos_lab.core.request import Delivery
     from nanoos_lab.store.queries import JobQuery
-    from nanoos_lab.store.work import Work
+    from nanoos_lab.store.work import Row, Work
 
 #: Most values in one IN list; SQLite allows 32 766.
 _BATCH = 10_000
@@ -120,16 +120,43 @@ class StoreReader:
             rows = work.run(sql.request, job=job_id)
             if not rows:
                 raise JobNotFoundError(job_id)
-            text, data, limits, ran, corrected, count = rows[0]
-            steerings = steering.of(work, job_id) if count else ()
-        request = JobRequest.from_json(json.loads(text), None if data is None else Structure(bytes(data)))
-        return Assignment(
-            request=request,
-            limits=Limits(**records.from_json(limits)),
-            ran=ran,
-            corrected=records.from_json(corrected),
-            steerings=steerings,
-        )
+            text, data, *rest = rows[0]
+            steerings = steering.of(work, job_id) if rest[-1] else ()
+        return _assignment((text, *rest), None if data is None else Structure(bytes(data)), steerings)
+
+    def assignments(self, job_ids: Sequence[str]) -> dict[str, Assignment]:
+        """Return what `assignment` does of many jobs, but for their structures; raises JobNotFoundError."""
+        for job_id in job_ids:
+            require_possible(job_id)
+        with self._reading() as work:
+            rows = {row[0]: row[1:] for row in work.run_for_all(sql.requests, job_ids)}
+            steered = steering.of_many(work, [job_id for job_id, row in rows.items() if row[-1]])
+        for job_id in job_ids:
+            if job_id not in rows:
+                raise JobNotFoundError(job_id)
+        return {job_id: _assignment(rows[job_id], None, steered.get(job_id, ())) for job_id in job_ids}
+
+    def tally(self, job_ids: Collection[str]) -> dict[Status, tuple[int, float]]:
+        """Return how many of these jobs are in each status, and the sum over them of what fraction of each is done.
+
+        A job that has ended counts as far as it came. Ids of jobs that do not exist are left out.
+        """
+        found: dict[Status, tuple[int, float]] = dict.fromkeys(Status, (0, 0.0))
+        with self._reading() as work:
+            for word, count, done in work.run_for_all(sql.tally, list(dict.fromkeys(job_ids))):
+                before = found[Status(word)]
+                found[Status(word)] = (before[0] + count, before[1] + done)
+        return found
+
+    def foremost(self, job_ids: Collection[str], limit: int) -> list[JobRecord]:
+        """Return the first `limit` of these jobs in the order in which a person wants to see them, of a kind by age.
+
+        Those that run come first, then those that have failed, then those that wait, and then the others.
+        """
+        with self._reading() as work:
+            rows = work.run_for_all(sql.foremost, list(dict.fromkeys(job_ids)), most=limit)
+        found = sorted(map(job_record, rows), key=lambda record: (FOREMOST.index(record.status), record.id))
+        return found[:limit]
 
     def steerings(self, job_id: str) -> tuple[Steering, ...]:
         """Return the changes of a job's parameters that were asked for while it was on its way, in order."""
@@ -191,6 +218,18 @@ class StoreReader:
     def _ensure(self) -> None:
         if self._check:
             ensure(self._database)
+
+
+def _assignment(row: Row, structure: Structure | None, steerings: tuple[Steering, ...]) -> Assignment:
+    """Make an assignment of request, limits, time that it ran and corrections."""
+    text, limits, ran, corrected, *_ = row
+    return Assignment(
+        request=JobRequest.from_json(json.loads(text), structure),
+        limits=Limits(**records.from_json(limits)),
+        ran=ran,
+        corrected=records.from_json(corrected),
+        steerings=steerings,
+    )
 
 
 def record_of(work: Work, job_id: str) -> JobRecord:

@@ -14,6 +14,8 @@ from sqlalchemy import (
     String,
     Text,
     bindparam,
+    case,
+    cast,
     func,
     insert,
     literal,
@@ -24,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nanoos_lab.core.status import Status
 from nanoos_lab.store.schema import attempts, clock, dependencies, events, jobs, structures
-from nanoos_lab.store.terms import RECORD, this_attempt, this_job, waits_for_nothing
+from nanoos_lab.store.terms import FOREMOST, RECORD, among, this_attempt, this_job, waits_for_nothing
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Insert, Select, Table, Update
@@ -52,6 +54,27 @@ def request() -> Select[Any]:
     """
     columns = (jobs.c.request, structures.c.data, jobs.c.limits, jobs.c.ran, jobs.c.corrected, jobs.c.steerings)
     return select(*columns).select_from(jobs.outerjoin(structures)).where(this_job())
+
+
+def requests(count: int) -> Select[Any]:
+    """Write: what is known of `count` jobs, as of one by `request`, with their ids instead of their structures."""
+    columns = (jobs.c.id, jobs.c.request, jobs.c.limits, jobs.c.ran, jobs.c.corrected, jobs.c.steerings)
+    return select(*columns).where(among(jobs.c.id, "id", count))
+
+
+def tally(count: int) -> Select[Any]:
+    """Write: how many of `count` jobs are in each status, and the sum of what fraction of each is done."""
+    part = cast(jobs.c.step, Float) / jobs.c.total
+    done = case((jobs.c.step < jobs.c.total, part), (jobs.c.total > 0, 1.0), else_=0.0)
+    counted = select(jobs.c.status, func.count(), func.sum(done))
+    return counted.where(among(jobs.c.id, "id", count)).group_by(jobs.c.status)
+
+
+def foremost(count: int) -> Select[Any]:
+    """Write: the records of up to `most` of `count` jobs, in the order of `FOREMOST` and of their ids."""
+    rank = case(*((jobs.c.status == status.value, place) for place, status in enumerate(FOREMOST)))
+    most = bindparam("most", type_=Integer)
+    return select(*RECORD).where(among(jobs.c.id, "id", count)).order_by(rank, jobs.c.id).limit(most)
 
 
 def asked() -> Select[Any]:
@@ -186,10 +209,17 @@ def request_cancel() -> Update:
     return update(jobs).where(this_job()).values(cancel_requested=asked).returning(*RECORD)
 
 
-def set_paused(on: bool) -> Update:
-    """Write: that `job` is to pause, or no longer; the first wish counts."""
-    value = func.coalesce(jobs.c.paused, clock()) if on else None
-    return update(jobs).where(this_job()).values(paused=value).returning(*RECORD)
+def hold(count: int) -> Update:
+    """Write: that those of `count` jobs which are queued are held back."""
+    queued = jobs.c.status == Status.QUEUED.value
+    values = {"status": Status.PENDING.value, "send_after": None}
+    return update(jobs).where(among(jobs.c.id, "id", count), queued).values(values).returning(*RECORD)
+
+
+def queue_ready(count: int) -> Update:
+    """Write: that those of `count` jobs are queued which wait for nothing any more."""
+    values = {"status": Status.QUEUED.value, "send_after": clock(), "run_after": None}
+    return update(jobs).where(among(jobs.c.id, "id", count), *waits_for_nothing()).values(values).returning(*RECORD)
 
 
 def mark_sent() -> Update:
@@ -257,6 +287,13 @@ def add_event() -> Insert:
     ).where(this_job())
     names = ["job_id", "attempt", "time", "kind", "text"]
     return insert(events).from_select(names, line).returning(events.c.number)
+
+
+def add_events(count: int) -> Insert:
+    """Write: the same line of history for each of `count` jobs."""
+    words = (bindparam("kind", type_=String), bindparam("text", type_=Text))
+    lines = select(jobs.c.id, jobs.c.attempt, clock(), *words).where(among(jobs.c.id, "id", count))
+    return insert(events).from_select(["job_id", "attempt", "time", "kind", "text"], lines)
 
 
 # -- adding -----------------------------------------------------------------------------------------------------

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Integer, String, Text, bindparam, cast, insert, literal, select, update
 
-from nanoos_lab.core.errors import TransitionError
 from nanoos_lab.core.record import Steering
 from nanoos_lab.core.status import Status
-from nanoos_lab.store import changes, followers, moves, records, sql
-from nanoos_lab.store.records import job_record
-from nanoos_lab.store.schema import clock, dependencies, jobs, steerings
-from nanoos_lab.store.terms import among, this_job
+from nanoos_lab.store import changes, followers, many, moves, records
+from nanoos_lab.store.schema import clock, dependencies, events, jobs, steerings
+from nanoos_lab.store.terms import among, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Insert, Select, Update
 
@@ -28,41 +27,50 @@ def of(work: Work, job_id: str, *, after: int = 0) -> tuple[Steering, ...]:
     return tuple(records.steering(row) for row in work.run(_those_of, job=job_id, after=after))
 
 
-def require_on_its_way(record: JobRecord) -> None:
-    """Raise if a job is too late to be steered.
+def of_many(work: Work, job_ids: Sequence[str]) -> dict[str, tuple[Steering, ...]]:
+    """Return the steerings of each of some jobs in order."""
+    found: dict[str, tuple[Steering, ...]] = dict.fromkeys(job_ids, ())
+    for row in work.run_for_all(_those_of_all, job_ids):
+        found[row[0]] += (records.steering(row),)
+    return found
 
-    Raises
-    ------
-    TransitionError
-        If it has ended, or is being cancelled.
-    """
+
+def refusal(record: JobRecord) -> str:
+    """Return why a job cannot be steered any more; empty if it can."""
     if record.status.finished:
-        raise TransitionError(
-            f"job {record.id} has ended ({record.status}, {record.ended:%Y-%m-%d %H:%M:%S} UTC); only one that has not "
-            "ended can be steered"
-        )
+        ended = f"{record.status}, {record.ended:%Y-%m-%d %H:%M:%S} UTC"
+        return f"job {record.id} has ended ({ended}); only one that has not ended can be steered"
     if record.cancel_requested is not None:
-        raise TransitionError(f"job {record.id} is being cancelled, so it cannot be steered")
+        return f"job {record.id} is being cancelled, so it cannot be steered"
+    return ""
 
 
-def steer(work: Work, record: JobRecord, wanted: Mapping[str, Any], who: str) -> JobRecord:
-    """Write down a steering of a job, which is locked; return the job afterwards.
+def steer(
+    work: Work, takers: Sequence[JobRecord], wanted: Mapping[str, Mapping[str, Any]], who: str
+) -> list[JobRecord]:
+    """Write down a steering of each of some jobs, which are locked and can be steered; return them afterwards.
 
-    Raises
-    ------
-    TransitionError
-        If it has ended, or is being cancelled.
+    Parameters
+    ----------
+    work
+        In a transaction.
+    takers
+        The jobs.
+    wanted
+        Job id → parameters by name, plain values.
+    who
+        Who asks for it.
     """
-    require_on_its_way(record)
-    steering = Steering(number=record.steerings + 1, changes=wanted)
-    work.run(
-        _add, job=record.id, new_number=steering.number, new_changes=records.to_json(wanted), who=records.storable(who)
-    )
-    work.run(_count, job=record.id)
-    moves.add_event(work, record.id, record.attempt, "steering", f"{steering.number} was asked for: {steering.text}")
-    if not record.varied:
-        _set_apart(work, record.id)
-    return job_record(work.run(sql.record, job=record.id)[0])
+    ids = [record.id for record in takers]
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for job_id in ids:
+        alike[records.to_json(wanted[job_id]), Steering(number=0, changes=wanted[job_id]).text].append(job_id)
+    work.run_for_all(_count, ids)
+    for (changed, words), some in alike.items():
+        work.run_for_all(_add, some, new_changes=changed, who=records.storable(who))
+        work.run_for_all(_tell, some, words=records.storable(f" was asked for: {words}"))
+    _set_apart(work, [record.id for record in takers if not record.varied])
+    return many.read(work, ids)
 
 
 def note_applied(work: Work, job_id: str, attempt: int, applied: Mapping[int, int]) -> None:
@@ -72,31 +80,32 @@ def note_applied(work: Work, job_id: str, attempt: int, applied: Mapping[int, in
             moves.add_event(work, job_id, attempt, "steering", f"{number} was applied at step {step}")
 
 
-def _set_apart(work: Work, job_id: str) -> None:
-    """Let a job, and those that come after it, have their results for themselves: their keys do not tell them.
+def _set_apart(work: Work, job_ids: Sequence[str]) -> None:
+    """Let jobs, and those that come after them, have their results for themselves: their keys do not tell them.
 
-    Of those after it only the ones that begin with a structure must; to run the others too does no harm.
+    Of those after them only the ones that begin with a structure must; to run the others too does no harm.
     """
-    known, level = {job_id}, [job_id]
+    known, level = set(job_ids), sorted(job_ids)
     while level:
         work.run_for_all(_set_varied, level)
-        for one in level:
-            _detach(work, one)
+        _detach(work, level)
         children = {child for (child,) in work.run_for_all(_children, level)} - known
         known |= children
         level = sorted(children)
 
 
-def _detach(work: Work, job_id: str) -> None:
-    """End the bonds of a job with equal ones: it waits for none of them, and none of them for it."""
-    if followers.has_joiners(work, job_id):
-        followers.pass_on(work, job_id, "was steered")
-    record = job_record(work.run(sql.record, job=job_id)[0])
-    if record.status is Status.PENDING and record.cached_from is not None:
-        work.run(_leave, job=job_id)
-        moves.add_event(work, job_id, record.attempt, "status", f"{Status.PENDING}: runs itself, as it was steered")
-        moves.queue_if_ready(work, job_id)
-        changes.cancel_if_unwanted(work, record.cached_from)
+def _detach(work: Work, job_ids: Sequence[str]) -> None:
+    """End the bonds of jobs with equal ones: they wait for none of them, and none of the others for them."""
+    bonds: dict[str, str] = dict(work.run_for_all(_bonds, job_ids))
+    followed = sorted(bonds)
+    work.run_for_all(_leave, followed)
+    moves.add_events(work, followed, "status", f"{Status.PENDING}: runs itself, as it was steered")
+    moves.queue_ready(work, followed)
+    for (leader,) in sorted(work.run_for_all(_doubtful, sorted(set(bonds.values())))):
+        changes.cancel_if_unwanted(work, leader)
+    # Only now: none of these jobs is to take the place of another one of them.
+    for (leader,) in sorted(work.run_for_all(_joined, job_ids)):
+        followers.pass_on(work, leader, "was steered")
 
 
 # -- statements -------------------------------------------------------------------------------------------------------
@@ -108,22 +117,29 @@ def _those_of() -> Select[Any]:
     return select(steerings).where(*mine).order_by(steerings.c.number)
 
 
-def _add() -> Insert:
-    """Write: a new steering of `job`."""
-    names = ["job_id", "number", "changes", "asked", "who"]
-    line = select(
-        jobs.c.id,
-        bindparam("new_number", type_=Integer),
-        bindparam("new_changes", type_=Text),
-        clock(),
-        bindparam("who", type_=Text),
-    ).where(this_job())
-    return insert(steerings).from_select(names, line)
+def _those_of_all(count: int) -> Select[Any]:
+    """Write: the steerings of `count` jobs."""
+    return select(steerings).where(among(steerings.c.job_id, "id", count)).order_by(steerings.c.number)
 
 
-def _count() -> Update:
-    """Write: that `job` has one more steering."""
-    return update(jobs).where(this_job()).values(steerings=jobs.c.steerings + 1)
+def _count(count: int) -> Update:
+    """Write: that each of `count` jobs has one more steering."""
+    return update(jobs).where(among(jobs.c.id, "id", count)).values(steerings=jobs.c.steerings + 1)
+
+
+def _add(count: int) -> Insert:
+    """Write: the newest steering of each of `count` jobs, the same for all."""
+    words = (bindparam("new_changes", type_=Text), clock(), bindparam("who", type_=Text))
+    lines = select(jobs.c.id, jobs.c.steerings, *words).where(among(jobs.c.id, "id", count))
+    return insert(steerings).from_select(["job_id", "number", "changes", "asked", "who"], lines)
+
+
+def _tell(count: int) -> Insert:
+    """Write: a line of history of the newest steering of each of `count` jobs."""
+    text = cast(jobs.c.steerings, Text).concat(bindparam("words", type_=Text))
+    kind = literal("steering", type_=String)
+    lines = select(jobs.c.id, jobs.c.attempt, clock(), kind, text).where(among(jobs.c.id, "id", count))
+    return insert(events).from_select(["job_id", "attempt", "time", "kind", "text"], lines)
 
 
 def _set_step() -> Update:
@@ -135,7 +151,7 @@ def _set_step() -> Update:
 
 def _set_varied(count: int) -> Update:
     """Write: that the results of `count` jobs may be others than their keys say."""
-    return update(jobs).where(among(jobs.c.id, "id", count)).values(varied=1).returning(jobs.c.id)
+    return update(jobs).where(among(jobs.c.id, "id", count)).values(varied=1)
 
 
 def _children(count: int) -> Select[Any]:
@@ -143,6 +159,22 @@ def _children(count: int) -> Select[Any]:
     return select(dependencies.c.job_id).where(among(dependencies.c.parent_id, "id", count)).distinct()
 
 
-def _leave() -> Update:
-    """Write: that `job` no longer waits for the results of an equal one."""
-    return update(jobs).where(this_job()).values(cached_from=None).returning(jobs.c.id)
+def _bonds(count: int) -> Select[Any]:
+    """Write: those of `count` jobs that wait for the results of equal ones, and for whose."""
+    return select(jobs.c.id, jobs.c.cached_from).where(*pending(count), jobs.c.cached_from.is_not(None))
+
+
+def _leave(count: int) -> Update:
+    """Write: that `count` jobs no longer wait for the results of equal ones."""
+    return update(jobs).where(among(jobs.c.id, "id", count)).values(cached_from=None)
+
+
+def _doubtful(count: int) -> Select[Any]:
+    """Write: those of `count` jobs that were to be cancelled."""
+    return select(jobs.c.id).where(among(jobs.c.id, "id", count), jobs.c.cancel_requested.is_not(None))
+
+
+def _joined(count: int) -> Select[Any]:
+    """Write: those of `count` jobs for whose results others wait."""
+    waiting = jobs.c.status == Status.PENDING.value
+    return select(jobs.c.cached_from).where(among(jobs.c.cached_from, "id", count), waiting).distinct()

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 #: Most values in one IN list; the compiling of a longer one costs more than it saves.
 BATCH = 1024
+#: The order in which a person wants to see jobs.
+FOREMOST = (
+    Status.RUNNING,
+    Status.FAILED,
+    Status.QUEUED,
+    Status.PENDING,
+    Status.CANCELLED,
+    Status.SUCCEEDED,
+)
 #: The columns that make a JobRecord, in the order in which `records.job_record` reads them.
 RECORD = (
     jobs.c.id,

@@ -28,6 +28,7 @@ HOLDER = Holder(worker="racer", host="here", pid=1)
 BROKEN = Failure(reason=Reason.ENGINE, message="broken")
 #: A lease that is over as soon as it begins.
 OVER = -1.0
+HOT = {"temperature": 900.0}
 #: How often two meet.
 TIMES = 40
 
@@ -224,3 +225,17 @@ def waiters(url: str) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
         query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         return connection.execute(query).fetchone()[0]
+
+
+def test_many_that_are_paused_steered_and_cancelled_at_once_end_cancelled(store: Store, database_url: str) -> None:
+    """They are named in different orders, and locked in one: none waits for another that waits for it."""
+    groups = [[record.id for record in store.add([submission() for _ in range(10)])] for _ in range(TIMES)]
+    returned = race(
+        database_url,
+        (lambda racer, ids: len(racer.pause_many(ids)), groups),
+        (lambda racer, ids: len(racer.steer_many(dict.fromkeys(ids[::-1], HOT))) in (0, 10), groups),
+        (lambda racer, ids: len(racer.cancel_many(ids[::-1])), groups),
+    )
+    assert returned == [[10] * TIMES, [True] * TIMES, [10] * TIMES]
+    found = store.get_many([job_id for ids in groups for job_id in ids]).values()
+    assert {(record.status, record.paused) for record in found} == {(Status.CANCELLED, None)}
