@@ -1,5 +1,7 @@
 """Commands that change what is there: cancel, pause, resume, steer, retry, migrate, reconcile."""
 
+import typer
+
 from nanoos_lab.cli import options
 from nanoos_lab.cli.output import say
 from nanoos_lab.cli.session import open_lab
@@ -35,16 +37,27 @@ def resume(job_ids: options.JobIds) -> None:
             say(f"{job.id} goes on" if job.resume() else f"{job.id} had ended before")
 
 
-def steer(job_id: options.JobId, changes: options.Changes) -> None:
-    """Change parameters of a job on its way.
+def steer(ids_and_changes: options.JobIdsAndChanges) -> None:
+    """Change parameters of jobs on their way.
 
-    They hold from the next step at which its run can take them; `nanoos-lab show` tells that step.
+    They hold from the next step at which a run can take them; `nanoos-lab show` tells that step. Of several jobs all
+    are asked first whether they can take it, and those that have ended are left alone.
     """
+    changes = [text for text in ids_and_changes if "=" in text]
     given = parameters_of(changes)
+    ids = list(dict.fromkeys(text for text in ids_and_changes if "=" not in text))
+    if not ids:
+        raise typer.BadParameter("name a job", param_hint="ID…")
     with open_lab() as lab:
-        job = lab.load(job_id)
-        number = job.steer(**given)
-        say(f"{job.id} is being steered ({number}): {', '.join(changes)}")
+        jobs = [lab.load(job_id) for job_id in ids]
+        if len(jobs) == 1:
+            numbers = {jobs[0].id: jobs[0].steer(**given)}
+        else:
+            numbers = lab.steer_many([job.id for job in jobs if not job.done()], given)
+        for job in jobs:
+            number = numbers.get(job.id)
+            steered = f"{job.id} is being steered ({number}): {', '.join(changes)}"
+            say(steered if number else f"{job.id} had ended before, or is being cancelled")
 
 
 def retry(

@@ -31,9 +31,12 @@ Parameters = Annotated[
     ),
 ]
 
-Changes = Annotated[
+JobIdsAndChanges = Annotated[
     list[str],
-    typer.Argument(metavar="NAME=VALUE...", help="Parameters of its task, such as temperature=900."),
+    typer.Argument(
+        metavar="ID… NAME=VALUE…",
+        help="Ids, as `nanoos-lab jobs` lists them, and parameters of their task, such as temperature=900.",
+    ),
 ]
 
 # -- how

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.lab.lab import Lab
+    from nanoos_lab.store.prune import Pruned
 
 #: Jobs that are watched at once while somebody waits for all.
 _WATCHED = 100
@@ -79,12 +80,30 @@ class Group(Sequence[Job]):
 
     @property
     def summary(self) -> Summary:
-        """Counts and progress together, from one question to the store."""
-        return Summary.of(self.records)
+        """Counts and progress together, from one question to the store, whatever the number of jobs."""
+        summary = Summary.of_tally(self.lab.services.store.tally(self.ids))
+        if summary.total < len(set(self.ids)):
+            # Says which one is missing.
+            return Summary.of(self.records)
+        return summary
+
+    def foremost(self, limit: int) -> list[JobRecord]:
+        """Return the records of a few jobs: of all, in their order, or of those that a person wants to see first.
+
+        Parameters
+        ----------
+        limit
+            Most jobs. If there are more, those that run come first, then those that have failed, then those that wait.
+        """
+        found = self.lab.services.store.foremost(self.ids, limit)
+        if len(self.ids) > limit:
+            return found
+        by_id = {record.id: record for record in found}
+        return [by_id[job_id] for job_id in self.ids if job_id in by_id]
 
     def done(self) -> bool:
         """Whether all have ended, in whatever way."""
-        return all(record.status.finished for record in self.records)
+        return self.summary.done
 
     @property
     def jobs(self) -> pd.DataFrame:
@@ -144,6 +163,75 @@ class Group(Sequence[Job]):
         # Those that depend on others come after them; ended first, they are not offered to workers for a moment.
         return self.lab.cancel_many(record.id for record in reversed(self.records) if not record.status.finished)
 
+    def pause(self) -> int:
+        """Have all jobs rest; see `Job.pause`.
+
+        Returns
+        -------
+        int
+            How many had not ended before; the others are left alone.
+        """
+        return self.lab.pause_many(self._left())
+
+    def resume(self) -> int:
+        """Have the paused jobs go on; see `Job.resume`.
+
+        Returns
+        -------
+        int
+            How many were paused; the others are left alone.
+        """
+        return self.lab.resume_many(record.id for record in self.records if record.paused is not None)
+
+    def steer(self, **changes: Any) -> pd.DataFrame:
+        """Change parameters of all jobs on their way, such as ``temperature=900``; see `Job.steer`.
+
+        All of them are asked first whether they can take it. Jobs that have ended, or are being cancelled, are left
+        alone.
+
+        Parameters
+        ----------
+        **changes
+            Parameters, the same for all.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per job: what sets it apart, and in the column ``steering`` what `Job.steer` returns, the number of
+            the steering, counted from 1; missing where the job was left alone.
+
+        Raises
+        ------
+        InputError
+            If a job has nothing to steer, or a value is not allowed; names the first such job, and none was changed.
+        """
+        from nanoos_lab.lab.tables import steered_frame
+
+        takers = [one.id for one in self.records if not one.status.finished and one.cancel_requested is None]
+        return steered_frame(self.ids, self.columns, self.units, self.lab.steer_many(takers, changes))
+
+    def retry(self, *, limits: Any = None, retries: Any = None) -> Self:
+        """Try the failed jobs again, from their newest checkpoints if they have some; the others are left alone.
+
+        Parameters
+        ----------
+        limits, retries
+            New ones, as `Lab.submit` takes them; None keeps the old ones.
+        """
+        failed = [record.id for record in self.records if record.status is Status.FAILED]
+        self.lab.retry_many(failed, limits=limits, retries=retries)
+        return self
+
+    def delete(self) -> Pruned:
+        """Delete all jobs, which have ended, with their files and nothing else's; see `Job.delete`.
+
+        Raises
+        ------
+        InputError
+            If one of them has not ended, or a job outside of the group depends on it or shows its results.
+        """
+        return self.lab.delete(self)
+
     def succeeded(self) -> list[JobRecord]:
         """Return the records of all jobs, if all have their results.
 
@@ -190,7 +278,7 @@ class Group(Sequence[Job]):
     def __str__(self) -> str:
         return self.summary.text
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         summary = self.summary
         return {"text/plain": summary.text, "text/html": summary.html}
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nanoos_lab.core.choices import one_of, some_of
 from nanoos_lab.core.errors import BrokerError, NanoosError
 from nanoos_lab.core.request import QUEUES
-from nanoos_lab.core.resources import Limits, RetryPolicy
 from nanoos_lab.core.status import Status
-from nanoos_lab.lab import local, retention, schedules, steering
+from nanoos_lab.lab import local, orders, retention, schedules
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.job import Job
@@ -21,27 +19,22 @@ from nanoos_lab.lab.sweep import sweep, units_of
 from nanoos_lab.lab.watch import Watch
 from nanoos_lab.store.queries import JobQuery
 from nanoos_lab.store.records import delivery
-from nanoos_lab.worker.reaper import Reconciler
 from nanoos_lab.worker.services import Services
 from nanoos_lab.worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
     from ase import Atoms
 
     from nanoos_lab.core.record import JobRecord
-    from nanoos_lab.core.request import Delivery
-    from nanoos_lab.core.resources import Resources
+    from nanoos_lab.core.resources import Limits, Resources, RetryPolicy
     from nanoos_lab.lab.schedules import Schedule
     from nanoos_lab.store.prune import Pruned
 
 log = logging.getLogger(__name__)
-
-#: Jobs that are cancelled in one transaction: others who write wait for that long.
-_CANCELLED_AT_ONCE = 200
 
 
 class Lab:
@@ -215,7 +208,7 @@ class Lab:
             return []
         self._reach_broker()
         records = self.services.store.add(submissions)
-        self._deliver([delivery(record) for record in records if record.status is Status.QUEUED])
+        orders.deliver(self.services, [delivery(record) for record in records if record.status is Status.QUEUED])
         self._start_again()
         return records
 
@@ -230,27 +223,12 @@ class Lab:
             self.start()
             self.services.queue.ping()
 
-    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
-        """Offer what is stored; if that fails now, the reconciler does it later."""
-        if not deliveries:
-            return
-        try:
-            self.services.queue.put(deliveries)
-            self.services.store.mark_sent(deliveries)
-        except NanoosError as error:
-            log.warning("jobs that are stored were not offered to workers at once: %s", error)
-
     def _start_again(self) -> None:
         """Start an idle lab that was stopping all the while; if that fails, what is stored waits for the next start."""
         try:
             self.start()
         except NanoosError as error:
             log.warning("the embedded lab does not run: %s", error)
-
-    def _offer_freed(self) -> None:
-        """Offer the jobs that waited for those which have just ended; if that fails, the reconciler does it later."""
-        with suppress(NanoosError):
-            Reconciler(self.services.store, self.services.queue).send()
 
     def start(self) -> None:
         """Start what the embedded lab lacks; a cluster's services are other people's."""
@@ -332,16 +310,7 @@ class Lab:
         JobNotFoundError
             If one of them does not exist.
         """
-        records = [
-            record
-            for some in _batches(list(job_ids))
-            for record in self.services.store.cancel_many(some)
-            if not record.status.finished or record.status is Status.CANCELLED
-        ]
-        self._hint(records, "cancel")
-        if any(record.status.finished for record in records):
-            self._offer_freed()
-        return len(records)
+        return orders.cancel(self, job_ids)
 
     def delete(self, jobs: Job | str | Iterable[Job | str], *, dry_run: bool = False) -> Pruned:
         """Delete jobs that have ended, with their files; see `nanoos_lab.lab.retention.delete`."""
@@ -349,48 +318,81 @@ class Lab:
 
     def pause(self, job_id: str) -> bool:
         """Pause a job; see `Job.pause`."""
-        record = self.services.store.pause(job_id)
-        if record.status.finished:
-            return False
-        self._hint([record], "pause")
-        return True
+        return self.pause_many([job_id]) == 1
+
+    def pause_many(self, job_ids: Iterable[str]) -> int:
+        """Pause jobs; see `Job.pause`.
+
+        Returns
+        -------
+        int
+            How many of them had not ended before.
+
+        Raises
+        ------
+        JobNotFoundError
+            If one of them does not exist.
+        """
+        return orders.pause(self, job_ids)
 
     def resume(self, job_id: str) -> bool:
         """End the pause of a job; see `Job.resume`."""
-        record = self.services.store.resume(job_id)
-        if record.status is Status.QUEUED:
-            self.start()
-            self._deliver([delivery(record)])
-        self._hint([record], "resume")
-        return not record.status.finished
+        return self.resume_many([job_id]) == 1
+
+    def resume_many(self, job_ids: Iterable[str]) -> int:
+        """End the pauses of jobs; see `Job.resume`.
+
+        Returns
+        -------
+        int
+            How many of them had not ended before.
+
+        Raises
+        ------
+        JobNotFoundError
+            If one of them does not exist.
+        """
+        return orders.resume(self, job_ids)
 
     def steer(self, job_id: str, changes: Mapping[str, Any]) -> int:
         """Change parameters of a job on its way; see `Job.steer`."""
-        plain = steering.checked(self.services, job_id, changes)
-        record, number = self.services.store.steer(job_id, plain, who=steering.who())
-        self._hint([record], "steer")
-        # It, or equal jobs that waited for it, may be free to run now.
-        self._offer_freed()
-        return number
+        return orders.steer(self, job_id, changes)
+
+    def steer_many(self, job_ids: Iterable[str], changes: Mapping[str, Any]) -> dict[str, int]:
+        """Change parameters of jobs on their way, of all or of none; see `Job.steer`.
+
+        Returns
+        -------
+        dict
+            Id of each job that had not ended, and was not being cancelled → the number of its steering.
+
+        Raises
+        ------
+        InputError
+            If one of them cannot take the changes; names the first such one, and nothing was changed.
+        JobNotFoundError
+            If one of them does not exist.
+        """
+        return orders.steer_many(self, job_ids, changes)
 
     def retry(self, job_id: str, *, limits: Any = None, retries: Any = None) -> None:
         """Try a failed job again; see `Job.retry`."""
-        record = self.services.store.retry(
-            job_id,
-            limits=None if limits is None else Limits.from_any(limits),
-            retries=None if retries is None else RetryPolicy.from_any(retries),
-        )
-        self.start()
-        self._deliver([delivery(record)])
+        orders.retry(self, job_id, limits=limits, retries=retries)
 
-    def _hint(self, records: Sequence[JobRecord], order: str) -> None:
-        """Tell the runs of jobs at once; only speed is lost if one does not hear: it asks the store every second."""
-        waiting = [record for record in records if record.status in (Status.CANCELLED, Status.PENDING)]
-        with suppress(NanoosError):
-            self.services.queue.drop([delivery(record) for record in waiting])
-            for record in records:
-                if record.status is Status.RUNNING:
-                    self.services.queue.order(record.id, order)
+    def retry_many(self, job_ids: Iterable[str], *, limits: Any = None, retries: Any = None) -> int:
+        """Try those of some jobs again that have failed; see `Job.retry`.
+
+        Returns
+        -------
+        int
+            How many.
+
+        Raises
+        ------
+        JobNotFoundError
+            If one of them does not exist.
+        """
+        return orders.retry_many(self, job_ids, limits=limits, retries=retries)
 
     def schedule(self, structure: Atoms | None, **options: Any) -> Schedule:
         """Submit a request again and again; see `nanoos_lab.lab.schedules.schedule` for the arguments."""
@@ -439,8 +441,3 @@ class Lab:
 def default_lab() -> Lab:
     """Return this process's lab with the settings of its environment; made on first use."""
     return Lab()
-
-
-def _batches(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), _CANCELLED_AT_ONCE):
-        yield ids[start : start + _CANCELLED_AT_ONCE]

@@ -11,35 +11,44 @@ from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
 from nanoos_lab.core.parameters import unit_of_field, validate
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import Steers
-from nanoos_lab.store.steering import require_on_its_way
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from nanoos_lab.core.record import Assignment
     from nanoos_lab.engines.registry import Calculation
     from nanoos_lab.worker.services import Services
 
 
-def checked(services: Services, job_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changes as plain values.
+def checked(services: Services, job_ids: Sequence[str], changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the changes as plain values, by the id of each job.
 
     Raises
     ------
     InputError
-        If nothing of the job can be changed on its way, and why.
+        If nothing of a job can be changed on its way, and why; if there are several jobs, whatever the first one cannot
+        take.
     UnknownNameError
         For a name that the task does not have.
     ParameterError
         For a parameter that cannot be changed on the way, or a value that is not allowed.
-    TransitionError
-        If it has ended, or is being cancelled.
     JobNotFoundError
         If there is no such job.
     """
-    # Of a job that has ended its end is all that matters, whatever else is wrong; the store looks again as it writes.
-    require_on_its_way(services.store.get(job_id))
-    assignment = services.store.assignment(job_id)
+    found = services.store.assignments(job_ids)
+    plain = {}
+    for job_id, assignment in found.items():
+        try:
+            plain[job_id] = _checked(assignment, changes)
+        except InputError as error:
+            if len(found) == 1:
+                raise
+            text = f"job {job_id} cannot take this, so none of {len(found)} jobs was changed: {error}"
+            raise InputError(text) from error
+    return plain
+
+
+def _checked(assignment: Assignment, changes: Mapping[str, Any]) -> dict[str, Any]:
     calculation = registry.calculation(assignment.request.engine, assignment.request.task)
     now = _parameters(assignment)
     steerable = _steerable(calculation, assignment, now)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from nanoos_lab.core.record import JobRecord
@@ -36,17 +35,34 @@ class Summary:
     running: float
 
     @classmethod
-    def of(cls, records: Sequence[JobRecord]) -> Self:
-        """Count; a job that has ended is done, in whatever way it did."""
-        found = Counter(record.status for record in records)
-        many = max(len(records), 1)
-        going = sum(record.progress for record in records if not record.status.finished)
-        ended = sum(record.status.finished for record in records)
+    def of_tally(cls, tally: Mapping[Status, tuple[int, float]]) -> Self:
+        """Count from how many jobs there are in each status, and the sum of what fraction of each is done."""
+        counts = {status: tally[status][0] for status in Status}
+        many = max(sum(counts.values()), 1)
+        going = sum(done for status, (_, done) in tally.items() if not status.finished)
+        ended = sum(count for status, count in counts.items() if status.finished)
         return cls(
-            counts={status: found[status] for status in Status},
-            progress=(ended + going) / many if records else 1.0,
+            counts=counts,
+            progress=(ended + going) / many if any(counts.values()) else 1.0,
             running=going / many,
         )
+
+    @classmethod
+    def of(cls, records: Sequence[JobRecord]) -> Self:
+        """Count; a job that has ended is done, in whatever way it did."""
+        alike = {status: [record for record in records if record.status is status] for status in Status}
+        return cls.of_tally({status: (len(some), sum(one.progress for one in some)) for status, some in alike.items()})
+
+    @property
+    def done(self) -> bool:
+        """Whether all have ended, in whatever way."""
+        return all(status.finished for status, count in self.counts.items() if count)
+
+    @property
+    def shares(self) -> dict[Status, float]:
+        """What part of the whole bar each kind has, 0–1, from left to right."""
+        ended = {status: self.counts[status] / max(self.total, 1) for status in _PARTS}
+        return {**ended, Status.RUNNING: self.running}
 
     @property
     def total(self) -> int:
@@ -68,12 +84,9 @@ class Summary:
     @property
     def html(self) -> str:
         """The same for a page, by colours of how the jobs ended."""
-        shares = {status: self.counts[status] / max(self.total, 1) for status in _PARTS} | {
-            Status.RUNNING: self.running
-        }
         bars = "".join(
             f'<span style="display:inline-block;height:100%;width:{share:.2%};background:{_PARTS[status]}"></span>'
-            for status, share in shares.items()
+            for status, share in self.shares.items()
             if share
         )
         return (

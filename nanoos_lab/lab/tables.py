@@ -76,6 +76,17 @@ def results_frame(
     return frame
 
 
+def steered_frame(
+    ids: Sequence[str], columns: Mapping[str, Sequence[Any]], units: Mapping[str, str], numbers: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return one row per job, indexed by id: what sets it apart, and the number of its steering, missing for none."""
+    values: dict[str, Any] = {name: list(given) for name, given in columns.items()}
+    values["steering"] = pd.array([numbers.get(job_id) for job_id in ids], dtype="Int64")
+    frame = pd.DataFrame(values, index=pd.Index(list(ids), name="id", dtype="str"))
+    frame.attrs["units"] = dict(units)
+    return frame
+
+
 def thermo_frame(table: ThermoTable | None) -> pd.DataFrame:
     """Return one row per sample, indexed by step; the values stay on disk until they are used."""
     if table is None:

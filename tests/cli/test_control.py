@@ -169,3 +169,21 @@ def test_a_running_job_is_steered(cli: Cli, lab: Lab, copper: str) -> None:
     cli("cancel", job.id)
     job.wait(60)
     assert "only one that has not ended can be steered" in cli("steer", job.id, "temperature=900", code=1).err
+
+
+def test_several_jobs_are_steered_or_none(cli: Cli, lab: Lab, copper: str) -> None:
+    heat = ("-p", "ensemble=nvt", "-p", "temperature=300", "--not-before", "+1h")
+    first, second = (lab.load(submit(cli, copper, *heat)) for _ in range(2))
+    rigid = lab.load(submit(cli, copper, "-p", "ensemble=nve", "--not-before", "+1h"))
+    (line,) = cli("steer", first.id, second.id, rigid.id, "temperature=900", code=1).err.splitlines()
+    assert f"job {rigid.id} cannot take this, so none of 3 jobs was changed" in line
+    assert "no job 'ffffffff'" in cli("steer", first.id, "ffffffff", "temperature=900", code=1).err
+    assert first.steerings.empty
+    rigid.cancel()
+    said = cli("steer", first.id, second.id, rigid.id, "temperature=900", "tdamp=50").err
+    for job in (first, second):
+        assert f"{job.id} is being steered (1): temperature=900, tdamp=50" in said
+        assert job.steerings["changes"].tolist() == [{"temperature": 900.0, "tdamp": 50.0}]
+        job.cancel()
+    assert f"{rigid.id} had ended before" in said
+    assert "name a job" in cli("steer", "temperature=900", code=2).err

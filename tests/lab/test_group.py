@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from ase.build import bulk
 
-from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError, JobNotFoundError
+from nanoos_lab.core.errors import InputError, JobCancelledError, JobError, JobFailedError, JobNotFoundError
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.summary import Summary
 from nanoos_lab.store.jobs import Store
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,20 +61,20 @@ def test_the_jobs_and_their_results_are_tables_with_a_row_per_job(finished: Grou
 
 def test_a_thousand_jobs_are_one_table_one_bar_and_one_question_to_the_store(thousand: Group, monkeypatch) -> None:
     asked: Counter[str] = Counter()
-    for name in ("get", "get_many", "find", "request"):
+    for name in ("get", "get_many", "find", "request", "tally"):
         monkeypatch.setattr(Store, name, counted(name, getattr(Store, name), asked))
-    for look in (
-        lambda: thousand.status["pending"] == 1000,
-        lambda: thousand.progress == 0.0,
-        lambda: len(thousand.jobs) == 1000,
-        lambda: len(thousand.results) == 1000,
-        lambda: "1000 pending" in thousand._repr_mimebundle_()["text/html"],
-        lambda: str(thousand).endswith("1000 jobs: 1000 pending"),
-        lambda: not thousand.done(),
+    for question, look in (
+        ("tally", lambda: thousand.status["pending"] == 1000),
+        ("tally", lambda: thousand.progress == 0.0),
+        ("get_many", lambda: len(thousand.jobs) == 1000),
+        ("get_many", lambda: len(thousand.results) == 1000),
+        ("tally", lambda: "1000 pending" in thousand._repr_mimebundle_()["text/html"]),
+        ("tally", lambda: str(thousand).endswith("1000 jobs: 1000 pending")),
+        ("tally", lambda: not thousand.done()),
     ):
         asked.clear()
         assert look()
-        assert asked == {"get_many": 1}
+        assert asked == {question: 1}
 
 
 def counted(name: str, method, asked: Counter[str]):
@@ -153,3 +154,57 @@ def test_the_bar_shows_what_has_ended_how_and_what_is_done_of_the_rest(lab: Lab,
     assert summary.text == "█" * 30 + " 100%  4 jobs: 3 succeeded, 1 failed"
     assert summary.html.count("width:75.00%") == summary.html.count("width:25.00%") == 1
     assert repr(finished) == "<Group of 3 jobs>"
+
+
+def test_a_thousand_jobs_rest_and_go_on_by_few_transactions(thousand: Group, monkeypatch) -> None:
+    asked: Counter[str] = Counter()
+    for name in ("pause_many", "resume_many"):
+        monkeypatch.setattr(Store, name, counted(name, getattr(Store, name), asked))
+    assert thousand[:10].cancel() == 10
+    assert thousand.pause() == 990
+    assert {record.paused is not None for record in thousand[10:].records} == {True}
+    assert thousand[:500].resume() == 490
+    assert thousand.resume() == 500
+    assert thousand.resume() == 0
+    assert {record.paused for record in thousand.records} == {None}
+    assert asked == {"pause_many": 1, "resume_many": 2}
+
+
+def test_a_run_of_a_group_stands_still_until_the_group_goes_on(lab: Lab) -> None:
+    group = lab.submit_many(drafts(3, steps=2000, duration=20.0))
+    until(lambda: group.status["running"] > 0)
+    assert group.pause() == 3
+    assert all(job.paused for job in group)
+    assert group.status["queued"] == 0
+    assert group.resume() == 3
+    until(lambda: group.status["running"] > 0)
+    assert group.cancel() == 3
+    assert group.wait(90).status["cancelled"] == 3
+
+
+def test_the_failed_jobs_of_a_group_are_tried_again(lab: Lab, finished: Group) -> None:
+    failing = lab.submit_many(drafts(2, duration=1.0, limits={"hard": 0.2})).wait(60)
+    assert failing.status["failed"] == 2
+    group = Group(lab, [*finished.ids, *failing.ids])
+    assert group.retry(limits={"hard": 60}) is group
+    assert group.wait(60).status["succeeded"] == 5
+    assert [job.record.attempt for job in group] == [1, 1, 1, 2, 2]
+    assert group.retry().done()
+
+
+def test_a_group_is_deleted_whole_or_not_at_all(lab: Lab) -> None:
+    group = lab.submit_many(drafts(2)).wait(60)
+    waiting = lab.submit(COPPER, engine="mock", task="md", steps=10, not_before=LATER)
+    with pytest.raises(InputError, match="only jobs that have ended are deleted"):
+        Group(lab, [*group.ids, waiting.id]).delete()
+    assert group.status["succeeded"] == 2
+    assert len(group.delete().jobs) == 2
+    with pytest.raises(JobNotFoundError):
+        _ = group.status
+    waiting.cancel()
+
+
+def test_the_foremost_jobs_of_a_small_group_are_all_in_their_order(lab: Lab, finished: Group, thousand: Group) -> None:
+    assert [record.id for record in finished.foremost(3)] == list(finished.ids)
+    mixed = Group(lab, [finished.ids[2], *thousand.ids, finished.ids[0]])
+    assert [record.id for record in mixed.foremost(20)] == list(thousand.ids[:20])

@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError, TransitionError, UnknownNameError
+from nanoos_lab.lab.group import Group
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -233,3 +234,45 @@ def test_a_steered_job_has_no_recipe(lab: Lab, gate: Job, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="was steered, at step 0, which no recipe does"):
         job.reproduce(tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+@pytest.fixture
+def group(lab: Lab) -> Iterator[Group]:
+    """A sweep of runs that last until they are cancelled."""
+    fixed = {name: value for name, value in MOCK.items() if name != "temperature"}
+    group = lab.sweep(bulk("Cu", cubic=True), over={"temperature": [300, 600, 900]}, **fixed)
+    yield group
+    group.cancel()
+    group.wait(60)
+
+
+def test_all_jobs_of_a_group_are_steered_and_those_that_have_ended_are_left_alone(group: Group) -> None:
+    until(lambda: group.status["running"] == 2)
+    group[0].cancel()
+    group[0].wait(60)
+    steered = group.steer(temperature=1200, tdamp=50)
+    assert steered.index.tolist() == list(group.ids)
+    assert steered["temperature"].tolist() == [300, 600, 900]
+    assert steered["steering"].tolist() == [pd.NA, 1, 1]
+    assert steered.attrs["units"] == {"temperature": "K"}
+    assert group[0].steerings.empty
+    assert [job.steerings["changes"].tolist() for job in group[1:]] == [[{"temperature": 1200.0, "tdamp": 50.0}]] * 2
+    until(lambda: applied(group[1]) and applied(group[2]))
+    assert group[1:].steer(temperature=300)["steering"].tolist() == [2, 2]
+
+
+def test_no_job_of_a_group_is_changed_if_one_cannot_take_it(lab: Lab, group: Group) -> None:
+    later = pd.Timestamp.now("UTC") + pd.Timedelta("1h")
+    rigid = [lab.submit(bulk("Cu", cubic=True), **{**MOCK, "ensemble": "nve", "not_before": later}) for _ in range(2)]
+    whole = Group(lab, [*group.ids, *(job.id for job in rigid)])
+    text = f"job {rigid[0].id} cannot take this, so none of 5 jobs was changed: .*no thermostat"
+    with pytest.raises(InputError, match=text):
+        whole.steer(temperature=1200)
+    for changes, words in (({}, "name what to change"), ({"temprature": 1}, "Did you mean 'temperature'")):
+        with pytest.raises(InputError, match=f"job {group.ids[0]} cannot take this.*{words}"):
+            group.steer(**changes)
+    assert all(job.steerings.empty for job in whole)
+    for job in rigid:
+        job.cancel()
+    # Those that have ended are not asked.
+    assert whole.steer(temperature=1200)["steering"].isna().tolist() == [False] * 3 + [True] * 2
