@@ -12,6 +12,7 @@ from nanoos_lab.core.status import Status
 from nanoos_lab.lab import waiting
 from nanoos_lab.lab.job import Job
 from nanoos_lab.lab.summary import Summary
+from nanoos_lab.lab.views import view
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -279,9 +280,13 @@ class Group(Sequence[Job]):
         return self.summary.text
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
-        summary = self.summary
-        return {"text/plain": summary.text, "text/html": summary.html}
+        return view("group", _still)(self)
 
     def _left(self) -> list[str]:
         """Return the ids of those that have not ended."""
         return [record.id for record in self.records if not record.status.finished]
+
+
+def _still(group: Group) -> dict[str, str]:
+    summary = group.summary
+    return {"text/plain": summary.text, "text/html": summary.html}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import JobCancelledError, JobError, JobFailedError
@@ -12,13 +10,14 @@ from nanoos_lab.core.record import Failure
 from nanoos_lab.core.status import Reason, Status
 from nanoos_lab.lab import steering, waiting
 from nanoos_lab.lab.results import ResultsView
+from nanoos_lab.lab.views import view
 from nanoos_lab.store.results import read_results
 from nanoos_lab.store.segments import SegmentPlace
 from nanoos_lab.store.thermo import read_thermo
 from nanoos_lab.store.trajectory import TrajectoryReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -394,7 +393,7 @@ class Job:
         return f"<Job {self.id}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
-        return _view()(self)
+        return view("job", _plain)(self)
 
     def _holder(self) -> JobRecord:
         """Return the job whose files these are: this one, or the equal one whose results it has."""
@@ -423,11 +422,5 @@ def _error(record: JobRecord) -> JobError | None:
     return None
 
 
-@cache
-def _view() -> Callable[[Job], Any]:
-    """Return what shows a job in a notebook: a plug-in of a higher floor, or its plain name."""
-    found = entry_points(group="nanoos_lab.views", name="job")
-    for point in found:
-        view: Callable[[Job], Any] = point.load()
-        return view
-    return lambda job: {"text/plain": repr(job)}
+def _plain(job: Job) -> dict[str, str]:
+    return {"text/plain": repr(job)}

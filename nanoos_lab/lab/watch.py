@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.broker.live import LiveReader, look
@@ -19,7 +20,7 @@ from nanoos_lab.core.frames import Frame
 from nanoos_lab.worker.reaper import Reconciler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from nanoos_lab.core.record import JobRecord
     from nanoos_lab.worker.services import Services
@@ -78,6 +79,33 @@ class Subscription:
             log.exception("a subscriber of job %s failed", self.job_id)
 
 
+@dataclass(eq=False)
+class Poll:
+    """Something that the listener thread does again and again; `close` ends it."""
+
+    #: Seconds between two calls, at least.
+    seconds: float
+    #: Called in the listener thread.
+    callback: Callable[[], None]
+    _watch: Watch = field(repr=False)
+    #: When it is due, by the monotonic clock.
+    due: float = 0.0
+
+    def close(self) -> None:
+        """Do it no more."""
+        self._watch._drop(self)
+
+    def make(self) -> None:
+        """Call back; an error is logged and stops nobody."""
+        try:
+            self.callback()
+        except ServiceError as error:
+            log.debug("a poll has to wait: %s", error)
+        except Exception:
+            log.exception("a poll failed")
+        self.due = time.monotonic() + self.seconds
+
+
 class Watch:
     """The change feed of a lab.
 
@@ -91,6 +119,7 @@ class Watch:
         self._services = services
         self._lock = threading.Lock()
         self._subscriptions: set[Subscription] = set()
+        self._polls: set[Poll] = set()
         self._listener: _Listener | None = None
 
     def subscribe(
@@ -117,17 +146,32 @@ class Watch:
         subscription = Subscription(job_id, callback, frames, closed, self)
         with self._lock:
             self._subscriptions.add(subscription)
-            if self._listener is None:
-                self._listener = _Listener(self, self._services)
-                self._listener.start()
-            listener = self._listener
-        listener.wake()
+        self._awake()
         return subscription
+
+    def every(self, seconds: float, callback: Callable[[], None]) -> Poll:
+        """Have the listener thread call back at once, and again and again.
+
+        For views of many jobs at once, which ask the store something cheap instead of following each job.
+
+        Parameters
+        ----------
+        seconds
+            Between two calls, at least.
+        callback
+            Called in the listener thread; must return soon.
+        """
+        made = Poll(seconds, callback, self)
+        with self._lock:
+            self._polls.add(made)
+        self._awake()
+        return made
 
     def close(self) -> None:
         """End the listener thread, and tell those who asked for it."""
         with self._lock:
             left, self._subscriptions = self._subscriptions, set()
+            self._polls = set()
             listener, self._listener = self._listener, None
         if listener is not None and listener is not threading.current_thread():
             listener.wake()
@@ -147,15 +191,30 @@ class Watch:
     def retire(self, listener: _Listener) -> bool:
         """Let the listener go if nobody subscribes; the next subscriber starts another one."""
         with self._lock:
-            if self._subscriptions and self._listener is listener:
+            if (self._subscriptions or self._polls) and self._listener is listener:
                 return False
             if self._listener is listener:
                 self._listener = None
             return True
 
-    def _drop(self, subscription: Subscription) -> None:
+    def polls(self) -> list[Poll]:
+        """Return what is to be done again and again."""
         with self._lock:
-            self._subscriptions.discard(subscription)
+            return list(self._polls)
+
+    def _awake(self) -> None:
+        """Have a listener, and one that sees at once what is new."""
+        with self._lock:
+            if self._listener is None:
+                self._listener = _Listener(self, self._services)
+                self._listener.start()
+            listener = self._listener
+        listener.wake()
+
+    def _drop(self, held: Subscription | Poll) -> None:
+        with self._lock:
+            self._subscriptions.discard(held)
+            self._polls.discard(held)
 
 
 class _Listener(threading.Thread):
@@ -169,6 +228,7 @@ class _Listener(threading.Thread):
         self._records: dict[str, JobRecord] = {}
         self._cursors: dict[str, str] = {}
         self._next_store = 0.0
+        self._next_poll = inf
         self._reconciler = Reconciler(services.store, services.queue)
         self._next_pass = 0.0
         #: Job id → when its viewer's lease is to be renewed.
@@ -184,9 +244,16 @@ class _Listener(threading.Thread):
     def run(self) -> None:
         try:
             while not self._watch.retire(self):
+                self._make(self._watch.polls())
                 self._turn(self._watch.by_job())
         finally:
             self._reader.close()
+
+    def _make(self, polls: Sequence[Poll]) -> None:
+        for poll in polls:
+            if time.monotonic() >= poll.due:
+                poll.make()
+        self._next_poll = min((poll.due for poll in polls), default=inf)
 
     def _turn(self, jobs: Mapping[str, list[Subscription]]) -> None:
         try:
@@ -258,7 +325,7 @@ class _Listener(threading.Thread):
         self._looks = due
 
     def _read_live(self, jobs: Mapping[str, list[Subscription]]) -> None:
-        block = max(0.0, min([self._next_store, *self._looks.values()]) - time.monotonic())
+        block = max(0.0, min([self._next_store, self._next_poll, *self._looks.values()]) - time.monotonic())
         cursors = {job_id: cursor for job_id, cursor in self._cursors.items() if not self._finished(job_id)}
         events = self._reader.read(cursors, block=block)
         framed: set[str] = set()

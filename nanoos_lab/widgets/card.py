@@ -1,4 +1,4 @@
-"""The widget of a job card: it carries values to static/card.js and orders back, and decides nothing."""
+"""The widgets that show jobs: they carry values to JavaScript and orders back, and decide nothing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from nanoos_lab.widgets.series import Row, Series, Splice
 
 
-class CardSource(Protocol):
-    """What a card asks when a page wants to know the whole of it."""
+class Source(Protocol):
+    """What a widget asks when a page wants to know the whole of it."""
 
     def state(self) -> Mapping[str, Any]:
-        """Return the `CardState` of static/card.js."""
+        """Return the plain state that its JavaScript shows."""
+
+
+class CardSource(Source, Protocol):
+    """What a card asks when a page wants to know the whole of it."""
 
     def history(self) -> tuple[int, Series]:
         """Return the curve as it was last sent, and the serial number of what made it so."""
 
 
-def _state(_value: object, card: JobCard) -> dict[str, Any]:
-    return dict(card.source.state())
+def _state(_value: object, sheet: Sheet) -> dict[str, Any]:
+    return dict(sheet.source.state())
 
 
 def _history(_value: object, card: JobCard) -> dict[str, Any]:
@@ -37,23 +41,30 @@ def _history(_value: object, card: JobCard) -> dict[str, Any]:
     return {"serial": serial, "columns": columns, "rows": _packed(series.rows)}
 
 
-class JobCard(anywidget.AnyWidget):
-    """One job card; any number of views of it may be on any number of pages.
+class Sheet(anywidget.AnyWidget):
+    """A widget that shows a plain state and brings orders back; any number of views may be on any number of pages.
 
     The traits hold nothing: they are computed from the source whenever a page asks, so that a page which comes late or
     is reloaded begins with the present.
     """
 
-    _esm = joined("job.js")
-    _css = (STATIC / "card.css").read_text(encoding="utf-8")
+    source: Any
     state = traitlets.Any().tag(sync=True, to_json=_state)
-    history = traitlets.Any().tag(sync=True, to_json=_history)
 
-    def __init__(self, source: CardSource, on_order: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, source: Source, on_order: Callable[[Mapping[str, Any]], None]) -> None:
         self.source = source
         super().__init__()
         answer_in_subshell(self.comm)
         self.on_msg(lambda _widget, content, _buffers: on_order(content))
+
+
+class JobCard(Sheet):
+    """One job card."""
+
+    source: CardSource
+    _esm = joined("job.js")
+    _css = (STATIC / "card.css").read_text(encoding="utf-8")
+    history = traitlets.Any().tag(sync=True, to_json=_history)
 
     def send_rows(self, serial: int, splice: Splice) -> None:
         """Send how the curve has changed."""

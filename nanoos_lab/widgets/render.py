@@ -10,10 +10,12 @@ from weakref import WeakValueDictionary
 from nanoos_lab.core.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Callable, Iterator, MutableMapping
 
     from nanoos_lab.core.record import JobRecord
+    from nanoos_lab.lab.group import Group
     from nanoos_lab.lab.job import Job
+    from nanoos_lab.widgets.group import LiveGroup
     from nanoos_lab.widgets.live import LiveCard
 
 _CELL = "text-align:left;padding:1px 12px 1px 0"
@@ -30,7 +32,26 @@ def mimebundle(job: Job) -> dict[str, Any]:
     record = job.record
     bundle: dict[str, Any] = {"text/plain": text_of(record), "text/html": html_of(record)}
     if _in_jupyter():
-        bundle |= _widget_of(job)
+        from nanoos_lab.widgets.live import LiveCard
+
+        bundle |= _view_of((job.lab, job.id), lambda: LiveCard(job))
+    return bundle
+
+
+def group_mimebundle(group: Group) -> dict[str, Any]:
+    """Return the forms of a group: a live overview where a Jupyter kernel runs, and a bar as it is now, twice.
+
+    Parameters
+    ----------
+    group
+        Which group.
+    """
+    summary = group.summary
+    bundle: dict[str, Any] = {"text/plain": summary.text, "text/html": summary.html}
+    if _in_jupyter():
+        from nanoos_lab.widgets.group import LiveGroup
+
+        bundle |= _view_of((group.lab, type(group), group.ids), lambda: LiveGroup(group))
     return bundle
 
 
@@ -79,24 +100,22 @@ def _in_jupyter() -> bool:
 
 
 @cache
-def _cards() -> MutableMapping[tuple[object, str], LiveCard]:
-    """Return the cards of this kernel by lab and job; an open widget keeps its card."""
+def _shown() -> MutableMapping[tuple[object, ...], LiveCard | LiveGroup]:
+    """Return what this kernel shows, by lab and job or jobs; an open widget keeps its own."""
     return WeakValueDictionary()
 
 
-def _widget_of(job: Job) -> dict[str, Any]:
-    from nanoos_lab.widgets.live import LiveCard
-
-    key = (job.lab, job.id)
-    card = _cards().get(key)
-    if card is None:
-        card = _cards()[key] = LiveCard(job)
+def _view_of(key: tuple[object, ...], make: Callable[[], LiveCard | LiveGroup]) -> dict[str, Any]:
+    """Return a view of what is shown under a key already, or is made for it now."""
+    live = _shown().get(key)
+    if live is None:
+        live = _shown()[key] = make()
     else:
-        card.refresh()
+        live.refresh()
     return {
         "application/vnd.jupyter.widget-view+json": {
             "version_major": 2,
             "version_minor": 0,
-            "model_id": card.box.model_id,
+            "model_id": live.box.model_id,
         }
     }

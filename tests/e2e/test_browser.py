@@ -49,6 +49,22 @@ job = nl.submit(bulk("Cu", cubic=True) * (20, 10, 10), engine="mock", task="md",
                 every=1, duration=1000, name="frames")
 job
 """
+#: Six runs of some seconds, of which one fails.
+SWEEP = """
+import nanoos_lab as nl
+from ase.build import bulk
+sweep = nl.sweep(bulk("Cu", cubic=True), over={"temperature": [300, 600, 900], "fail_at": [None, 900]}, engine="mock",
+                 task="md", steps=1000, every=10, duration=5)
+sweep
+"""
+#: More runs than a table has rows; they go on until they are cancelled.
+LARGE_SWEEP = """
+import nanoos_lab as nl
+from ase.build import bulk
+sweep = nl.sweep(bulk("Cu", cubic=True), over={"seed": range(1, 301)}, engine="mock", task="md", steps=100_000,
+                 every=10, duration=1000)
+sweep
+"""
 #: How long the tab stays closed; a longer time is for a figure, not for every run of the tests.
 UNWATCHED_SECONDS = float(os.environ.get("NANOOS_UNWATCHED_SECONDS", "20"))
 #: Bytes by which a process may grow meanwhile; all frames would be 1 MB a second.
@@ -218,3 +234,49 @@ def test_kernel_and_server_do_not_grow_while_nobody_looks(jupyter: Jupyter, page
         assert moves(card), "whoever comes back sees it live"
         card.cancel()
         until(lambda: card.status == "Cancelled")
+
+
+def test_a_sweep_is_shown_live_to_its_end(jupyter: Jupyter, page: Page) -> None:
+    jupyter.write("sweep.ipynb", [SWEEP, "sweep", "print(sweep)"])
+    with opened(page, jupyter, "sweep.ipynb") as notebook:
+        notebook.run(0)
+        overview = notebook.overview()
+        seen: list[int] = []
+
+        def moved_to(status: str) -> bool:
+            seen.append(overview.progress)
+            return overview.status == status
+
+        until(lambda: moved_to("Running") and any("steps" in row for row in overview.rows))
+        keep(page, "sweep-running-light")
+        notebook.theme("JupyterLab Dark")
+        keep(page, "sweep-running-dark")
+        until(lambda: moved_to("Failed"), seconds=180)
+        assert len(set(seen)) >= 5, "the bar moved"
+        assert seen == sorted(seen)
+        assert overview.counts == {"succeeded": 3, "failed": 3}
+        assert len(overview.rows) == 6
+        assert "engine: " in overview.rows[1]
+        assert overview.box.locator(".nanoos-cancel").is_hidden()
+        keep(page, "sweep-ended-dark")
+        notebook.theme("JupyterLab Light")
+        keep(page, "sweep-ended-light")
+        notebook.run(1)
+        assert notebook.overview(1).counts == overview.counts, "shown twice, it is the same"
+
+
+def test_a_large_sweep_is_shown_and_cancelled_while_another_cell_computes(jupyter: Jupyter, page: Page) -> None:
+    jupyter.write("large.ipynb", [LARGE_SWEEP, BUSY])
+    with opened(page, jupyter, "large.ipynb") as notebook:
+        notebook.run_all()
+        overview = notebook.overview()
+        until(lambda: overview.counts.get("running") == 2)
+        page.wait_for_selector(".jp-CodeCell >> nth=1 >> text=[*]")
+        grows(lambda: overview.steps)
+        assert len(overview.rows) == 20
+        assert overview.box.get_by_text("and 280 more").count() == 1
+        keep(page, "large-sweep")
+        overview.cancel()
+        until(lambda: overview.status == "Cancelled")
+        assert overview.counts == {"cancelled": 300}
+        assert page.locator(".jp-CodeCell").nth(1).get_by_text("[*]").count() == 1, "the cell still computes"

@@ -101,6 +101,22 @@ def test_a_queued_job_that_is_cancelled_leaves_the_queue(cluster: Lab) -> None:
     assert cluster.services.queue.depths()["simulations"] == 0
 
 
+def test_a_group_that_rests_leaves_the_queue_until_it_goes_on(cluster: Lab) -> None:
+    md = Draft(COPPER, engine="mock", task="md", steps=10, ensemble="nvt", temperature=300.0)
+    group = cluster.submit_many([md.but(seed=seed) for seed in (1, 2, 3)])
+
+    def waiting() -> int:
+        return cluster.services.queue.depths()["simulations"]
+
+    assert waiting() == 3
+    assert (group.pause(), waiting()) == (3, 0)
+    assert group.steer(temperature=600)["steering"].tolist() == [1, 1, 1]
+    assert waiting() == 0
+    assert (group[:2].resume(), waiting()) == (2, 2)
+    assert (group.resume(), waiting()) == (1, 3)
+    assert (group.cancel(), waiting()) == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("gone", "error"),
     [

@@ -97,3 +97,22 @@ def test_a_late_subscriber_of_a_finished_job_hears_how_it_ended(lab: Lab) -> Non
     until(lambda: heard)
     subscription.close()
     assert heard[0].record.status == "succeeded"
+
+
+def test_what_is_done_again_and_again_is_done_in_the_one_listener_thread_until_it_is_closed(lab: Lab) -> None:
+    threads: list[str] = []
+
+    def fail() -> None:
+        threads.append(threading.current_thread().name)
+        raise RuntimeError("a broken view")
+
+    polls = [
+        lab.watch.every(0.05, lambda: threads.append(threading.current_thread().name)),
+        lab.watch.every(0.05, fail),
+    ]
+    until(lambda: len(threads) > 20)
+    assert set(threads) == {"nanoos_lab-watch"}
+    assert len(listeners()) == 1
+    for poll in polls:
+        poll.close()
+    until(lambda: listeners() == [])

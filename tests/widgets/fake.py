@@ -18,6 +18,7 @@ from nanoos_lab.core.record import Failure, JobRecord, Steering
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import UNITS
+from nanoos_lab.lab.summary import Summary
 from nanoos_lab.lab.tables import steerable_frame, steerings_frame
 from nanoos_lab.lab.watch import Change
 
@@ -81,10 +82,23 @@ class FakeTrajectory(list["Atoms"]):
 
 
 @dataclass(eq=False)
+class FakePoll:
+    """Something that the fake feed does again and again, whenever a test says so."""
+
+    watch: FakeWatch
+    callback: Callable[[], None]
+
+    def close(self) -> None:
+        """Do it no more."""
+        self.watch.polls.discard(self)
+
+
+@dataclass(eq=False)
 class FakeWatch:
     """A feed without a thread: whoever changes the job tells the subscribers."""
 
     subscriptions: set[FakeSubscription] = field(default_factory=set)
+    polls: set[FakePoll] = field(default_factory=set)
 
     def subscribe(
         self,
@@ -98,6 +112,17 @@ class FakeWatch:
         subscription = FakeSubscription(self, callback, frames, closed)
         self.subscriptions.add(subscription)
         return subscription
+
+    def every(self, seconds: float, callback: Callable[[], None]) -> FakePoll:
+        """Have something done again and again."""
+        poll = FakePoll(self, callback)
+        self.polls.add(poll)
+        return poll
+
+    def turn(self) -> None:
+        """Do what is to be done again and again."""
+        for poll in list(self.polls):
+            poll.callback()
 
     def tell(self, change: Change) -> None:
         """Tell all who want to know."""
@@ -206,6 +231,52 @@ class FakeJob:
         """Tell a frame."""
         frame = Frame(step=step, time=float(step), positions=positions, cell=self.atoms.cell.array)
         self.lab.watch.tell(Change(job_id=self.id, frame=frame))
+
+
+class FakeGroup:
+    """A group with the attributes that an overview uses."""
+
+    def __init__(self, *records: JobRecord, columns: Mapping[str, list[Any]] | None = None) -> None:
+        self.records = list(records)
+        self.columns = dict(columns or {})
+        self.lab = FakeLab(watch=FakeWatch())
+        self.cancels = 0
+        self.error: Exception | None = None
+        self.looks = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(record.id for record in self.records)
+
+    @property
+    def summary(self) -> Summary:
+        """How far they are."""
+        if self.error is not None:
+            raise self.error
+        self.looks += 1
+        return Summary.of(self.records)
+
+    def foremost(self, limit: int) -> list[JobRecord]:
+        """The first ones."""
+        return self.records[:limit]
+
+    def change(self, number: int, **changes: Any) -> None:
+        """Change one record."""
+        self.records[number] = replace(self.records[number], **changes)
+
+    def cancel(self) -> int:
+        """End those that have not ended."""
+        if self.error is not None:
+            raise self.error
+        self.cancels += 1
+        left = [number for number, record in enumerate(self.records) if not record.status.finished]
+        for number in left:
+            self.change(number, status=Status.CANCELLED)
+        return len(left)
 
 
 @dataclass(eq=False)

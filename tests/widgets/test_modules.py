@@ -12,7 +12,7 @@ from nanoos_lab.widgets.modules import STATIC, joined
 TOP_LEVEL = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["job.js", "structure.js"])
+@pytest.mark.parametrize("name", ["group.js", "job.js", "structure.js"])
 def test_a_joined_module_stands_by_itself(name: str) -> None:
     text = joined(name)
     assert "import " not in [line[:7] for line in text.splitlines()]
@@ -22,7 +22,7 @@ def test_a_joined_module_stands_by_itself(name: str) -> None:
 
 
 def test_every_module_is_used() -> None:
-    text = joined("job.js") + joined("structure.js")
+    text = joined("group.js") + joined("job.js") + joined("structure.js")
     for path in STATIC.glob("*.js"):
         declared = TOP_LEVEL.findall(path.read_text())
         assert all(re.search(rf"\b{name}\b", text) for name in declared), path.name

@@ -7,9 +7,10 @@
  * (job.js), later the server's event stream, for a card that lives without a kernel.
  */
 
-import { drawing, element, write } from "./dom.js";
+import { button, changed, element, secondsSince, write } from "./dom.js";
 import { duration, integer, result, speed, spoken } from "./format.js";
 import { Plot } from "./plot.js";
+import { ICONS, WORDS, icon } from "./status.js";
 import { SteeringLine } from "./steering.js";
 
 /** @typedef {import("./plot.js").Series} Series */
@@ -54,15 +55,6 @@ const SECOND_CLICK = 4;
 /** A run longer than this, in seconds, is cancelled by two clicks. */
 const DEAR_RUN = 60;
 
-const WORDS = {
-  pending: "Pending",
-  queued: "Queued",
-  running: "Running",
-  succeeded: "Succeeded",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
-
 /** What the classes of failure are called. */
 const REASONS = {
   input: "Wrong input",
@@ -74,22 +66,6 @@ const REASONS = {
   engine: "Engine error",
   bug: "Bug in nanoos_lab",
 };
-
-/** Shapes of 16 × 16 that tell the statuses apart without colour. */
-const ICONS = {
-  pending: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2Zm0 1.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9Z",
-  queued: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2Zm0 1.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9ZM7.25 5v3.4l2.3 1.9.95-1.15-1.75-1.45V5Z",
-  running: "M4.5 2.6v10.8L13 8Z",
-  succeeded: "M6.4 12.6 2 8.2l1.3-1.3 3.1 3.1 6.3-6.3L14 5Z",
-  failed: "M4.1 2.8 8 6.7l3.9-3.9 1.3 1.3L9.3 8l3.9 3.9-1.3 1.3L8 9.3l-3.9 3.9-1.3-1.3L6.7 8 2.8 4.1Z",
-  cancelled: "M3.5 3.5h9v9h-9Zm1.5 1.5v6h6V5Z",
-  warning: "M8 1.8 15 14H1Zm-.75 4.4v4h1.5v-4Zm0 5v1.5h1.5v-1.5Z",
-};
-
-/** @param {string} path */
-function icon(path) {
-  return drawing("svg", { viewBox: "0 0 16 16", class: "nanoos-icon", "aria-hidden": "true" }, drawing("path", { d: path }));
-}
 
 /** @param {string} formula @returns {Node[]} the formula with its numbers as subscripts */
 function typeset(formula) {
@@ -123,23 +99,6 @@ function finished(state) {
 function fraction(state) {
   if (state.status === "succeeded") return 1;
   return state.total ? Math.min(1, state.step / state.total) : null;
-}
-
-/** @param {number} moment in milliseconds of the page's clock */
-function secondsSince(moment) {
-  return (performance.now() - moment) / 1000;
-}
-
-/** @param {string} text @param {string} title @returns {HTMLButtonElement} */
-function button(text, title) {
-  return /** @type {HTMLButtonElement} */ (element("button", { type: "button", title }, text));
-}
-
-/** Whether what `node` shows is another thing than the last time. @param {HTMLElement} node @param {string} key */
-function changed(node, key) {
-  if (node.dataset.shown === key) return false;
-  node.dataset.shown = key;
-  return true;
 }
 
 /** What a person should know, the cause first. @param {CardState} state @returns {["failed"|"remedy"|"warning", string, string][]} */

@@ -34,3 +34,20 @@ export function drawing(tag, attributes = {}, ...children) {
 export function write(/** @type {Node} */ node, /** @type {string} */ text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+/** @param {string} text @param {string} title @returns {HTMLButtonElement} */
+export function button(text, title) {
+  return /** @type {HTMLButtonElement} */ (element("button", { type: "button", title }, text));
+}
+
+/** Whether what `node` shows is another thing than the last time. @param {HTMLElement} node @param {string} key */
+export function changed(node, key) {
+  if (node.dataset.shown === key) return false;
+  node.dataset.shown = key;
+  return true;
+}
+
+/** @param {number} moment in milliseconds of the page's clock */
+export function secondsSince(moment) {
+  return (performance.now() - moment) / 1000;
+}
