@@ -145,7 +145,7 @@ def _words(record: JobRecord) -> str:
         return "paused"
     if record.status is Status.RUNNING and record.step:
         steps = f"{record.step:,}" + (f" / {record.total:,}" if record.total else "")
-        return f"{steps} steps".replace(",", "\u202f")
+        return f"{steps} steps"
     return (
         f"waits for {record.waits_for} other {'job' if record.waits_for == 1 else 'jobs'}" if record.waits_for else ""
     )

@@ -53,7 +53,7 @@ def test_the_overview_follows_the_jobs_to_their_end_and_then_looks_no_more(
     group.change(0, status=Status.RUNNING, step=25_000)
     group.lab.watch.turn()
     assert (sent[-1]["counts"], sent[-1]["progress"]) == ([["queued", 1], ["running", 1]], 0.25)
-    assert sent[-1]["rows"][0]["words"] == "25\u202f000 / 50\u202f000 steps"
+    assert sent[-1]["rows"][0]["words"] == "25,000 / 50,000 steps"
     obey(live, order="seen", serial=sent[-1]["serial"])
     for number in (0, 1):
         group.change(number, status=Status.SUCCEEDED)
@@ -83,7 +83,7 @@ def test_a_page_that_does_not_answer_has_the_store_asked_less_often(
     clock[0] += 1.0
     group.change(0, step=4000)
     group.lab.watch.turn()
-    assert sent[-1]["rows"][0]["words"].startswith("4\u202f000")
+    assert sent[-1]["rows"][0]["words"].startswith("4,000")
 
 
 def test_cancel_ends_all_jobs(group: FakeGroup, live: LiveGroup, sent: list[dict[str, Any]]) -> None:
