@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nanoos_lab.core.rhythm import SHORTEST, unwatched_interval
+
 #: Points that the fit remembers, about: each new one takes this share off the weight of the older ones.
 _FORGET = 0.005
 #: Every so many extra stops, one more after a single step, to learn what a stop costs.
@@ -21,8 +23,9 @@ _SAVE, _OWE = 2.0, 30.0
 class Budget:
     """What looking at a run may cost it."""
 
-    #: Share of the run's CPU time for those who watch it; with what the work-horse takes anyway, a hundredth.
-    share: float = 0.007
+    #: Share of the run's CPU time for those who watch it, the work-horse's part included: with what is not seen of the
+    #: cost, such as caches that are cold afterwards, a hundredth.
+    share: float = 0.009
     #: Most live samples in a second of wall time.
     rate: float = 20.0
     #: Where so many live samples in a second are too dear, and the run can be glimpsed, some are only glimpses:
@@ -30,9 +33,10 @@ class Budget:
     #: at most so many for each whole one.
     glimpses: int = 8
     #: Part of `share` that progress alone may use while nobody watches.
-    idle_part: float = 0.5
-    #: Most reports of progress in a second of wall time while nobody watches.
-    idle_rate: float = 1.0
+    idle_part: float = 0.4
+    #: Most seconds that a run advances while nobody watches, if it can only be looked at where it stops: so long may
+    #: somebody wait who begins to watch.
+    idle: float = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,8 @@ class Plan:
     steps: int
     #: Whether a live sample is worth its cost after them.
     show: bool
-    #: Steps after what was shown last until a glimpse is worth its cost; 0 if none is.
+    #: Steps after what was shown last until a glimpse is worth its cost; 0 if none is. It is for those who begin to
+    #: watch meanwhile, too.
     apart: int = 0
 
 
@@ -64,16 +69,18 @@ class Cadence:
 
     def __init__(self, budget: Budget | None = None, *, passing: bool = False) -> None:
         self._budget = budget or Budget()
-        self._most_glimpses = self._budget.glimpses if passing else 0
+        self._passing = passing
         self._fit = _Fit()
         #: CPU and wall seconds of a step, stops included, of late.
         self._effort, self._pace = _Mean(), _Mean()
-        self._sample = self._glimpse = 0.0
+        self._sample = self._glimpse = self._report = 0.0
         self._account = 0.0
         self._longest = 0
         self._stops = 0
         #: CPU seconds of the present chunk that were glimpses.
         self._glimpsed = 0.0
+        #: Wall seconds of all chunks.
+        self._age = 0.0
 
     @property
     def step(self) -> float:
@@ -93,14 +100,23 @@ class Cadence:
             return Plan(steps=1, show=False)
         glimpses = self._glimpses()
         seen = self._affordable(self._price + glimpses * self._dearest_glimpse, looks=1 + glimpses)
-        wanted = (
-            seen if watched else self._affordable(self.stop, part=self._budget.idle_part, rate=self._budget.idle_rate)
-        )
+        wanted = seen if watched else self._idle()
         return Plan(
             steps=min(wanted, 2 * self._longest),
             show=wanted <= 2 * self._longest,
-            apart=-(-seen // (1 + glimpses)) if glimpses else 0,
+            apart=self._soon() if not watched else -(-seen // (1 + glimpses)) if glimpses else 0,
         )
+
+    def _soon(self) -> int:
+        """Return the steps after which to see whether somebody has begun to watch, if that needs no stop."""
+        return math.ceil(SHORTEST / self._pace.value) if self._passing else 0
+
+    def _idle(self) -> int:
+        """Return the steps until it is time to say how far the run is, if nobody watches."""
+        longest = unwatched_interval(self._age)
+        if not self._passing:
+            longest = min(longest, self._budget.idle)
+        return self._affordable(self.stop + self._report, part=self._budget.idle_part, rate=1.0 / longest)
 
     @property
     def _price(self) -> float:
@@ -119,7 +135,7 @@ class Cadence:
 
     def _glimpses(self) -> int:
         """Return how many glimpses there should be for each whole sample: as few as make up for rare ones."""
-        if not self._most_glimpses:
+        if not self._passing:
             return 0
         # CPU seconds for those who watch in a second of wall time, and what is missing of them for whole samples only.
         earned = self._budget.share * self._effort.value / self._pace.value
@@ -127,7 +143,8 @@ class Cadence:
         spared = earned - self._budget.enough * self._dearest_glimpse
         if missing <= 0:
             return 0
-        return min(math.ceil(missing / spared), self._most_glimpses) if spared > 0 else self._most_glimpses
+        most = self._budget.glimpses
+        return min(math.ceil(missing / spared), most) if spared > 0 else most
 
     def ran(self, steps: int, *, cpu: float, wall: float, extra: bool) -> None:
         """Learn from a chunk.
@@ -148,6 +165,7 @@ class Cadence:
         self._pace.add(steps, wall)
         self._longest = max(self._longest, steps)
         self._stops += extra
+        self._age += wall
         most = max(self._budget.share * _SAVE, self._price)
         least = -self._budget.share * _OWE
         self._account = min(max(self._account + self._budget.share * cpu, least), most)
@@ -157,6 +175,11 @@ class Cadence:
     def showed(self, cpu: float) -> None:
         """Learn what a live sample cost, in CPU seconds of all processes that handle it."""
         self._sample = _mean(self._sample, cpu)
+        self._account -= cpu
+
+    def reported(self, cpu: float) -> None:
+        """Learn what it cost to say how far the run is, in CPU seconds."""
+        self._report = _mean(self._report, cpu)
         self._account -= cpu
 
     def glimpsed(self, cpu: float, elsewhere: float) -> None:

@@ -125,8 +125,8 @@ def drive(
             if _asked_to_stop(context):
                 # A program that is stopped while it is renewed may have nothing to show; the next attempt has.
                 break
-        if cadence and step < halt and plan.show and context.watched:
-            _show(run, step, cadence, context, course.clock)
+        if cadence and step < halt:
+            _report_between(run, step, cadence, context, show=plan.show, clock=course.clock)
         else:
             _report(run, step, course, context)
     if grid and step < course.steps:
@@ -162,15 +162,17 @@ class _Glimpser:
         """Note where a chunk begins and ends, and after how many steps a glimpse is worth its cost."""
         if self._run is not None:
             self._end, self._apart = end, apart
-            self._run.pass_at(start + apart if apart and self._context.watched else math.inf)
+            self._run.pass_at(start + apart if apart else math.inf)
 
     def _pass(self, step: int) -> None:
         # What there is to see at the end of the chunk is shown there.
-        if self._run is None or step >= self._end or not self._context.watched:
+        if self._run is None or step >= self._end:
             return
-        cpu = self._clock()
-        self._context.live(self._run.glimpse(step))
-        self._cadence.glimpsed(self._clock() - cpu, self._context.live_cost)
+        if self._context.watched:
+            cpu = self._clock()
+            self._context.live(self._run.glimpse(step))
+            self._cadence.glimpsed(self._clock() - cpu, self._context.live_cost)
+        # While nobody watches, a chunk is long, and somebody may begin to.
         self._run.pass_at(step + self._apart)
 
 
@@ -219,7 +221,14 @@ def _even_part(left: int, wanted: int) -> int:
     return -(-left // parts) if parts > 1 else left
 
 
-def _show(run: Stepper, step: int, cadence: Cadence, context: RunContext, clock: Callable[[], float]) -> None:
+def _report_between(
+    run: Stepper, step: int, cadence: Cadence, context: RunContext, *, show: bool, clock: Callable[[], float]
+) -> None:
+    """Show a live sample where the run has halted for that alone, or say how far it is."""
     cpu = clock()
-    context.live(run.glance(step))
-    cadence.showed(clock() - cpu + context.live_cost)
+    if show and context.watched:
+        context.live(run.glance(step))
+        cadence.showed(clock() - cpu + context.live_cost)
+    else:
+        context.progress(step)
+        cadence.reported(clock() - cpu)

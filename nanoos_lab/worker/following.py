@@ -28,9 +28,18 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two signs of life, and between two flushes of what the engine produced; orders come in between. It is
 #: less for a short lease, of which this part may pass.
-BEAT, _PART = 2.0, 0.25
+BEAT, _PART = 5.0, 0.25
+#: At most so many while orders cannot be heard, since the store knows them too, and for a run whose memory is limited.
+_OFTEN = 2.0
 #: A young run is looked after sooner: after this part of its age, and at first after so many seconds.
 _PART_OF_AGE, _SOONEST = 0.5, 0.5
+#: What was to come after this part of the time, or more, comes now if the process is awake anyway.
+_RIPE = 0.6
+#: The engine, and who ends it, are told of a longer lease when less than this part of the one they know of is left, or
+#: when it cannot be renewed: each time that they are told they are woken.
+_LEFT = 0.6
+#: A frame pays at most so many times what it costs itself.
+_DEAREST = 3.0
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
 #: Seconds that it has at its soft time limit and before a long pause, to come to a state worth keeping.
@@ -110,8 +119,13 @@ class Follower:
         self._kill_at: float | None = None
         self._paused_at: float | None = None
         self._memory = 0
+        self._deaf = False
         #: CPU seconds that a frame costs here, as a running mean.
         self._live_cost = 0.0
+        #: This process's CPU seconds when the last frame had been shown.
+        self._paid = 0.0
+        #: Until when the engine knows that it may run.
+        self._told = -math.inf
 
     def follow(self, heard: float) -> EndOfRun:
         """Follow the engine until it has ended, its process is gone, or the attempt is no longer ours.
@@ -123,13 +137,13 @@ class Follower:
         """
         self._renewed(heard)
         listen = time.monotonic() + SHORT
-        next_beat = self._next_beat()
+        ripe, due = self._next_beat()
         while self._last is None and self._ours:
             listening = time.monotonic() >= listen
-            self._hear(next_beat if listening else listen, listening=listening)
-            if time.monotonic() >= next_beat:
+            self._hear(due if listening else listen, listening=listening)
+            if time.monotonic() >= ripe:
                 self._look_after()
-                next_beat = self._next_beat()
+                ripe, due = self._next_beat()
         message = self._last if self._ours else None
         return EndOfRun(
             message=message,
@@ -139,19 +153,29 @@ class Follower:
             memory=self._memory,
         )
 
-    def _next_beat(self) -> float:
-        """Return when to look after the run again: as usual, or when it passes a limit or is to be killed."""
+    def _next_beat(self) -> tuple[float, float]:
+        """Return from when on to look after the run again if there is something else to do, and when at last.
+
+        As usual, or when it passes a limit or is to be killed.
+        """
         moment = time.monotonic()
         limit = math.inf if self._time.paused else left(self._limits, self._time.total)
         kill = math.inf if self._kill_at is None or self._kill_at < moment else self._kill_at - moment
-        usual = min(self._beat_interval, max(_SOONEST, _PART_OF_AGE * self._time.here))
+        usual = min(self._usual, max(_SOONEST, _PART_OF_AGE * self._time.here))
         # A little later, so that it is over then.
-        return moment + min(usual, min(limit, kill) + 0.01)
+        due = min(usual, min(limit, kill) + 0.01)
+        return moment + min(_RIPE * usual, due), moment + due
+
+    @property
+    def _usual(self) -> float:
+        often = self._deaf or self._limits.memory is not None
+        return min(self._beat_interval, _OFTEN) if often else self._beat_interval
 
     def _hear(self, until: float, *, listening: bool) -> None:
         """Wait for the engine and for orders, and take what comes first."""
-        started, shown = time.process_time(), self._recorder.shown
+        woken, shown = time.process_time(), self._recorder.shown
         orders = self._live.fileno() if listening else None
+        self._deaf = listening and orders is None
         engine = self._engine.pipe.fileno()
         sources = [engine] if orders is None else [engine, orders]
         ready = pipe.readable(sources, timeout=max(0.0, until - time.monotonic()))
@@ -159,15 +183,14 @@ class Follower:
             self._obey()
         if engine in ready:
             self._read()
-            # The first frame pays for what is made only once.
-            if shown and self._recorder.shown > shown:
-                self._learn((time.process_time() - started) / (self._recorder.shown - shown))
+            if self._recorder.shown > shown:
+                self._learn(woken, self._recorder.shown - shown, first=not shown)
 
     def _read(self) -> None:
         try:
             messages = self._inbox.read()
         except (EOFError, OSError):
-            if now() >= self._heard + self._lease:
+            if now() >= self._told:
                 # Its own watchdog, or the nursery's, has ended it.
                 self._give_up("its lease is over")
             else:
@@ -179,9 +202,18 @@ class Follower:
             else:
                 self._recorder.take(message)
 
-    def _learn(self, cost: float) -> None:
-        """Note what a frame has cost here, in CPU seconds; to be woken for it and to read it is half of that."""
-        self._live_cost = 0.8 * self._live_cost + 0.2 * cost if self._live_cost else cost
+    def _learn(self, woken: float, frames: int, *, first: bool) -> None:
+        """Note what frames have cost here, in CPU seconds, all that was done since the last one included.
+
+        For a run pays with its frames for being followed, too; yet if that is dear, it may show some all the same.
+        """
+        spent = time.process_time()
+        alone, whole = spent - woken, spent - self._paid
+        self._paid = spent
+        # The first one would pay for what is made only once.
+        if not first:
+            cost = min(whole, _DEAREST * alone) / frames
+            self._live_cost = 0.8 * self._live_cost + 0.2 * cost if self._live_cost else cost
 
     def _obey(self) -> None:
         for order in self._live.orders():
@@ -206,6 +238,7 @@ class Follower:
             orders = self._beat()
         except StoreError as error:
             log.warning("no beat: %s", error)
+            self._tell_lease()
             if now() - self._heard > self._lease:
                 self._give_up("its lease is over")
             return
@@ -220,7 +253,12 @@ class Follower:
     def _renewed(self, asked: float) -> None:
         """Tell those who end the engine by their own clock that the lease was renewed when we asked for it."""
         self._heard = asked
-        self._engine.lease(asked + self._lease)
+        if asked > self._told - _LEFT * self._lease:
+            self._tell_lease()
+
+    def _tell_lease(self) -> None:
+        self._told = self._heard + self._lease
+        self._engine.lease(self._told)
 
     def _judge(self, orders: Orders) -> None:
         """Follow the orders of the store, and see to the limits."""

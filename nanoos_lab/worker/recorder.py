@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
+from nanoos_lab.core.rhythm import unwatched_interval
 from nanoos_lab.core.units import Column
 from nanoos_lab.store.segments import SegmentWriter
 
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
 #: Shortest time in seconds between two frames on the live channel.
 FRAME_INTERVAL = 0.05
-#: Shortest time in seconds between two progress events, while somebody looks and while nobody does.
+#: Shortest time in seconds between two progress events while somebody looks.
 PROGRESS_INTERVAL = 0.1
-UNWATCHED_INTERVAL = 1.0
 
 
 class Recorder:
@@ -49,6 +49,7 @@ class Recorder:
         self._segment: SegmentWriter | None = None
         self._watched_until = 0.0
         self._watched = False
+        self._began = time.monotonic()
         self._next_frame = 0.0
         self._next_progress = 0.0
         self._told_step: int | None = None
@@ -134,7 +135,7 @@ class Recorder:
         if now < self._next_progress and (step != self.total or step == self._told_step):
             return None
         self._told_step = step
-        self._next_progress = now + (PROGRESS_INTERVAL if self._watched else UNWATCHED_INTERVAL)
+        self._next_progress = now + (PROGRESS_INTERVAL if self._watched else unwatched_interval(now - self._began))
         event: dict[str, Any] = {
             "kind": "progress",
             "at": time.time(),
