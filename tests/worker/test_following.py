@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanoos_lab.broker.live import LiveWriter, writing
+from nanoos_lab.core.errors import StoreError
 from nanoos_lab.core.record import Assignment
 from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.resources import Limits
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 JOB = "0" * 32
 NUMBERS = np.arange(50_000)
+#: Seconds of a lease; how much earlier a lease was asked for than its renewal was answered, at most.
+LEASE, EARLY = 3.0, 0.2
+#: Leases that an engine waits for.
+LEASES = 4
 
 
 def test_an_engine_that_stands_still_in_the_middle_of_a_message_is_heard_to_the_end(
@@ -36,10 +42,60 @@ def test_an_engine_that_stands_still_in_the_middle_of_a_message_is_heard_to_the_
     """As one does that is paused, for it is so wherever it is; the lease is renewed meanwhile."""
     engine = nursery_of(_wait_half_way).engine()
     engine.pipe.send_bytes(b"go")
-    end = _followed(engine, LiveWriter(writing(broker), JOB, 1), tmp_path)
+    end = _followed(engine, LiveWriter(writing(broker), JOB, 1), tmp_path, lease=LEASE)
     assert end.message is not None
     assert end.message.kind == "done"
     np.testing.assert_array_equal(end.message.arrays["numbers"], NUMBERS)
+
+
+def test_an_engine_is_told_of_a_longer_lease_before_the_one_that_it_knows_is_over(
+    nursery_of: Callable[..., Nursery], broker: Redis, tmp_path: Path
+) -> None:
+    engine = nursery_of(_hear_leases).engine()
+    engine.pipe.send_bytes(b"go")
+    end = _followed(engine, LiveWriter(writing(broker), JOB, 1), tmp_path, lease=LEASE)
+    assert end.message is not None
+    assert len(end.message.fields["left"]) == LEASES - 1
+    assert min(end.message.fields["left"]) > 0
+
+
+def test_while_the_store_is_away_an_engine_knows_of_all_of_its_lease(
+    nursery_of: Callable[..., Nursery], broker: Redis, tmp_path: Path
+) -> None:
+    """Of a renewal that it needed not know of, too."""
+    engine = nursery_of(partial(_note_leases, tmp_path / "leases")).engine()
+    engine.pipe.send_bytes(b"go")
+    renewed = []
+
+    def beat() -> Orders:
+        if renewed:
+            raise StoreError("the database does not answer")
+        renewed.append(now())
+        return Orders(current=True, cancel=False)
+
+    end = _followed(engine, LiveWriter(writing(broker), JOB, 1), tmp_path, beat, lease=LEASE)
+    assert end.message is None
+    first, *_, last = map(float, (tmp_path / "leases").read_text().split())
+    assert first < renewed[0] + LEASE - EARLY
+    assert last > renewed[0] + LEASE - EARLY
+
+
+def _hear_leases(connection: Connection) -> None:
+    """Tell how much of each lease was left when the next one came."""
+    left, until = [], None
+    for _ in range(LEASES):
+        order = pipe.receive(connection)
+        assert order.kind == "lease"
+        if until is not None:
+            left.append(until - now())
+        until = order.fields["until"]
+    pipe.send(connection, "done", {"left": left})
+
+
+def _note_leases(path: Path, connection: Connection) -> None:
+    with path.open("w") as file:
+        while True:
+            print(pipe.receive(connection).fields["until"], file=file, flush=True)
 
 
 def _wait_half_way(connection: Connection) -> None:
@@ -53,13 +109,18 @@ def _wait_half_way(connection: Connection) -> None:
         left = left[os.write(connection.fileno(), left) :]
 
 
-def _followed(engine: EngineProcess, live: LiveWriter, place: Path) -> EndOfRun:
+def _go_on() -> Orders:
+    return Orders(current=True, cancel=False)
+
+
+def _followed(
+    engine: EngineProcess, live: LiveWriter, place: Path, beat: Callable[[], Orders] = _go_on, *, lease: float = 20.0
+) -> EndOfRun:
     assignment = Assignment(
         request=JobRequest(structure=None, engine="mock", task="md", parameters={}), limits=Limits(), ran=0.0
     )
     recorder = Recorder(place, live)
-    orders = Orders(current=True, cancel=False)
-    follower = Follower(engine, recorder, live, lambda: orders, lease=20.0, assignment=assignment, releasable=False)
+    follower = Follower(engine, recorder, live, beat, lease=lease, assignment=assignment, releasable=False)
     try:
         return follower.follow(now())
     finally:
