@@ -33,7 +33,7 @@ LJ: dict[str, Any] = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "cutof
 FULL = {10: 12, 20: 10, 40: 10}
 QUICK = {10: 2, 20: 1}
 #: Seconds, about, in which the cadence learns, that are measured, and that follow, so that their end is seen.
-LEARNING, MEASURED, REST = 12.0, 10.0, 1.5
+LEARNING, MEASURED, REST = 12.0, 10.0, 3.0
 
 
 def run(quick: bool) -> list[Figure]:
