@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from multiprocessing import Pipe
+import socket
+
+from nanoos_lab.worker import pipe
 
 #: Seconds between two looks at whether a work-horse lives whose end of the pipe somebody else may hold open.
 _LOOK = 1.0
 _READY = b"ready"
+#: Bytes of the longest message.
+_MOST = 1 << 16
 
 
 class Reins:
@@ -27,7 +31,7 @@ class Reins:
 
     def __init__(self, jobs: int) -> None:
         self._left = jobs
-        self._worker, self._horse = Pipe()
+        self._worker, self._horse = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         #: Process id of the work-horse, once it is forked.
         self.pid = 0
 
@@ -41,19 +45,25 @@ class Reins:
     def give(self, *order: str) -> bool:
         """Give the next job to the work-horse, which is ready; False if it is no more."""
         try:
-            self._worker.send_bytes(json.dumps(order).encode())
+            if self._worker.recv(_MOST) != _READY:
+                return False
+            self._worker.send(json.dumps(order).encode())
         except OSError:
             return False
         return True
 
     def ready(self) -> bool:
-        """Wait until the work-horse has done its job and is ready for another; False if it has left or died."""
+        """Wait until the work-horse has done its job and is ready for another; False if it has left or died.
+
+        RQ's alarm may ring at any point of this, whichever thread it reaches, and RQ asks again; so what the work-horse
+        has said is left in the pipe until it is given something.
+        """
         try:
-            while not self._worker.poll(_LOOK):
+            while not pipe.readable([self._worker.fileno()], _LOOK):
                 if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                     return False
-            return self._worker.recv_bytes() == _READY
-        except (EOFError, OSError):
+            return self._worker.recv(_MOST, socket.MSG_PEEK) == _READY
+        except OSError:
             return False
 
     def drop(self) -> None:
@@ -72,8 +82,9 @@ class Reins:
         if self._left <= 0:
             return None
         try:
-            self._horse.send_bytes(_READY)
-            order: list[str] = json.loads(self._horse.recv_bytes())
-        except (EOFError, OSError):
+            self._horse.send(_READY)
+            data = self._horse.recv(_MOST)
+        except OSError:
             return None
+        order: list[str] | None = json.loads(data) if data else None
         return order

@@ -238,9 +238,10 @@ class NanoosWorker(Worker):
         return super().wait_for_horse()
 
     def _let_go(self) -> None:
-        if self._reins is not None:
-            self._reins.drop()
-            self._reins = None
+        # In this order: the alarm may ring here, too.
+        reins, self._reins = self._reins, None
+        if reins is not None:
+            reins.drop()
 
     def _refuse(self, job: Job, queue: Queue) -> None:
         text = job.description or "refused"
