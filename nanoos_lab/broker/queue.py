@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Field of RQ's job hash with the priority inside the queue; RQ and plain workers leave it alone.
 PRIORITY_FIELD = "nanoos_priority"
+#: Fields of RQ's worker hash with the cores and the graphics processors that its runs may have; ours say.
+CORES_FIELD, GPUS_FIELD = "nanoos_cores", "nanoos_gpus"
 #: Priority of a message that does not say.
 NORMAL_PRIORITY = 5
 #: Seconds for which RQ, and so rq-dashboard, shows a finished or failed message. The store knows for ever.
@@ -101,6 +103,9 @@ class WorkerState:
     heartbeat: datetime
     #: Messages that it works on.
     messages: tuple[str, ...] = ()
+    #: Cores and graphics processors that its runs may have; None for a worker that does not say, as plain ones do not.
+    cores: int | None = None
+    gpus: int | None = None
 
 
 class JobQueue:
@@ -278,6 +283,8 @@ def _worker_state(key: str, fields: Mapping[bytes, bytes], executions: Iterable[
             pid=int(values["pid"]),
             heartbeat=datetime.fromisoformat(values["last_heartbeat"]).astimezone(UTC),
             messages=tuple(sorted(_executed(entry) for entry in executions)),
+            cores=int(values[CORES_FIELD]) if CORES_FIELD in values else None,
+            gpus=int(values[GPUS_FIELD]) if GPUS_FIELD in values else None,
         )
     except (KeyError, ValueError, OverflowError):
         return None

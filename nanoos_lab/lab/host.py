@@ -1,4 +1,4 @@
-"""What the host of an embedded lab has, against what a job needs: there all workers are on this machine."""
+"""What workers have, against what a job needs: those of an embedded lab are on this machine, others may say."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from nanoos_lab.engines import registry
 from nanoos_lab.worker import devices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from nanoos_lab.broker.queue import WorkerState
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.engines.base import EngineInfo
     from nanoos_lab.worker.settings import Settings
@@ -43,7 +44,7 @@ def _lacks(info: EngineInfo, task: str) -> str:
 
 
 def check(resources: Resources, settings: Settings) -> None:
-    """Raise for what no worker of an embedded lab could give; of a cluster's workers nobody knows here.
+    """Raise for what no worker of an embedded lab could give.
 
     Raises
     ------
@@ -52,15 +53,55 @@ def check(resources: Resources, settings: Settings) -> None:
     """
     if not settings.embedded:
         return
-    wanted, there = resources.ranks * resources.threads, cores()
+    wanted, there = _cores_of(resources), cores()
     if wanted > there:
-        raise ParameterError(
-            "resources",
-            {"ranks": resources.ranks, "threads": resources.threads},
-            f"ranks · threads is {wanted}, and this machine, where the lab's workers are, has {there} cores",
-        )
+        raise _too_many_cores(resources, f"this machine, where the lab's workers are, has {there} cores")
     if resources.gpus:
         _check_gpus(resources.gpus, devices.visible(settings))
+
+
+def check_workers(resources: Resources, queue: str, workers: Iterable[WorkerState]) -> None:
+    """Raise for what no worker of a cluster could give, as far as they all say what they have.
+
+    Where none serves the queue, one that has it may yet come.
+
+    Parameters
+    ----------
+    resources
+        What is asked for.
+    queue
+        Where the job is to wait.
+    workers
+        Those that are alive.
+
+    Raises
+    ------
+    ParameterError
+        Says how many cores or graphics processors the best of them has.
+    """
+    serving = [worker for worker in workers if queue in worker.queues]
+    if not serving or any(worker.cores is None or worker.gpus is None for worker in serving):
+        return
+    wanted = _cores_of(resources)
+    if not any(wanted <= (one.cores or 0) and resources.gpus <= (one.gpus or 0) for one in serving):
+        best = max(serving, key=lambda one: ((one.gpus or 0) >= resources.gpus, one.cores or 0, one.gpus or 0))
+        has = f"the best worker of queue {queue!r}, on {best.host}, has {best.cores} cores and {best.gpus} GPUs"
+        remedy = "start a worker that has more first (nanoos-lab worker)"
+        if wanted > (best.cores or 0):
+            raise _too_many_cores(resources, f"{has}; {remedy}")
+        raise ParameterError("resources", {"gpus": resources.gpus}, f"{has}; {remedy}")
+
+
+def _cores_of(resources: Resources) -> int:
+    return resources.ranks * resources.threads
+
+
+def _too_many_cores(resources: Resources, has: str) -> ParameterError:
+    return ParameterError(
+        "resources",
+        {"ranks": resources.ranks, "threads": resources.threads},
+        f"ranks · threads is {_cores_of(resources)}, and {has}",
+    )
 
 
 def _check_gpus(wanted: int, there: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from nanoos_lab.lab.job import Job
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from nanoos_lab.broker.queue import WorkerState
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import FileRef
     from nanoos_lab.core.structures import Structure
@@ -107,6 +108,7 @@ class _Batch:
         self._first: dict[Draft, Structure | None] = {}
         self._of_jobs: dict[str, tuple[Structure | None, str]] = {}
         self._files: dict[Path, FileRef] = {}
+        self._workers: list[WorkerState] | None = None
 
     def add(self, draft: Draft) -> None:
         """Check a draft whose parents are there already."""
@@ -129,6 +131,7 @@ class _Batch:
         if first is not None:
             check_extent(first)
         how = self._delivery(draft, checked, **delivery)
+        self._check_workers(resources, how["queue"])
         files = calculation.check(first, checked, self._services.settings.policy)
         request = JobRequest(
             structure=None if isinstance(draft.structure, (Job, Draft)) else first,
@@ -141,6 +144,14 @@ class _Batch:
             version=calculation.version,
         )
         self.submissions[draft] = Submission(request=request, **how)
+
+    def _check_workers(self, resources: Resources, queue: str) -> None:
+        """See that a worker of a cluster can have what is asked for, if it is more than each of them has."""
+        if resources == Resources() or self._services.settings.embedded:
+            return
+        if self._workers is None:
+            self._workers = self._services.queue.workers()
+        host.check_workers(resources, queue, self._workers)
 
     def _file(self, path: Path) -> FileRef:
         if path not in self._files:

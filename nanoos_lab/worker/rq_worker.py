@@ -23,10 +23,11 @@ from rq.utils import ensure_job_list, get_connection_from_queues
 
 from nanoos_lab.broker.connection import ANSWER_TIMEOUT, sibling
 from nanoos_lab.broker.messages import Message, PlainSerializer
-from nanoos_lab.broker.queue import PriorityQueue
+from nanoos_lab.broker.queue import CORES_FIELD, GPUS_FIELD, PriorityQueue
 from nanoos_lab.core.request import QUEUES
+from nanoos_lab.core.resources import cores
 from nanoos_lab.engines import registry
-from nanoos_lab.worker import provenance
+from nanoos_lab.worker import devices, provenance
 from nanoos_lab.worker.keeper import WorkerKeeper
 from nanoos_lab.worker.processes import adopt_orphans, end_children
 from nanoos_lab.worker.reins import Reins
@@ -187,6 +188,11 @@ class NanoosWorker(Worker):
             self._keeper.see_to()
         self.connection.set_retry(Retry(_Patience(), retries=-1))
         super().bootstrap(*args, **kwargs)
+
+    def serialize(self) -> dict[str, Any]:
+        """Return what is registered of the worker: with what its runs may have."""
+        own = {CORES_FIELD: cores(), GPUS_FIELD: len(devices.visible(Settings.load()))}
+        return {**super().serialize(), **own}
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a message of ours in a work-horse; refuse any other."""

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from ase.build import bulk
 
-from nanoos_lab.core.errors import BrokerError, InputError, SettingsError, StoreError
+from nanoos_lab.core.errors import BrokerError, InputError, ParameterError, SettingsError, StoreError
+from nanoos_lab.core.resources import cores
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.store.records import delivery
@@ -83,6 +84,24 @@ def test_a_running_job_is_cancelled_over_the_cluster_too(cluster: Lab, worker: s
     job.cancel()
     assert job.wait(90).status == "cancelled"
     assert worker.poll() is None
+
+
+@pytest.mark.parametrize("worker", ["ours"], indirect=True)
+def test_more_than_any_worker_has_is_refused(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:
+    until(lambda: cluster.services.queue.workers())
+    says = rf"the best worker of queue 'simulations', on .* has {cores()} cores"
+    with pytest.raises(ParameterError, match=says):
+        cluster.submit(COPPER, engine="mock", task="md", steps=1, resources={"gpus": 10_000})
+    with pytest.raises(ParameterError, match=says):
+        cluster.submit(COPPER, engine="lammps", task="static", potential="Cu_u3.eam", resources={"ranks": 10_000})
+    assert len(cluster.jobs()) == 0
+
+
+@pytest.mark.parametrize("worker", ["plain"], indirect=True)
+def test_what_a_worker_has_that_does_not_say_is_not_guessed(cluster: Lab, worker: subprocess.Popen[bytes]) -> None:
+    until(lambda: cluster.services.queue.workers())
+    job = cluster.submit(COPPER, engine="mock", task="md", steps=1, resources={"gpus": 10_000})
+    assert job.cancel()
 
 
 def test_without_a_worker_the_job_says_which_command_starts_one(cluster: Lab) -> None:

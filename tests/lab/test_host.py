@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ase.build import bulk
 
+from nanoos_lab.broker.queue import WorkerState
 from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines import program, registry
@@ -120,7 +121,45 @@ def test_a_program_that_is_not_here_may_be_on_a_cluster(
         host.check_engine("espresso", task, lab.settings)
 
 
-def test_of_a_cluster_nobody_knows_here(lab: Lab) -> None:
+def test_of_a_cluster_nobody_knows_by_this_machine(lab: Lab) -> None:
     cluster = lab.settings.model_copy(update={"redis_url": "redis://example.org"})
     assert not cluster.embedded
     host.check(Resources(ranks=100_000, gpus=8), cluster)
+
+
+def worker(name: str, cores: int | None, gpus: int | None, queue: str = "simulations") -> WorkerState:
+    return WorkerState(
+        name=name, host=name, queues=(queue,), state="idle", pid=1, heartbeat=datetime.now(UTC), cores=cores, gpus=gpus
+    )
+
+
+SMALL, LARGE = worker("small", 2, 0), worker("large", 64, 4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "workers"),
+    [
+        (Resources(ranks=16, threads=4, gpus=4), [SMALL, LARGE]),
+        # Such a worker may yet come, or be there without saying so.
+        (Resources(ranks=65), []),
+        (Resources(ranks=65), [worker("other", 2, 0, queue="default")]),
+        (Resources(gpus=5), [SMALL, LARGE, worker("plain", None, None)]),
+    ],
+    ids=["one has it", "none is there", "none serves the queue", "one does not say"],
+)
+def test_what_a_worker_of_a_cluster_may_have_is_let_through(asked: Resources, workers: list[WorkerState]) -> None:
+    host.check_workers(asked, "simulations", workers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (Resources(ranks=65), "ranks · threads is 65, and the best worker of queue 'simulations', on large, has 64"),
+        (Resources(ranks=16, threads=5), "ranks · threads is 80"),
+        (Resources(gpus=5), "on large, has 64 cores and 4 GPUs; start a worker that has more first"),
+        (Resources(ranks=65, gpus=4), "ranks · threads is 65"),
+    ],
+)
+def test_what_no_worker_of_a_cluster_has_is_refused(asked: Resources, says: str) -> None:
+    with pytest.raises(ParameterError, match=says):
+        host.check_workers(asked, "simulations", [SMALL, LARGE])
