@@ -206,6 +206,12 @@ def test_a_program_that_a_task_of_an_engine_lacks_is_listed(cli: Cli, monkeypatc
     assert "no dos: NANOOS_DOS_X is" in cli("engines").out
 
 
+def test_what_a_workflow_lacks_is_said_below_the_engines(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "workflows" not in cli("engines").err
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    assert "workflows: phonons need phonopy: pip install 'nanoos-lab[phonons]'" in cli("engines").err
+
+
 def test_the_demo_shows_the_thermo_table_with_its_units(shell: Shell) -> None:
     out = shell("demo", "--engine", "mock", "--steps", "300").out
     names, units = (line.split() for line in out.splitlines()[:2])

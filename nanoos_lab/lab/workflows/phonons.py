@@ -12,6 +12,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
+from nanoos_lab.lab.workflows import NO_PHONOPY
 from nanoos_lab.lab.workflows.cells import crystal
 from nanoos_lab.lab.workflows.fits import Fit
 
@@ -301,7 +302,7 @@ def _displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
         from phonopy.structure.atoms import PhonopyAtoms
         from phonopy.structure.cells import guess_primitive_matrix
     except ImportError as error:
-        raise InputError(f"phonons need phonopy: pip install 'nanoos-lab[phonons]' ({error})") from error
+        raise InputError(f"{NO_PHONOPY} ({error})") from error
     cell = PhonopyAtoms(
         numbers=atoms.numbers,
         scaled_positions=atoms.get_scaled_positions(),
