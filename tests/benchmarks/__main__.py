@@ -32,6 +32,7 @@ BENCHMARKS = (
     "events",
     "recovery",
     "trajectory",
+    "large_files",
     "jobs_table",
 )
 
