@@ -183,7 +183,7 @@ def test_no_text_breaks_a_reader(noise: str, place: int) -> None:
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
-    """20 MB here; a gigabyte, measured by hand, took no more."""
+    """20 MB here; a gigabyte is read by the benchmark `large_files`."""
     run = Run(steps=1, iterations=8)
     head, body = [f"{line}\n" for line in run.head()], run.outcar()
     body = body[body.index("-" * 39 + " Iteration") : body.index(" General timing")]
