@@ -90,6 +90,8 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         helm.begin(run, first, session.program.interrupt)
         if origin is None:
             run.start()
+        else:
+            run.guard.expect(session.program.thermo("temp"))
         session.note([f"thermo {parameters.every}", f"run {parameters.steps - first} start 0 stop {parameters.steps}"])
         grid = None
         if makes_checkpoints(parameters, context):
@@ -179,7 +181,7 @@ class Dynamics(Simulation):
     def _set_up(self, restart: str | None, step: int) -> None:
         system = self._session.system
         self._leg = leg = self._helm.at(step)
-        self.expect(leg.parameters.temperature)
+        self.guard.expect(leg.parameters.temperature, leg.parameters.temperature_end)
         lines = [
             *inputs.setup(system, self._session.force_field, restart),
             *inputs.dynamics(system, leg.parameters, step),

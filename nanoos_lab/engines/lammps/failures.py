@@ -12,30 +12,19 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.record import Correction
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import blowup
 from nanoos_lab.engines.signatures import Scanner, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SMALLER_STEP = "Use a smaller timestep, relax the structure first (task='relax'), or check it for atoms that overlap."
 _MORE_STEPS = "Start again from the last frame of the trajectory, with more steps or a larger fmax."
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-#: Shortest time step in fs and most neighbours at which corrections end.
-_SHORTEST, _MOST = 0.05, 128_000
+#: Most neighbours at which corrections end.
+_MOST = 128_000
 #: Room for the neighbours of an atom that LAMMPS has unless told otherwise (manual, page ``neigh_modify``).
 NEIGHBORS = 2000
-
-
-def calmer(parameters: Mapping[str, Any]) -> Correction | None:
-    """Halve the time step and relax first; for molecular dynamics that has blown up."""
-    before = parameters.get("timestep")
-    if before is None or before / 2 < _SHORTEST:
-        return None
-    why = f"the atoms flew apart, so the time step is halved from {before:g} to {before / 2:g} fs"
-    if not parameters.get("minimize_first"):
-        why += ", and the structure is relaxed a little before the first step"
-    return Correction(changes={"timestep": before / 2, "minimize_first": True}, why=why, from_start=True)
 
 
 def more_room(parameters: Mapping[str, Any]) -> Correction | None:
@@ -71,16 +60,16 @@ TABLE: tuple[Signature, ...] = (
         pattern=r"Lost atoms",
         reason=Reason.ENGINE,
         meaning="atoms flew apart and left the box",
-        remedy=_SMALLER_STEP,
-        correct=calmer,
+        remedy=blowup.REMEDY,
+        correct=blowup.calmer,
     ),
     Signature(
         name="not finite",
         pattern=r"Non-numeric|(?i:\bnan\b)|\b[Ii]nf(inite)?\b",
         reason=Reason.ENGINE,
         meaning="the simulation blew up: numbers are no longer finite",
-        remedy=_SMALLER_STEP,
-        correct=calmer,
+        remedy=blowup.REMEDY,
+        correct=blowup.calmer,
     ),
     Signature(
         name="no file",
@@ -130,8 +119,8 @@ TABLE: tuple[Signature, ...] = (
         pattern=r"Out of range atoms|[Aa]toms? .*missing|Too many neighbor bins|bondchk failed",
         reason=Reason.ENGINE,
         meaning="atoms moved too far in one step",
-        remedy=_SMALLER_STEP,
-        correct=calmer,
+        remedy=blowup.REMEDY,
+        correct=blowup.calmer,
     ),
     Signature(
         name="out of steps",
@@ -171,26 +160,6 @@ def explain(text: str, parameters: Mapping[str, Any] = _NOTHING) -> EngineError:
         f"LAMMPS says: {words}",
         reason=Reason.ENGINE,
         remedy="The file log.lammps of the job has the details.",
-    )
-
-
-def not_finite(step: int, parameters: Mapping[str, Any] = _NOTHING) -> EngineError:
-    """Return the error for numbers that are no longer finite; LAMMPS itself goes on without one."""
-    return EngineError(
-        f"the simulation blew up: energies are no longer finite numbers at step {step}",
-        reason=Reason.ENGINE,
-        remedy=_SMALLER_STEP,
-        correction=calmer(parameters),
-    )
-
-
-def too_hot(step: int, temperature: float, parameters: Mapping[str, Any] = _NOTHING) -> EngineError:
-    """Return the error for atoms at a temperature that no run heads for; LAMMPS itself goes on without one."""
-    return EngineError(
-        f"the simulation blew up: the temperature is {temperature:.3g} K at step {step}",
-        reason=Reason.ENGINE,
-        remedy=_SMALLER_STEP,
-        correction=calmer(parameters),
     )
 
 

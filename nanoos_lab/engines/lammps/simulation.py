@@ -11,7 +11,7 @@ from ase import units
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import Column, thermo_columns
-from nanoos_lab.engines.lammps import failures
+from nanoos_lab.engines.blowup import Guard
 from nanoos_lab.engines.lammps.units import heading_of, ours
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 #: Order of ASE's Voigt vector (xx, yy, zz, yz, xz, xy) as indices of a (3, 3) tensor.
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
-#: Temperature in K above which a run has blown up, unless it began as hot as a part of that or is to become so: the
-#: kinetic energy of an atom is then more than any bond has.
-_TOO_HOT, _PART = 1e5, 20.0
 
 
 class View:
@@ -42,18 +39,13 @@ class View:
 
     def __init__(self, system: System, parameters: Mapping[str, Any]) -> None:
         self.system = system
-        self._parameters = parameters
         self._energy = system.units.energy or 1.0
         self._pressure = system.units.pressure or 1.0
         self._timestep: float = parameters.get("timestep") or 0.0
         #: What the user wants to see besides.
         self.more: tuple[str, ...] = tuple(parameters.get("columns") or ())
-        wanted = (parameters.get(name) or 0.0 for name in ("temperature", "temperature_end"))
-        self._hottest = max(_TOO_HOT, _PART * max(wanted))
-
-    def expect(self, temperature: float | None) -> None:
-        """Note that the run heads for a temperature in K."""
-        self._hottest = max(self._hottest, _PART * (temperature or 0.0))
+        #: Ends a run that has blown up; LAMMPS itself would go on.
+        self.guard = Guard(parameters)
 
     def head(self, *, total: int | None, extra: tuple[str, ...] = ()) -> RunHead:
         """Return what stays the same in the run; `extra` columns come after the usual ones, the user's last."""
@@ -86,21 +78,12 @@ class View:
         EngineError
             If one is no longer finite, or the atoms are hotter than any run heads for.
         """
-        self.check(step, *values)
+        self.guard.check(step, *values)
         volume = _volume(cell)
         energies = (value * self._energy for value in values[1:4])
         # LAMMPS's box ends at the atoms where it is not periodic, so its volume is only a part of the user's.
         pressure = values[4] * self._pressure * box_volume / volume
         return (time, values[0], *energies, pressure, volume)
-
-    def check(self, step: int, temperature: float, *others: float) -> None:
-        """Raise if the run has blown up; LAMMPS itself would go on."""
-        if not all(math.isfinite(value) for value in (temperature, *others)):
-            raise failures.not_finite(step, self._parameters)
-        if step == 0:
-            self._hottest = max(self._hottest, _PART * temperature)
-        if temperature > self._hottest:
-            raise failures.too_hot(step, temperature, self._parameters)
 
     def more_values(self, thermo: Mapping[str, float]) -> tuple[float, ...]:
         """Return the values of the user's own columns from a row of thermo by its headings."""
@@ -176,7 +159,7 @@ class Simulation(View):
 
     def watch(self, step: int) -> None:
         """Raise if the run has blown up; between samples too."""
-        self.check(step, self._program.thermo("temp"), self._program.thermo("pe"))
+        self.guard.check(step, self._program.thermo("temp"), self._program.thermo("pe"))
 
     def sample(self, step: int) -> Sample:
         """Return thermo row and frame.

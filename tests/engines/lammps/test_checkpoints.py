@@ -62,3 +62,20 @@ def test_the_executable_writes_restart_files_a_minute_apart(  # type: ignore[no-
     lines = results.provenance["commands"].splitlines()
     steps = next(int(line.split()[1]) for line in lines if line.startswith("restart "))
     assert 60 / 1.6 < steps * pace * len(atoms) / 2 < 60 * 1.6
+
+
+@pytest.mark.parametrize("program", ["library", "executable"])
+def test_a_run_that_began_hotter_than_any_bond_goes_on_as_hot(  # type: ignore[no-untyped-def]
+    tmp_path, own_lmp, monkeypatch, program
+) -> None:
+    for name, value in own_lmp.items() if program == "executable" else ():
+        monkeypatch.setenv(name, value)
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    # Some 500,000 K.
+    atoms.set_momenta(np.random.default_rng(1).normal(scale=52.0, size=(len(atoms), 3)))
+    given = {"potential": "Cu_u3.eam", "timestep": 0.05, "steps": 400, "every": 50}
+    job = Job(tmp_path / "job", "lammps", "md", atoms, grid=100, **given)
+    job.attempt(at_sample(100))
+    done = job.attempt()
+    assert (done.first > 0, done.end) == (True, "done")
+    assert min(job.series("temperature")) > 1e5

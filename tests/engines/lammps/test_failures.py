@@ -13,6 +13,7 @@ from ase.build import bulk
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.blowup import calmer
 from nanoos_lab.engines.lammps import failures, library
 from nanoos_lab.engines.signatures import Scanner
 
@@ -139,7 +140,7 @@ def test_a_blown_up_run_is_corrected_by_half_the_step_and_a_relaxation(lammps: L
     assert error.correction.changes == {"timestep": 20.0, "minimize_first": True}
     assert error.correction.from_start
     assert "from 40 to 20 fs" in error.correction.why
-    assert failures.calmer({"timestep": 0.09}) is None
+    assert calmer({"timestep": 0.09}) is None
 
 
 def test_a_run_that_goes_bad_is_stopped_long_before_its_next_sample(lammps: Lammps) -> None:

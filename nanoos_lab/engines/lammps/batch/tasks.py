@@ -120,8 +120,10 @@ class _Motion:
         step = int(row["Step"])
         if not self._begun and step != self._first:
             raise EngineError(f"the restart file is of step {step}, not {self._first}", reason=Reason.BUG)
+        if not self._begun:
+            self._run.view.guard.expect(row["Temp"])
         self._begun = True
-        self._run.view.check(step, row["Temp"], row["PotEng"])
+        self._run.view.guard.check(step, row["Temp"], row["PotEng"])
         return step % self._every == 0
 
     def show(self, row: Row, frame: Frame) -> None:

@@ -10,7 +10,8 @@ from ase.data import atomic_masses, atomic_numbers
 
 from nanoos_lab.core.frames import Frame, RunHead, Sample
 from nanoos_lab.core.units import Column
-from nanoos_lab.engines.lammps import failures, units
+from nanoos_lab.engines import blowup
+from nanoos_lab.engines.lammps import units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +102,7 @@ class Recorder:
         step = self.step_of(self._program.step)
         thermo = self._program.last_thermo() or {}
         if not all(math.isfinite(thermo.get(name, 0.0)) for name in _ALWAYS_FINITE):
-            raise failures.not_finite(step)
+            raise blowup.not_finite(step, {})
         return Sample(step=step, row=self._row(thermo), frame=self.frame())
 
     def _row(self, thermo: Mapping[str, float]) -> tuple[float, ...]:
