@@ -13,10 +13,12 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.nose_hoover_chain import NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 
+from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.engines.ase import state
 from nanoos_lab.engines.ase.calculators import calculating
 from nanoos_lab.engines.ase.measure import Meter
+from nanoos_lab.engines.blowup import Guard
 from nanoos_lab.engines.drive import Course, drive
 from nanoos_lab.engines.grid import Grid, resume
 from nanoos_lab.engines.steering import Helm
@@ -47,6 +49,11 @@ def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Resu
     context
         Takes the samples.
 
+    Raises
+    ------
+    EngineError
+        If the calculator fails, or the run has blown up.
+
     Notes
     -----
     Integrators:
@@ -60,6 +67,8 @@ def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Resu
     A run that goes on from a checkpoint on the grid is the uninterrupted one to the last bit, as long as the calculator
     has no memory but its neighbour list; one that goes on from where it was stopped, within rounding.
 
+    A run that has blown up is stopped, not only at samples; see `nanoos_lab.engines.blowup`.
+
     The temperature is 2 E_kin / f k_B. f leaves out the centre of mass where its momentum stays zero: nve from
     rest, Bussi and Nosé-Hoover, all without constraints. Langevin forces act on it too, so there it counts.
     """
@@ -70,6 +79,7 @@ def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Resu
     helm.begin(run, first)
     if origin is None:
         run.start()
+    run.guard.expect(run.meter.temperature)
     grid = Grid(run, context, every=given.every, origin=origin, renew=run.renew, worth=state.WORTH)
     context.begin(replace(run.meter.head(total=given.steps), first=first))
     step = drive(run, Course(steps=given.steps, every=given.every, first=first), context, grid, helm)
@@ -122,6 +132,8 @@ class _Run:
         self._helm = helm
         self._leg = helm.at(0)
         self._context = context
+        #: Ends a run that has blown up.
+        self.guard = Guard(self._given.model_dump())
 
     @property
     def _given(self) -> DynamicsParameters:
@@ -169,6 +181,7 @@ class _Run:
         given = self._given
         self._freedom = freedom
         self.meter = Meter(self._atoms, given.label, freedom=freedom)
+        self.guard.expect(given.temperature, given.temperature_end)
         with calculating(given.label):
             self._dynamics, self._heat = _integrator(self._atoms, given, freedom, self._rng)
         self._dynamics.nsteps = step
@@ -185,10 +198,16 @@ class _Run:
     def advance(self, steps: int) -> int:
         """Advance by so many steps; by fewer if a stop or a steering is asked for. Return how many were made."""
         before = self._dynamics.nsteps
-        with calculating(self._given.label):
-            for _ in self._dynamics.irun(steps):
-                if self._context.stop is not None or (self._dynamics.nsteps > before and self._helm.waiting):
-                    break
+        try:
+            with calculating(self._given.label):
+                for _ in self._dynamics.irun(steps):
+                    if self._context.stop is not None or (self._dynamics.nsteps > before and self._helm.waiting):
+                        break
+        except EngineError:
+            # A calculator may fail since the atoms have flown apart: then that is what to say.
+            self.guard.check(self._dynamics.nsteps + 1, self.meter.temperature)
+            raise
+        self.guard.check(self._dynamics.nsteps, self.meter.temperature)
         return int(self._dynamics.nsteps - before)
 
     def sample(self, step: int) -> Sample:

@@ -59,6 +59,16 @@ class Meter:
             masses=self._atoms.arrays.get("masses"),
         )
 
+    @property
+    def kinetic_energy(self) -> float:
+        """Kinetic energy in eV; 0 if the task does not move the atoms in time."""
+        return 0.0 if self._freedom is None else float(self._atoms.get_kinetic_energy())
+
+    @property
+    def temperature(self) -> float:
+        """Temperature in K; 0 if no degree of freedom has a part of the kinetic energy."""
+        return 2 * self.kinetic_energy / (self._freedom * units.kB) if self._freedom else 0.0
+
     def sample(self, step: int, time: float, *extra: float) -> Sample:
         """Return thermo and frame.
 
@@ -86,8 +96,7 @@ class Meter:
                 remedy="Use a shorter time step or relax the structure first; atoms may have come too close.",
             )
         moves = self._freedom is not None
-        kinetic = float(self._atoms.get_kinetic_energy()) if moves else 0.0
-        temperature = 2 * kinetic / (self._freedom * units.kB) if self._freedom else 0.0
+        kinetic = self.kinetic_energy
         volume = float(self._atoms.get_volume()) if self._periodic else math.nan
         frame = Frame(
             step=step,
@@ -96,7 +105,7 @@ class Meter:
             cell=self._atoms.cell.array.copy(),
             velocities=self._atoms.get_velocities() * units.fs if moves else None,
         )
-        row = (time, temperature, potential, kinetic, potential + kinetic, pressure, volume, *extra)
+        row = (time, self.temperature, potential, kinetic, potential + kinetic, pressure, volume, *extra)
         return Sample(step=step, row=row, frame=frame)
 
     def pressure(self) -> float:

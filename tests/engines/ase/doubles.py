@@ -64,6 +64,18 @@ class Explodes(Springs):
         self.results["energy"] = float("nan")
 
 
+class Lost(Springs):
+    """Its energy and forces are no numbers any more after the first."""
+
+    calls = 0
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        if self.calls:
+            self.results = {name: value * np.nan for name, value in self.results.items()}
+        self.calls += 1
+
+
 class Picky(Springs):
     """Cannot be made."""
 
