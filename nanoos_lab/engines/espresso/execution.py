@@ -114,7 +114,7 @@ class Execution:
         Raises
         ------
         EngineError
-            If it cannot be started.
+            If it cannot be started, or from `follow`.
         """
         command = program.Command.of(
             program.required("pw.x", INSTALL), "-in", f"{stem}.in", resources=self._context.resources

@@ -25,6 +25,7 @@ from ase import units
 from nanoos_lab.core.frames import Frame, Results, RunHead, Sample
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.core.units import thermo_columns
+from nanoos_lab.engines.blowup import Guard
 from nanoos_lab.engines.espresso import execution, inputs
 from nanoos_lab.engines.espresso.execution import Execution
 from nanoos_lab.engines.espresso.inputs import Start, free_components
@@ -101,7 +102,7 @@ def md(request: JobRequest, parameters: EspressoMDParameters, context: RunContex
     Raises
     ------
     EngineError
-        If pw.x fails.
+        If pw.x fails, or the run has blown up.
     """
     return _move(request, parameters, context)
 
@@ -376,6 +377,9 @@ class _Dynamics(_Steps):
         #: Those at the last complete step in Å/fs, shape (atoms, 3).
         self.velocities: Array = run.atoms.get_velocities() * units.fs
         super().__init__(run, parameters, context)
+        self._guard = Guard(parameters.model_dump())
+        # pw.x knows no temperature at its first step.
+        self._guard.expect(self._motion()[1])
         if self._loaded is None and inputs.drifts(run.atoms):
             context.log("warning: the structure moves as a whole; pw.x takes the momentum of its centre of mass away")
 
@@ -401,21 +405,30 @@ class _Dynamics(_Steps):
 
         From where the atoms go, not from where they came: a thermostat may have changed their way in between. Then pw.x
         counts half of the motion of the centre of mass that it takes away, so the kinetic energy is found from them.
+
+        Raises
+        ------
+        EngineError
+            If the run has blown up.
         """
         after = self._run.reader.positions
         if after is not None and event.forces is not None:
             kicks = event.forces * units.fs**2 / self.atoms.get_masses()[:, None] * self._timestep / 2
             moved = (after - self.atoms.positions) / self._timestep
             self.velocities = (moved - kicks) * free_components(self._run.atoms)
+            # pw.x's own temperature is none for a single atom.
+            kinetic, temperature = self._motion()
+            self._guard.check(self.step, temperature, kinetic)
             if self._held:
-                event = self._measured(event)
+                event = replace(event, kinetic=kinetic, temperature=temperature)
         super()._sample(event)
 
-    def _measured(self, event: Cycle) -> Cycle:
+    def _motion(self) -> tuple[float, float]:
+        """Return kinetic energy in eV and temperature in K, 0 for a single atom, by the velocities."""
         masses = self.atoms.get_masses()[:, None]
         kinetic = float((masses * (self.velocities / units.fs) ** 2).sum() / 2)
-        temperature = 2 * kinetic / (inputs.degrees_of_freedom(self._run.atoms) * units.kB)
-        return replace(event, kinetic=kinetic, temperature=temperature)
+        freedom = inputs.degrees_of_freedom(self._run.atoms)
+        return kinetic, 2 * kinetic / (freedom * units.kB) if freedom else 0.0
 
 
 def _put_state(run: Execution, checkpoint: Checkpoint) -> bool:
