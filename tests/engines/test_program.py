@@ -140,6 +140,36 @@ def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) 
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        (None, None, 6 * 3600),
+        (None, "", 6 * 3600),
+        (None, "120", 120),
+        (None, "0", None),
+        (30.0, "120", 30),
+        (0.0, None, None),
+        (0.0, "120", None),
+    ],
+)
+def test_silence_is_what_the_user_says_or_the_host_or_six_hours(
+    monkeypatch: pytest.MonkeyPatch, given: float | None, environment: str | None, expected: float | None
+) -> None:
+    monkeypatch.delenv("NANOOS_SILENCE", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("NANOOS_SILENCE", environment)
+    assert program.patience(given) == expected
+    assert program.patience(given, least=1e5) == (1e5 if given is None and expected else expected)
+
+
+@pytest.mark.parametrize("text", ["2h", "-1", "nan", "inf"])
+def test_a_silence_of_the_host_that_is_no_number_of_seconds_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("NANOOS_SILENCE", text)
+    with pytest.raises(EngineError, match=f"NANOOS_SILENCE is '{text}', not a number of seconds"):
+        program.patience()
+    assert program.patience(60.0) == 60.0
+
+
 def test_a_pause_is_no_silence(tmp_path: Path) -> None:
     program = """
 import time

@@ -121,7 +121,7 @@ class Execution:
         )
         ask = (self._context.workdir / EXIT_FILE).touch
         last: deque[str] = deque(maxlen=_REMEMBERED)
-        silence = self.parameters.silence
+        silence = program.patience(self.parameters.silence)
         with program.Program(command, self._context, output=f"{stem}.out", ask=ask, silence=silence) as running:
             for line in running.lines():
                 if line is not None:

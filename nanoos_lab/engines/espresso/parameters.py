@@ -95,7 +95,12 @@ class EspressoParameters(TaskParameters):
     mixing_beta: float = field(0.7, gt=0, le=1, doc="share of the new density that is mixed into the old one")
     diagonalization: Literal["david", "cg", "ppcg", "paro"] = field("david", doc="how bands are found")
     silence: float | None = field(
-        None, unit="s", gt=0, le=1e7, doc="time without any output after which the run is stopped as stuck"
+        None,
+        unit="s",
+        ge=0,
+        le=1e7,
+        doc="time without any output after which the run is stopped as stuck, 0 for never; unless given that of the "
+        "worker's NANOOS_SILENCE, or else 6 h",
     )
     input: dict[str, dict[str, bool | int | float | str]] = field(
         {}, doc="further keywords of pw.x: namelist → keyword → value"

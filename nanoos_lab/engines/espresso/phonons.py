@@ -227,7 +227,7 @@ class _Response:
         # One that was left there would stop the run at once.
         (workdir / EXIT_FILE).unlink(missing_ok=True)
         command = program.Command.of(where, "-in", INPUT, resources=self._context.resources)
-        ask, silence = (workdir / EXIT_FILE).touch, self._parameters.silence
+        ask, silence = (workdir / EXIT_FILE).touch, program.patience(self._parameters.silence)
         last: deque[str] = deque(maxlen=_REMEMBERED)
         with program.Program(command, self._context, output=OUTPUT, ask=ask, silence=silence) as running:
             for line in running.lines():

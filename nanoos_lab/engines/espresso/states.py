@@ -193,7 +193,7 @@ def _run_dos(where: Path, parameters: EspressoDosParameters, context: RunContext
     (context.workdir / DOS_INPUT).write_text(dos_input(parameters), encoding="utf-8")
     command = program.Command.of(where, "-in", DOS_INPUT, resources=context.resources)
     last = ""
-    with program.Program(command, context, output="dos.out", silence=parameters.silence) as running:
+    with program.Program(command, context, output="dos.out", silence=program.patience(parameters.silence)) as running:
         for line in running.lines():
             last = line or last
         code = running.wait()

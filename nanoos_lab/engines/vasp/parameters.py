@@ -103,7 +103,12 @@ class VaspParameters(TaskParameters):
     spin: bool | None = field(None, doc="whether spins differ; by default if the structure has magnetic moments")
     soc: bool = field(False, doc="spin-orbit coupling, by the program vasp_ncl")
     silence: float | None = field(
-        None, unit="s", gt=0, le=1e7, doc="time without any output after which the run is stopped as stuck"
+        None,
+        unit="s",
+        ge=0,
+        le=1e7,
+        doc="time without any output after which the run is stopped as stuck, 0 for never; unless given that of the "
+        "worker's NANOOS_SILENCE, or else 6 h",
     )
     incar: dict[str, Value] = Field(
         default_factory=dict,

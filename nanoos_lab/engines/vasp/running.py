@@ -269,11 +269,10 @@ class Attempt:
         workdir = self._context.workdir
         write(self._begun.inputs.files, workdir)
         self.watch.begin()
+        silence = program.patience(self._given.silence)
         with (
             potcar.lent(workdir, self._begun.potentials),
-            Program(
-                self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=self._given.silence
-            ) as running,
+            Program(self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=silence) as running,
         ):
             for line in running.lines():
                 self.watch.heard(line)

@@ -399,6 +399,16 @@ def test_a_pwx_that_says_nothing_for_long_is_stopped(pw: Runner) -> None:
         pw(silicon(shift=0.1), "static", **long, silence=0.01)
 
 
+def test_a_pwx_that_says_nothing_is_stopped_after_what_the_host_says(
+    pw: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NANOOS_SILENCE", "0.01")
+    long = {**SILICON, "ecutwfc": 60, "kpts": (4, 4, 4)}
+    with pytest.raises(EngineError, match=r"pw\.x has said nothing for 0.01 s and was stopped"):
+        pw(silicon(shift=0.1), "static", **long)
+    assert pw(silicon(shift=0.1), "static", **SILICON, silence=0)["converged"]
+
+
 @pytest.mark.parametrize("task", ["static", "bands"])
 def test_a_run_that_ends_well_without_results_has_failed(
     pw: Runner, stand_in: Callable[[str], None], task: str

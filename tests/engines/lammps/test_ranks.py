@@ -216,6 +216,25 @@ def test_an_executable_of_the_users_own_is_taken(lammps: Lammps, own_lmp: dict[s
         lammps(structure, "static", Options(environment={"NANOOS_LMP": "/nowhere/lmp"}), potential="Cu_u3.eam")
 
 
+@pytest.mark.parametrize("task", ["static", "relax", "md"])
+def test_an_executable_that_says_nothing_for_long_is_stopped(lammps: Lammps, tmp_path: Path, task: str) -> None:
+    stuck = tmp_path / "stuck"
+    stuck.write_text("#!/bin/sh\necho 'LAMMPS (22 Jul 2025)'\nexec sleep 600\n")
+    stuck.chmod(0o755)
+    options = Options(environment={"NANOOS_LMP": str(stuck), "NANOOS_SILENCE": "0.5"})
+    more = {"steps": 1000} if task == "md" else {}
+    with pytest.raises(EngineError, match=r"stuck has said nothing for 0\.5 s and was stopped") as caught:
+        lammps(turned(2), task, options, potential="Cu_u3.eam", **more)
+    assert caught.value.reason == Reason.ENGINE
+
+
+def test_an_executable_has_time_for_all_steps_from_row_to_row(lammps: Lammps, own_lmp: dict[str, str]) -> None:
+    """It says nothing for longer than the host waits, which knows of no steps."""
+    options = Options(environment={**own_lmp, "NANOOS_SILENCE": "0.1"})
+    run = lammps(turned(8), "md", options, **COPPER, steps=1000, every=1000)
+    assert run.steps == [0, 1000]
+
+
 def test_the_version_is_that_of_the_users_own_executable(
     own_lmp: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

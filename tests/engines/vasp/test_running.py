@@ -390,6 +390,13 @@ def test_a_run_that_says_nothing_for_too_long_is_stopped(context, replay, tmp_pa
     assert not (context.workdir / "POTCAR").exists()
 
 
+def test_one_that_says_nothing_is_stopped_after_what_the_host_says(context, replay, tmp_path, monkeypatch) -> None:
+    replay(Run(steps=1, seconds=60).write(tmp_path / "recording"), speed=1)
+    monkeypatch.setenv("NANOOS_SILENCE", "0.3")
+    with pytest.raises(EngineError, match=r"has said nothing for 0\.3 s"):
+        run(context, atoms_of(Run()), "static")
+
+
 def test_molecular_dynamics_that_blows_up_is_stopped(context, replay, tmp_path) -> None:
     made = Run(md=True, steps=50, seconds=0.05)
     text = made.outcar().replace(f"{made.free_energy(2):18.8f} eV", f"{1e4:18.8f} eV")

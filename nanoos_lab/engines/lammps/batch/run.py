@@ -70,7 +70,14 @@ class Run:
         self._waiting: deque[Row] = deque()
         self._suffix = "omp" if context.resources.threads > 1 else "opt"
 
-    def execute(self, lines: Sequence[str], follow: Callable[[Row], bool], show: Callable[[Row, Frame], None]) -> None:
+    def execute(
+        self,
+        lines: Sequence[str],
+        follow: Callable[[Row], bool],
+        show: Callable[[Row, Frame], None],
+        *,
+        patience: float = 0.0,
+    ) -> None:
         """Run an input to its end, or until the context asks to stop.
 
         Parameters
@@ -81,11 +88,13 @@ class Run:
             Called with each new row of thermo; says whether its frame is wanted.
         show
             Called with a row and its frame, in order.
+        patience
+            Seconds that it may well take from row to row.
 
         Raises
         ------
         EngineError
-            If LAMMPS fails, has other ranks than asked for, or ends without a word.
+            If LAMMPS fails, has other ranks than asked for, ends without a word, or has said nothing for too long.
         """
         directory = self._context.workdir
         (directory / INPUT_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -93,8 +102,9 @@ class Run:
         frames = DumpReader(directory / text.FRAMES)
         table = Table()
         ask = (directory / text.STOP).touch
+        silence = program.patience(least=patience)
         try:
-            with program.Program(command, self._context, output=_OUTPUT, ask=ask) as started:
+            with program.Program(command, self._context, output=_OUTPUT, ask=ask, silence=silence) as started:
                 for line in started.lines():
                     if line is not None:
                         self._hear(line)

@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.lammps.place import Place
 
 #: CPU seconds that an atom and a step take, about, by the first part of the pair style: only to choose how far restart
-#: files are apart.
+#: files are apart, and for how long a run may say nothing.
 _PACES = {"reaxff": 2e-4, "meam": 1.5e-5, "tersoff": 5e-6, "sw": 5e-6}
 #: The same for all others, measured with embedded atoms.
 _PACE = 2e-6
+#: So many times slower a run may be before its silence is taken for more: by a machine, or forces that take longer.
+_SLOWER = 30.0
 
 
 def static(request: JobRequest, parameters: LammpsStaticParameters, context: RunContext) -> Results:
@@ -74,7 +76,8 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         run = Run(place, request, context)
         motion = _Motion(run, parameters, context, first, grid)
         context.begin(replace(run.view.head(total=parameters.steps), first=first))
-        run.execute(lines, motion.follow, motion.show)
+        patience = _SLOWER * _pace(place, context) * text.pulse(parameters.every)
+        run.execute(lines, motion.follow, motion.show, patience=patience)
         if run.stopped:
             motion.leave()
         facts = {"seed": parameters.seed, **({"checkpoint_steps": grid} if motion.saved else {})}
@@ -97,8 +100,13 @@ def _grid(place: Place, parameters: LammpsMDParameters, context: RunContext, ori
     found = origin.facts.get("grid") if origin else None
     if isinstance(found, int) and found > 0:
         return found
-    pace = _PACES.get(place.style.split("/")[0], _PACE) * len(place.system.atoms) / context.resources.ranks
+    pace = _pace(place, context)
     return context.checkpoint_steps or choose(context.checkpoint_interval, pace, parameters.every)
+
+
+def _pace(place: Place, context: RunContext) -> float:
+    """Return the seconds that a step takes, about."""
+    return _PACES.get(place.style.split("/")[0], _PACE) * len(place.system.atoms) / context.resources.ranks
 
 
 class _Motion:
@@ -171,7 +179,8 @@ def relax(request: JobRequest, parameters: LammpsRelaxParameters, context: RunCo
         run = Run(place, request, context)
         descent = _Descent(run, parameters, context, origin)
         context.begin(replace(run.view.head(total=None, extra=("fmax",)), first=first))
-        run.execute(text.relaxation(place.system, place.force_field, parameters, first), descent.follow, descent.show)
+        lines = text.relaxation(place.system, place.force_field, parameters, first)
+        run.execute(lines, descent.follow, descent.show, patience=_SLOWER * _pace(place, context))
         end = run.final()
         if run.stopped or end is None:
             descent.leave(end[1] if end else None)
