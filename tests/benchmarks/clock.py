@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -33,6 +34,15 @@ def cpu_of_tree(pid: int) -> float:
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def cpu_of_threads(pid: int) -> float:
+    """Return the CPU seconds of the threads that a process has, to the nanosecond; they must not end meanwhile."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return 1e-9 * total
 
 
 def until(condition: Callable[[], bool], *, timeout: float = 120.0, pause: float = 0.002) -> float:

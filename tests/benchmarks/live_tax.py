@@ -10,17 +10,19 @@ import time
 from bisect import bisect
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 from ase.build import bulk
 
+from tests.benchmarks.clock import cpu_of_threads
 from tests.benchmarks.figures import Figure, middle, ratio
 from tests.benchmarks.place import OURS, place
 from tests.processes import engine_of, horse_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ase import Atoms
 
     from nanoos_lab.lab.job import Job
@@ -181,7 +183,7 @@ class Meter:
         if event.get("kind") == "progress":
             # The last step may be heard of when the engine has ended.
             with suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess, IndexError):
-                horse, engine = map(_cpu, self._processes())
+                horse, engine = map(cpu_of_threads, self._processes())
                 self._readings.append(_Reading(time.perf_counter(), event["step"], horse, engine))
         if change.frame is not None:
             self._frames.append(change.frame.step)
@@ -204,12 +206,3 @@ class _Reading(NamedTuple):
 
     def towards(self, other: _Reading, part: float) -> _Reading:
         return _Reading(*(one + part * (two - one) for one, two in zip(self, other, strict=True)))
-
-
-def _cpu(pid: int) -> float:
-    """Return the CPU seconds of a process's threads, to the nanosecond."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):
-            total += int((task / "schedstat").read_text().split()[0])
-    return 1e-9 * total

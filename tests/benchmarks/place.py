@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from ase.build import bulk
 
 from nanoos_lab.broker import embedded
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
 from tests.benchmarks.clock import until
+from tests.processes import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,5 +83,14 @@ def _worker(this: Place, kind: str, queues: tuple[str, ...], more: Mapping[str, 
             until(lambda: any(w.pid not in before and w.state == "idle" for w in this.lab.services.queue.workers()))
             yield process.pid
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a worker end; kill it, with all that it has started, if a run that was broken off keeps it."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        kill_tree(psutil.Process(process.pid))
+        process.wait()
