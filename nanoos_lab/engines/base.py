@@ -372,7 +372,10 @@ class RunContext(Protocol):
         """Why the run is to stop as soon as it can, or None."""
 
     def on_stop(self, interrupt: Callable[[], None]) -> None:
-        """Name a thread-safe function that ends a long native call early when a stop is asked for."""
+        """Name one more thread-safe function that ends a long native call, or a wait, early when a stop is asked for.
+
+        It is kept as long as the run lasts, and must bear to be called when there is nothing to end any more.
+        """
 
     @property
     def steerings(self) -> Sequence[Steering]:

@@ -88,7 +88,7 @@ class PipeContext:
         self._pipe = connection
         self._place = past.place
         self._sampled: int | None = None
-        self._interrupt: Callable[[], None] | None = None
+        self._interrupts: list[Callable[[], None]] = []
         self._steerings = list(past.steerings)
         self._steered: dict[int, int] = {}
         self._steer: Callable[[], None] | None = None
@@ -117,8 +117,8 @@ class PipeContext:
             elif order.kind == "stop":
                 with self._lock:
                     self.stop = cast("StopReason", order.fields["reason"])
-                    interrupt = self._interrupt
-                if interrupt is not None:
+                    interrupts = tuple(self._interrupts)
+                for interrupt in interrupts:
                     interrupt()
             elif order.kind == "steer":
                 self._steerings += [Steering(**one) for one in order.fields["steerings"]]
@@ -135,9 +135,9 @@ class PipeContext:
         _signal(others, signal.SIGCONT)
 
     def on_stop(self, interrupt: Callable[[], None]) -> None:
-        """Name the function that ends a long native call early."""
+        """Name one more function that ends a long native call, or a wait, early."""
         with self._lock:
-            self._interrupt = interrupt
+            self._interrupts.append(interrupt)
             late = self.stop is not None
         if late:
             interrupt()
