@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from ase import units
+from ase.build import bulk
+from ase.io import write
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines.lammps.molecules import datafile
@@ -199,6 +201,16 @@ def test_a_force_field_that_could_not_work_is_refused(tmp_path: Path, old: str, 
     assert old in WATER
     error = refused(tmp_path, force_field=WATER.replace(old, new, 1))
     assert why in str(error)
+
+
+def test_a_potential_in_other_units_is_refused_unless_lammps_converts_it(tmp_path: Path) -> None:
+    nickel = bulk("Ni", cubic=True)
+    data = tmp_path / "nickel.data"
+    write(data, nickel, format="lammps-data", masses=True)
+    force_field = "units real\natom_style atomic\npair_style {}\npair_coeff * * {} Ni\n"
+    with pytest.raises(ParameterError, match=r"force_field='units real'.*Ni\.adp is in units 'metal'"):
+        submitted(nickel, "static", data=str(data), force_field=force_field.format("adp", "Ni.adp"))
+    submitted(nickel, "static", data=str(data), force_field=force_field.format("eam/alloy", "CuNi.eam.alloy"))
 
 
 def test_a_structure_of_other_atoms_is_refused(tmp_path: Path) -> None:

@@ -366,3 +366,51 @@ def test_a_structure_in_units_of_other_lengths_is_refused() -> None:
     with pytest.raises(ParameterError, match="data file is in Å: 'units metal' or 'units real'"):
         submitted(bulk("Ar", "fcc", a=5.2), "script", script=script)
     submitted(None, "script", script=script)
+
+
+def potential(style: str, file: str, symbol: str) -> str:
+    """Return a script for a structure of one element, with a potential file of LAMMPS's; its units are left open."""
+    return (
+        f"units UNITS\nread_data structure.data\npair_style {style}\npair_coeff * * {file} {symbol}\n"
+        "thermo_style custom step pe\nthermo_modify norm no format float %.12g\nrun 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("style", "file", "symbol"),
+    [
+        ("eam/alloy", "Cu_mishin1.eam.alloy", "Cu"),
+        ("eam/fs", "Fe_mm.eam.fs", "Fe"),
+        ("sw", "Si.sw", "Si"),
+        ("tersoff", "Si.tersoff", "Si"),
+        ("tersoff/mod", "Si.tersoff.mod", "Si"),
+    ],
+)
+def test_lammps_converts_a_potential_that_is_let_through_in_other_units(
+    lammps: Lammps, style: str, file: str, symbol: str
+) -> None:
+    structure = bulk(symbol, cubic=True)
+    structure.rattle(0.1, seed=1)
+    metal, real = (
+        lammps(structure, "script", script=potential(style, file, symbol).replace("UNITS", units), convert=True)
+        for units in ("metal", "real")
+    )
+    # LAMMPS's kcal/mol has eight digits.
+    assert real["energy"] == pytest.approx(metal["energy"], rel=1e-7)
+    np.testing.assert_allclose(real["forces"], metal["forces"], rtol=1e-7, atol=1e-9)
+
+
+def test_lammps_takes_a_potential_as_it_is_where_one_is_refused_in_other_units(tmp_path: Path) -> None:
+    """The same number in eV and in kcal/mol, without a word: that is what the check is for."""
+    script = potential("adp", "Ni.adp", "Ni").replace(
+        "read_data structure.data", "lattice fcc 3.5\nregion b block 0 3 0 3 0 3\ncreate_box 1 b\ncreate_atoms 1 box"
+    )
+    folder = library.potentials_folder()
+    assert folder
+    energies = []
+    for units in ("metal", "real"):
+        log = plain_lammps(tmp_path / units, script.replace("UNITS", units), folder / "Ni.adp")
+        energies.append(tables(log)[0][1][0, 1])
+    assert energies[1] == energies[0]
+    with pytest.raises(ParameterError, match=r"Ni\.adp is in units 'metal' but does not say so"):
+        submitted(None, "script", script=script.replace("UNITS", "real"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,9 @@ from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.engines.lammps.script.rules import check_command, check_script
 from nanoos_lab.engines.lammps.script.text import Word, lines_of, outside_quotes, words_of
 from tests.engines.lammps.outside import submitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUNS_SOMETHING = [
     "shell rm -rf .",
@@ -210,6 +215,10 @@ def test_potentials_of_the_wheel_that_a_script_names_travel_with_it() -> None:
         ("pair_style eam\npair_coeff * * Cu_u3.eam", "units lj.*'metal'"),
         ("units metal\npair_style reaxff NULL\npair_coeff * * ffield.reax.cho C", "'real'"),
         ("units real\npair_style meam\npair_coeff * * library.meam Cu NULL Cu", "'metal'"),
+        ("units real\npair_style edip/omp\npair_coeff * * Si.edip Si", "units real.*'metal'; LAMMPS does not convert"),
+        ("units real\npair_style airebo 3.0\npair_coeff * * CH.airebo C", "'metal'; LAMMPS does not convert"),
+        ("units real\npair_style adp\npair_coeff * * Ni.adp Ni", "'metal' but does not say so"),
+        ("units real\npair_style hybrid sw adp\npair_coeff * * adp Ni.adp Ni", "'metal' but does not say so"),
         ("units metal\npair_style eam\npair_coeff 1 1 nothere.eam", r"nothere\.eam.*there is no such file"),
         ("units metal\npair_style meam\npair_coeff * * library.meam Cu mine.meam Cu", "mine.meam"),
     ],
@@ -223,13 +232,15 @@ def test_a_potential_that_is_not_there_or_in_other_units_is_found_at_submit(scri
     "script",
     [
         "units real\npair_style eam\npair_coeff * * Cu_u3.eam",
+        "units real\npair_style hybrid tersoff/omp lj/cut 5\npair_coeff * * tersoff/omp Si.tersoff Si",
+        "units real\npair_style ${s}\npair_coeff * * Si.sw Si",
         "include units.in\npair_style eam\npair_coeff * * Cu_u3.eam",
         "variable u index metal\nunits ${u}\npair_style eam\npair_coeff * * Cu_u3.eam",
         'print """some text""" file mine.sw\npair_style sw\npair_coeff * * mine.sw Si',
         "variable p index a b\npair_style sw\npair_coeff * * ${p}.sw Si",
     ],
 )
-def test_a_potential_that_may_well_be_right_is_let_through(script: str) -> None:
+def test_a_potential_that_lammps_converts_or_whose_units_nobody_knows_is_let_through(script: str) -> None:
     submitted(None, "script", script=script)
 
 
@@ -237,6 +248,14 @@ def test_a_file_of_the_users_own_in_no_named_units_is_let_through(tmp_path) -> N
     mine = tmp_path / "reduced.sw"
     mine.write_text("# a reduced potential\nSi Si Si 1 1 1.8 31 1.2 -0.33 7.05 0.6 4 0 0\n")
     submitted(None, "script", script="units lj\npair_style sw\npair_coeff * * reduced.sw Si", files=[str(mine)])
+
+
+def test_a_reaxff_file_is_in_real_units_whether_it_says_so_or_not(tmp_path: Path) -> None:
+    mine = tmp_path / "ffield.reax.mine"
+    mine.write_text("Reactive MD-force field: mine\n")
+    script = "units metal\npair_style reaxff NULL\npair_coeff * * ffield.reax.mine C"
+    with pytest.raises(ParameterError, match=r"ffield\.reax\.mine is in units 'real' but does not say so"):
+        submitted(None, "script", script=script, files=[str(mine)])
 
 
 def test_continued_lines_are_joined_as_lammps_joins_them() -> None:

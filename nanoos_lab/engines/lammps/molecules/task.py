@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_masses, chemical_symbols
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
-from nanoos_lab.engines.lammps import inputs, library
+from nanoos_lab.engines.lammps import conversion, inputs, library
 from nanoos_lab.engines.lammps.molecules import datafile, forcefield
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.paths import users_path
@@ -47,7 +47,12 @@ def check(parameters: PotentialParameters, atoms: Atoms, files: Mapping[str, Pat
         If the structure is not one of these atoms.
     """
     found = _find(parameters) if files is None else files
-    check_structure(atoms, *read(parameters, found))
+    data, force_field = read(parameters, found)
+    check_structure(atoms, data, force_field)
+    commands = [[word.text for word in words_of(command)] for command in force_field.commands]
+    for style, word in conversion.arguments(commands):
+        if word in found:
+            conversion.check(found[word], style, force_field.unit_system, "force_field")
     return found
 
 
