@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Most characters of a user's value in a message.
 _LONGEST = 200
+#: Most allowed names in a message, and how many of more.
+_MOST, _SOME = 60, 8
 
 
 class NanoosError(Exception):
@@ -63,8 +65,7 @@ class UnknownNameError(InputError):
         self.allowed = tuple(sorted(allowed))
         self.nearest = nearest(value if isinstance(value, str) else shown(value), self.allowed)
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
-        choice = ", ".join(self.allowed) if self.allowed else "none"
-        super().__init__(f"unknown {field} {shown(value)}.{hint} {self._heading}: {choice}.")
+        super().__init__(f"unknown {field} {shown(value)}.{hint} {self._heading}: {_listed(self.allowed, value)}.")
 
 
 class UnknownResultError(UnknownNameError, KeyError):
@@ -201,6 +202,29 @@ def shown(value: object) -> str:
         # Such as a list in itself, or an integer of more digits than Python writes.
         return f"a {type(value).__qualname__}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 30]}…{text[-20:]}"
+
+
+def _listed(allowed: tuple[str, ...], value: object) -> str:
+    """Return all allowed names, or of very many those that are like a value."""
+    if len(allowed) <= _MOST:
+        return ", ".join(allowed) or "none"
+    some = _alike(value if isinstance(value, str) else shown(value), allowed)
+    return f"{', '.join(some)}, and {len(allowed) - len(some):,} others"
+
+
+def _alike(value: str, allowed: tuple[str, ...]) -> list[str]:
+    """Return some names: those that have `value` in them, those that are like it, those that begin as it does."""
+    text = value[:_LONGEST].lower()
+    names = {name.lower(): name for name in allowed}
+    within = [name for name in names if len(text) > 2 and text in name]
+    close = get_close_matches(text, names, n=_SOME, cutoff=0.5)
+    begin = sorted(names, key=lambda name: _shared(text, name), reverse=True)
+    return [names[name] for name in list(dict.fromkeys([*within, *close, *begin]))[:_SOME]]
+
+
+def _shared(one: str, other: str) -> int:
+    """Return the number of letters with which both begin."""
+    return next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str | None:

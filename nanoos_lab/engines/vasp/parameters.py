@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -122,7 +121,7 @@ class VaspParameters(TaskParameters):
         for name, each in found.items():
             if name not in TAGS:
                 # All of them would fill the screen.
-                raise UnknownNameError("INCAR tag", name, get_close_matches(name, TAGS, n=8, cutoff=0.5) or TAGS)
+                raise UnknownNameError("INCAR tag", name, TAGS)
             if any(isinstance(one, str) and set(one) & set(_FORBIDDEN) for one in items(each)):
                 raise ParameterError("incar", {name: each}, "a value of an INCAR is one line without ; # ! \\ { }")
         return found

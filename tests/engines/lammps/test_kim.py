@@ -159,6 +159,11 @@ def test_what_is_missing_is_told_when_the_job_is_submitted(monkeypatch: pytest.M
     with pytest.raises(UnknownNameError) as unknown:
         submitted(copper, "static", potential=f"kim:{MISHIN[:-1]}4")
     assert unknown.value.nearest == MISHIN
+    for part in ("EAM_Dynamo_Mishin", "mishin", "EAM_nope"):
+        with pytest.raises(UnknownNameError, match=r"Allowed: .* and \d+ others") as unknown:
+            submitted(copper, "static", potential=f"kim:{part}")
+        assert len(str(unknown.value)) < 800
+        assert (MISHIN in str(unknown.value)) == ("ishin" in part)
     with pytest.raises(StructureError, match=rf"KIM model {MISHIN} has nothing for Al; it is for Cu"):
         submitted(bulk("Al", cubic=True), "static", potential=f"kim:{MISHIN}")
     with pytest.raises(UnknownNameError):
