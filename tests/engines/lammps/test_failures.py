@@ -60,7 +60,7 @@ SCRIPTS = {
     + "create_atoms 1 single 5 5 5\ncreate_atoms 1 single 5 5 5\nfix 1 all npt temp 300 300 0.1 iso 0 0 1\nrun 50",
     "no file": BOX + "variable f index none\npair_style eam/alloy\npair_coeff * * ${f}.eam.alloy Cu\nrun 0",
     "not covered": BOX + "pair_style eam/alloy\npair_coeff * * Cu_mishin1.eam.alloy Al\nrun 0",
-    "unknown style": BOX + "pair_style nonsense 5",
+    "unknown style": BOX + "variable x index nonsense\npair_style $x 5",
     # The page is large: LAMMPS writes all neighbours of an atom before it counts them, and must find room for them.
     "neighbour overflow": BOX.replace("random 20", "random 400").replace("overlap 2.0", "overlap 0.9")
     + "pair_style zero 11.0\npair_coeff * *\nneigh_modify one 10 page 100000\nrun 0",

@@ -250,8 +250,8 @@ def test_a_stop_ends_a_script_within_a_second(lammps: Lammps) -> None:
 
 
 def test_what_lammps_refuses_is_told_with_the_line(lammps: Lammps) -> None:
-    with pytest.raises(EngineError, match=r"script, line 2, 'pair_style nonsense': .*LAMMPS") as caught:
-        lammps(None, "script", script="units metal\npair_style nonsense")
+    with pytest.raises(EngineError, match=r"script, line 3, 'pair_style \$x': .*LAMMPS") as caught:
+        lammps(None, "script", script="units metal\nvariable x index nonsense\npair_style $x")
     assert caught.value.reason == Reason.INPUT
     with pytest.raises(EngineError, match=r"line 3.*no label 'nowhere'"):
         lammps(None, "script", script="units metal\n\njump SELF nowhere")

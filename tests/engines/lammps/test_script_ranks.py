@@ -183,8 +183,8 @@ def test_a_stop_that_comes_before_the_ranks_ends_them(run: Run, tmp_path: Path) 
 
 
 def test_what_lammps_refuses_in_all_ranks_is_told_with_the_line(run: Run) -> None:
-    with pytest.raises(EngineError, match=r"script, line 2, 'pair_style nonsense': .*LAMMPS") as caught:
-        run(None, "units metal\npair_style nonsense")
+    with pytest.raises(EngineError, match=r"script, line 3, 'pair_style \$x': .*LAMMPS") as caught:
+        run(None, "units metal\nvariable x index nonsense\npair_style $x")
     assert caught.value.reason == Reason.INPUT
 
 

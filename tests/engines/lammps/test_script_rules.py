@@ -258,6 +258,65 @@ def test_a_reaxff_file_is_in_real_units_whether_it_says_so_or_not(tmp_path: Path
         submitted(None, "script", script=script, files=[str(mine)])
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("pair_style lj/cutt 2.5", "unknown pair_style 'lj/cutt'. Did you mean 'lj/cut'?"),
+        ("pair_style lj/cut/gpu 2.5", "unknown pair_style 'lj/cut/gpu'. Did you mean 'lj/cut'?"),
+        ("kspace_style pppn 1e-5", "unknown kspace_style 'pppn'. Did you mean 'pppm'?"),
+        ("bond_style harmonik", "unknown bond_style 'harmonik'. Did you mean 'harmonic'?"),
+        ("atom_style ful", "unknown atom_style 'ful'. Did you mean 'full'?"),
+        ("run_style verlett", "unknown run_style 'verlett'. Did you mean 'verlet'?"),
+        ("min_style ccg", "unknown min_style 'ccg'. Did you mean 'cg'?"),
+        ("fix 1 all nvee", "unknown style of fix 'nvee'. Did you mean 'nve'?"),
+        ("compute 1 all temmp", "unknown style of compute 'temmp'. Did you mean 'temp'?"),
+        ("dump 1 all costum 10 x.dump id", "unknown style of dump 'costum'. Did you mean 'custom'?"),
+        ("region 1 blok 0 1 0 1 0 1", "unknown style of region 'blok'. Did you mean 'block'?"),
+    ],
+)
+def test_a_style_that_lammps_does_not_have_is_found_at_submit(line: str, why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        submitted(None, "script", script=f"units lj\n\n{line}\n")
+    assert str(caught.value).startswith(f"line 3: {why}")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "variable s index lj/cutt\npair_style ${s} 2.5",
+        "suffix omp\npair_style lj/cut/omp 2.5\nkspace_style none\nrun_style respa/omp 2 2\nregion b delete",
+        "pair_style hybrid/overlay lj/cut 2.5 coul/cut 9.0",
+        # Perhaps never executed.
+        "if '$(is_available(pair,lj/cutt))' then 'jump SELF on'\npair_style lj/cutt 2.5\nlabel on",
+        "if '${n} == 1' then 'pair_style lj/cutt 2.5'",
+        "if '${n} == 1' then 'jump SELF on'\npair_style lj/cutt 2.5\nlabel on",
+        "jump SELF ${where}\npair_style lj/cutt 2.5",
+        # LAMMPS's own.
+        "fix 1 all STORE/PERATOM 1 1",
+    ],
+)
+def test_a_style_that_lammps_may_have_or_never_need_is_let_through(script: str) -> None:
+    submitted(None, "script", script=f"units lj\n{script}\n")
+
+
+def test_commands_over_which_no_jump_leads_are_checked() -> None:
+    loop = "label again\nfix 1 all nve\nnext i\njump SELF again\nfix 2 all nvee"
+    with pytest.raises(InputError, match=r"line 6: unknown style of fix 'nvee'"):
+        submitted(None, "script", script=f"units lj\n{loop.replace('again', 'on', 2)}\n")
+
+
+def test_scripts_are_checked_with_the_library_that_runs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with an executable of the user's, which runs the tasks that have no script."""
+    other = tmp_path / "lmp"
+    other.write_text('#!/bin/sh\necho "* Pair styles:"\necho\necho "sw kim"\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("NANOOS_LMP", str(other))
+    submitted(None, "script", script="units lj\npair_style lj/cut 2.5\n")
+    with pytest.raises(InputError, match="unknown pair_style 'kim'"):
+        submitted(None, "script", EnginePolicy(allow_shell=True), script="units lj\npair_style kim\n")
+
+
 def test_continued_lines_are_joined_as_lammps_joins_them() -> None:
     [line] = lines_of("pair_coeff * * &  \n   file &\n Cu # end")
     assert [word.text for word in words_of(line.text)] == ["pair_coeff", "*", "*", "file", "Cu"]

@@ -140,8 +140,7 @@ def _checked(line: str) -> list[str]:
         raise InputError(f"{line!r} is no part of a force field, as {', '.join(_FIXES)} are; commands= takes others")
     if name == "set" and texts[3:4] != ["charge"]:
         raise InputError(f"{line!r}: only charges can be set; the data file and the structure have all else")
-    if name.endswith("_style"):
-        styles.check(name.removesuffix("_style"), texts[1])
+    styles.check_command(texts)
     return texts
 
 

@@ -18,7 +18,7 @@ from nanoos_lab.engines.lammps import inputs, library, units
 from nanoos_lab.engines.lammps.program import LOG_FILE
 from nanoos_lab.engines.lammps.ranks.program import FILES as RANKS_FILES
 from nanoos_lab.engines.lammps.ranks.program import program_for
-from nanoos_lab.engines.lammps.script import rules, sources
+from nanoos_lab.engines.lammps.script import chosen, rules, sources
 from nanoos_lab.engines.lammps.script.interpreter import Interpreter
 from nanoos_lab.engines.lammps.script.recorder import Recorder
 from nanoos_lab.engines.lammps.script.runner import Plan, Runner
@@ -60,6 +60,7 @@ def check(
         _check_units(parameters.script)
     if files is not None:
         return files
+    chosen.check(lines)
     found = _found(parameters, lines)
     sources.check(lines, found)
     return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
