@@ -183,6 +183,8 @@ def _readable(
 def allowed(info: FieldInfo) -> str:
     """Say in words which values a parameter takes, such as ``a number > 0 and ≤ 100 fs (time of one step)``."""
     words = _words(info.annotation, info.metadata, unit_of_field(info))
+    if words == _ANYTHING and info.description:
+        return info.description
     return f"{words} ({info.description})" if info.description else words
 
 
@@ -193,6 +195,15 @@ def unit_of_field(info: FieldInfo) -> str:
 
 
 _KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
+#: What is said of a parameter that only its meaning describes, such as a structure.
+_ANYTHING = "a value"
+_PLURALS = {
+    "an integer": "integers",
+    "a number": "numbers",
+    "a text": "texts",
+    "a list": "lists",
+    "a mapping": "mappings",
+}
 _SIGNS = {Gt: (">", "gt"), Ge: ("≥", "ge"), Lt: ("<", "lt"), Le: ("≤", "le")}
 
 
@@ -211,7 +222,35 @@ def _words(annotation: Any, metadata: list[Any], unit: str) -> str:
         return " ".join(part for part in (_KINDS[annotation], _limits(metadata), unit) if part)
     if annotation in _KINDS:
         return _KINDS[annotation]
-    return "a mapping of names to values" if (origin or annotation) is dict else "a list"
+    kind = origin or annotation
+    if kind in (tuple, list):
+        return _words_of_list(arguments, unit)
+    if kind is dict:
+        return f"a mapping of names to {_several(arguments[1], unit) if arguments else 'values'}"
+    return _ANYTHING
+
+
+def _words_of_list(arguments: tuple[Any, ...], unit: str) -> str:
+    """Say what a list has, such as ``3 integers ≥ 1`` or ``a list of texts``."""
+    if not arguments:
+        return "a list"
+    if len(arguments) == 1 or arguments[1:] == (...,):
+        return f"a list of {_several(arguments[0], unit)}"
+    members = [_words(each, [], unit) for each in arguments]
+    if len(set(members)) > 1:
+        return f"{len(members)} values: {', '.join(members)}"
+    return f"{len(members)} {_several(arguments[0], unit)}"
+
+
+def _several(annotation: Any, unit: str) -> str:
+    """Say of which kind the members of a list or a mapping are."""
+    words = _words(annotation, [], unit)
+    if words[0].isdigit():
+        return f"lists of {words}"
+    if words.startswith("one of"):
+        return f"values, each {words}"
+    one = next((one for one in _PLURALS if words.startswith(one)), None)
+    return "values" if one is None or " or " in words else words.replace(one, _PLURALS[one], 1)
 
 
 def _limits(metadata: list[Any]) -> str:

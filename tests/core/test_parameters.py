@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from nanoos_lab.core.errors import InputError, NanoosError, ParameterError, UnknownNameError
 from nanoos_lab.core.parameters import (
@@ -162,12 +162,12 @@ class Mixed(TaskParameters):
     [
         ("flag", "True or False (a flag)"),
         ("text", "a text"),
-        ("words", "a list (some words)"),
+        ("words", "a list of texts (some words)"),
         ("either", "an integer or a text (this or that)"),
         ("colour", "one of 'red', 'blue' (paint)"),
         ("stop", "an integer ≥ 0 and ≤ 1,000,000,000,000 (last step)"),
         ("small", "a number > 1e-08 and < 0.5 Å (a length)"),
-        ("options", "a mapping of names to values (more)"),
+        ("options", "a mapping of names to integers (more)"),
         ("choice", "one of 'a'"),
     ],
 )
@@ -187,16 +187,44 @@ def test_values_inside_a_mapping_or_list_may_be_numpys_or_paths():
     assert (found.options, found.words, found.text) == ({"a": 3}, ("x", "y"), "z")
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 class Mesh(TaskParameters):
     """Numbers in lists."""
 
-    kpts: tuple[Annotated[int, Field(ge=1)], int, int] = field((1, 1, 1), doc="divisions")
-    shift: tuple[float, ...] | None = field(None, doc="a shift")
+    kpts: tuple[Count, Count, Count] = field((1, 1, 1), doc="divisions")
+    shift: tuple[float, ...] | None = field(None, unit="Å", doc="a shift")
+    vectors: list[tuple[float, float, float]] = field([], doc="")
+    pair: tuple[int, str] | None = field(None, doc="")
+    colours: list[Literal["red", "blue"]] = field([], doc="")
+    sections: dict[str, dict[str, bool | float]] = field({}, doc="")
+    extra: dict[str, JsonValue] = field({}, doc="")
+    several: str | Annotated[list[str], Field(min_length=1)] = field("", doc="")
+    other: StaticParameters | None = field(None, doc="another structure")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("kpts", "3 integers ≥ 1 (divisions)"),
+        ("shift", "a list of numbers Å (a shift)"),
+        ("vectors", "a list of lists of 3 numbers"),
+        ("pair", "2 values: an integer, a text"),
+        ("colours", "a list of values, each one of 'red', 'blue'"),
+        ("sections", "a mapping of names to mappings of names to values"),
+        ("extra", "a mapping of names to values"),
+        ("several", "a text or a list of texts"),
+        ("other", "another structure"),
+    ],
+)
+def test_how_many_and_which_members_a_list_has_is_said_in_words(name, words):
+    assert allowed(Mesh.model_fields[name]) == words
 
 
 @pytest.mark.parametrize("kpts", [[1, 2], [0, 1, 1], [1.5, 1, 1], [True, 1, 1], 4])
 def test_a_list_with_a_wrong_number_is_told_as_it_was_given(kpts):
-    with pytest.raises(ParameterError, match="must be a list") as caught:
+    with pytest.raises(ParameterError, match="must be 3 integers ≥ 1") as caught:
         validate(Mesh, {"kpts": kpts}, where=WHERE)
     assert (caught.value.field, caught.value.value) == ("kpts", kpts)
 
