@@ -22,7 +22,9 @@ def main() -> int:
             quantities = [one for collect in checks(lab) for one in collect()]
         finally:
             local.stop(lab.settings, now=True)
-    Console(width=150).print(table_of(quantities))
+    console = Console(width=150)
+    console.print(table_of(quantities))
+    console.print("chgnet and gpaw are checked by hand: pytest tests/engines/chgnet/by_hand.py, and gpaw's alike.")
     return int(not all(one.agrees for one in quantities))
 
 

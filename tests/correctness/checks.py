@@ -28,6 +28,7 @@ from ase.calculators.lj import LennardJones
 
 from nanoos_lab.lab.workflows.elastic import elastic_constants
 from nanoos_lab.lab.workflows.eos import equation_of_state, fit
+from tests.correctness import lammps_by_hand
 from tests.correctness.table import Quantity
 from tests.fixtures.programs import program
 
@@ -351,4 +352,7 @@ def checks(lab: Lab) -> list[Collect]:
         *(crystal(lab, known) for known in PUBLISHED),
         argon(lab),
         water(lab),
+        lammps_by_hand.from_the_library(lab),
+        lammps_by_hand.in_real_units(lab),
+        lammps_by_hand.from_an_executable(lab),
     ]

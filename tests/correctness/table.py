@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.table import Table
 
@@ -19,7 +20,7 @@ class Quantity:
     engine: str
     #: What it is.
     name: str
-    #: The number, through a job of ours.
+    #: The number, through a job, a run or a reader of ours.
     value: float
     #: What it should be.
     reference: float
@@ -34,6 +35,27 @@ class Quantity:
     def agrees(self) -> bool:
         """Whether the number is what it should be."""
         return abs(self.value - self.reference) <= self.tolerance
+
+
+def as_printed(one: Callable[..., Quantity], value: float, said: str, factor: float = 1.0, **more: str) -> Quantity:
+    """Return a quantity whose reference is a number that a program has printed: it holds to the last digit.
+
+    Parameters
+    ----------
+    one
+        Makes the quantity, of what is not given here.
+    value
+        The number through ours.
+    said
+        What was printed.
+    factor
+        The unit of what was printed in that of `value`.
+    **more
+        The rest of the quantity.
+    """
+    exponent = Decimal(said).as_tuple().exponent
+    assert isinstance(exponent, int), said
+    return one(value=float(value), reference=float(said) * factor, tolerance=10.0**exponent * abs(factor), **more)
 
 
 def table_of(quantities: Sequence[Quantity]) -> Table:
