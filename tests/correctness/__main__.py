@@ -11,6 +11,7 @@ from rich.console import Console
 from nanoos_lab.lab import local
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
+from tests.correctness import vasp_recorded
 from tests.correctness.checks import checks
 from tests.correctness.table import table_of
 
@@ -24,6 +25,8 @@ def main() -> int:
             local.stop(lab.settings, now=True)
     console = Console(width=150)
     console.print(table_of(quantities))
+    if why := vasp_recorded.missing():
+        console.print(f"Without vasp: {why}.")
     console.print("chgnet and gpaw are checked by hand: pytest tests/engines/chgnet/by_hand.py, and gpaw's alike.")
     return int(not all(one.agrees for one in quantities))
 

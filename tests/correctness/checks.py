@@ -28,7 +28,7 @@ from ase.calculators.lj import LennardJones
 
 from nanoos_lab.lab.workflows.elastic import elastic_constants
 from nanoos_lab.lab.workflows.eos import equation_of_state, fit
-from tests.correctness import lammps_by_hand
+from tests.correctness import lammps_by_hand, vasp_recorded
 from tests.correctness.table import Quantity
 from tests.fixtures.programs import program
 
@@ -355,4 +355,5 @@ def checks(lab: Lab) -> list[Collect]:
         lammps_by_hand.from_the_library(lab),
         lammps_by_hand.in_real_units(lab),
         lammps_by_hand.from_an_executable(lab),
+        *([] if vasp_recorded.missing() else [vasp_recorded.recorded]),
     ]

@@ -1,4 +1,4 @@
-"""What engines compute agrees with the literature, and with the programs run by hand."""
+"""What engines compute agrees with the literature, with the programs run by hand, and with recordings of VASP."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.correctness import vasp_recorded
 from tests.correctness.checks import checks
 from tests.correctness.table import Quantity, as_printed, table_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nanoos_lab.lab.lab import Lab
 
 
@@ -19,9 +22,15 @@ def test_every_quantity_agrees(lab: Lab) -> None:
     quantities = [one for collect in checks(lab) for one in collect()]
     assert len(quantities) >= 30
     assert len({(one.engine, one.name, one.source) for one in quantities}) == len(quantities)
-    assert {one.engine for one in quantities} == {"ase", "lammps", "espresso", "tblite"}
+    recorded = set() if vasp_recorded.missing() else {"vasp"}
+    assert {one.engine for one in quantities} == {"ase", "lammps", "espresso", "tblite"} | recorded
     wrong = [one for one in quantities if not one.agrees]
     assert not wrong, table_of(wrong)
+
+
+def test_where_recordings_are_missing_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANOOS_VASP_DATA", str(tmp_path))
+    assert vasp_recorded.missing().endswith(f"neither beside the project nor where NANOOS_VASP_DATA says: {tmp_path}")
 
 
 @pytest.mark.parametrize(("said", "tolerance"), [("-1.50", 0.01), ("3.541E+02", 0.1), ("-.65E+01", 0.1), ("7", 1.0)])

@@ -29,11 +29,20 @@ XMLS = {**OUTCARS, "relax": 19, "relax-truncated": 18, "spin": 1}
 del XMLS["magnetization_single"]
 
 
+def folder() -> Path:
+    """Return where the recordings are, if they are there."""
+    return Path(os.environ.get(VARIABLE) or _ROOT.parent / "shared/data/vasp")
+
+
+def lacking(*names: str) -> str:
+    """Say where these recordings are not; empty if they are there."""
+    if all((folder() / name).is_dir() for name in names):
+        return ""
+    return f"the recordings of VASP's output are neither beside the project nor where {VARIABLE} says: {folder()}"
+
+
 def recording(name: str) -> Path:
     """Return the directory of a recording; skip the test if it is not there."""
-    folder = Path(os.environ.get(VARIABLE) or _ROOT.parent / "shared/data/vasp")
-    if not (folder / name).is_dir():
-        pytest.skip(
-            f"the recordings of VASP's output are neither beside the project nor where {VARIABLE} says: {folder}"
-        )
-    return folder / name
+    if why := lacking(name):
+        pytest.skip(why)
+    return folder() / name
