@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -21,11 +22,11 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
 from nanoos_lab.engines.program import Command, Program
 from tests.engines.context import RecordingContext
+from tests.fixtures.programs import program as installed
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PYTHON = sys.executable
 
@@ -280,6 +281,35 @@ def test_ranks_are_started_by_the_launcher_beside_the_program(tmp_path: Path, mo
     assert many.arguments == (str(tmp_path / "mpirun"), "-n", "3", str(its))
     monkeypatch.setenv("NANOOS_MPIRUN", shutil.which("true") or "")
     assert Command.of(its, resources=Resources(ranks=3)).arguments[0] == shutil.which("true")
+
+
+#: A rank says in one piece which devices it sees and on which cores it may run.
+SAYS_WHAT_IT_HAS = (
+    "import os; cores = sorted(os.sched_getaffinity(0)); "
+    "os.write(1, f'{os.environ.get(\"CUDA_VISIBLE_DEVICES\")!r} {cores}\\n'.encode())"
+)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (1, "7")])
+def test_a_program_sees_the_devices_of_its_job_alone_and_all_cores(
+    context: RecordingContext, monkeypatch: pytest.MonkeyPatch, ranks: int, gpus: int, seen: str
+) -> None:
+    """Open MPI by itself binds each of two ranks to a core, to which it also binds those of the next job."""
+    launcher = installed("mpirun.openmpi", package="openmpi-bin")
+    # As a worker has it: the devices of the job, or those that the worker was given.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    command = Command.of(
+        Path(PYTHON),
+        "-c",
+        SAYS_WHAT_IT_HAS,
+        resources=Resources(ranks=ranks, gpus=gpus),
+        launcher=Path(launcher),
+    )
+    with Program(command, context, output="it.out") as run:
+        said = [line for line in run.lines() if line]
+        assert run.wait() == 0, run.errors
+    assert said == [f"{seen!r} {sorted(os.sched_getaffinity(0))}"] * ranks
 
 
 def test_a_stop_from_another_thread_is_heard_within_a_tick(context: RecordingContext) -> None:
