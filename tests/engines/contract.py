@@ -1,6 +1,7 @@
 """What the contract suite needs to know of an engine, and how it runs one: in a process of its own, as a worker does.
 
-A new engine is one more `Case` in `CASES`.
+A new engine is one more `Case` in `CASES`; that of another package is in its own `CASES`, in a module that the variable
+`VARIABLE` names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +76,8 @@ class Case:
     needs: tuple[str, ...] = ()
     #: How far energies of a run that went on may be from those of one that was not stopped, in eV.
     resumed: float = 1e-7
+    #: Whether there are no forces, wherever the atoms of the structure are.
+    at_rest: bool = False
     #: How far forces may be from differences of the energy, in eV/Å.
     forces: float = 1e-4
     #: How far positions may be from what velocities say, in Å/fs; None where there is only the step to go by.
@@ -155,6 +159,7 @@ CASES = (
         bad=("static", {"duration": -1}, "duration"),
         failing=("md", {**_MD, "fail_at": 4}),
         hide=None,
+        at_rest=True,
     ),
     Case(
         engine="ase",
@@ -218,12 +223,19 @@ CASES = (
         stage=_vasp,
     ),
 )
-#: Those that are there: in CI all of them.
-FOUND = {
-    case.engine: case
-    for case in CASES
-    if case.stage or os.environ.get("NANOOS_CI") or registry.found(case.engine).found
-}
+#: Names a module with `CASES` that are tested instead of ours.
+VARIABLE = "NANOOS_CONTRACT_CASES"
+
+
+def _found() -> dict[str, Case]:
+    """Return the cases to test by engine; of ours those that are there, in CI all of them."""
+    if theirs := os.environ.get(VARIABLE):
+        return {case.engine: case for case in import_module(theirs).CASES}
+    everything = bool(os.environ.get("NANOOS_CI"))
+    return {case.engine: case for case in CASES if case.stage or everything or registry.found(case.engine).found}
+
+
+FOUND = _found()
 
 
 @dataclass(frozen=True)
@@ -234,6 +246,8 @@ class Run:
     results: Results | None
     head: RunHead | None
     samples: list[Sample]
+    #: Samples, and frames alone, that were shown to those who watch.
+    live: list[Sample]
     progress: list[int]
     #: Steps of the checkpoints that it made.
     made: list[int]
@@ -272,6 +286,8 @@ class Options:
     resume: bool = False
     #: Ask for that stop once so many samples have come, instead.
     samples: int | None = None
+    #: Watch, and ask for that stop once so many samples were shown, instead.
+    live: int | None = None
     #: Changes of parameters that are asked for once a step is reported, and those that are known before.
     steer_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     steerings: tuple[Steering, ...] = ()
@@ -362,7 +378,8 @@ def _followed(request: JobRequest, files: Mapping[str, Path], place: Path, optio
     if options.stop is not None:
         context.stop_reason = options.stop
         context.stop_after_samples = options.samples
-    if options.stop is not None and options.samples is None:
+        context.watched, context.stop_after_live = options.live is not None, options.live
+    if options.stop is not None and options.samples is None and options.live is None:
         threading.Thread(target=_stop, args=(context, options.after, asked), daemon=True).start()
     told: dict[str, Any] = {"results": None}
     os.environ.update(options.variables)
@@ -386,6 +403,7 @@ def _followed(request: JobRequest, files: Mapping[str, Path], place: Path, optio
     return Run(
         head=context.head,
         samples=context.samples,
+        live=context.live_samples,
         progress=context.progress_steps,
         made=context.checkpoint_made,
         log="\n".join(context.logged),

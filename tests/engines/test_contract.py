@@ -199,8 +199,7 @@ def test_forces_are_the_slope_of_the_energy_and_pressure_is_that_of_the_stress(
 ) -> None:
     step, energies = 0.01, []
     here = short(case, "static")
-    if case.engine == "mock":
-        # Its crystal is at rest wherever it is.
+    if case.at_rest:
         assert not here["forces"].any()
         return
     for side in (1, -1):
@@ -223,6 +222,20 @@ def test_velocities_are_those_of_the_frames_in_angstrom_per_femtosecond(case: Ca
     moved = (after.positions - before.positions) / (after.time - before.time)
     assert np.abs(moved).max() > 100 * case.velocities
     np.testing.assert_allclose(here.velocities, moved, atol=case.velocities)
+
+
+# Not where SCF iterations are shown too, which are there before the first step is.
+@pytest.mark.parametrize("case", [param for param in REAL if param.values[0].velocities is not None])
+def test_those_who_watch_see_what_is_kept_nowhere(case: Case, tmp_path: Path) -> None:
+    parameters = {**case.common, **case.long["md"], "every": 10**6}
+    done = run(case, "md", tmp_path / "run", parameters, options=Options(stop="cancel", live=2))
+    assert done.error is None
+    assert done.steps == [0]
+    assert len(done.live) >= 2
+    for sample in done.live:
+        assert len(sample.row) in (0, len(done.columns))
+        assert sample.step > 0
+        assert sample.frame.positions.shape == (len(case.atoms()), 3)
 
 
 # -- how it ends ------------------------------------------------------------------------------------------------------
