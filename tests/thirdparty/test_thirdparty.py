@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.engines.contract import VARIABLE
+
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parent / "nanoos_lab_harmonic"
 SCRIPT = """
 import json, sys
@@ -86,6 +90,18 @@ def test_their_engine_runs_in_a_lab_and_obeys_the_contract(said: dict[str, Any])
     assert said["energies"] == pytest.approx([said["energies"][0]] * 5, rel=1e-2)
     assert said["units"]["total_energy"] == "eV"
     assert said["version"] == "1.0"
+
+
+@pytest.mark.timeout(300)
+def test_their_engine_passes_the_suite_that_ours_pass(environment: dict[str, str]) -> None:
+    places = os.pathsep.join([environment["PYTHONPATH"], str(PACKAGE)])
+    theirs = {**environment, "PYTHONPATH": places, VARIABLE: "contract_cases", "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/engines/test_contract.py"]
+    done = subprocess.run(command, env=theirs, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stdout
+    # What it cannot do is left out: it makes no checkpoints, follows no changes, and needs no program.
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|skipped)", done.stdout)}
+    assert counts["passed"] >= 18
 
 
 def test_their_task_runs_on_our_engine_and_finds_what_theory_says(said: dict[str, Any]) -> None:

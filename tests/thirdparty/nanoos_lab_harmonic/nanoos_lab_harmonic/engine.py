@@ -1,39 +1,50 @@
-"""The engine ``harmonic``: every atom hangs on a spring, which is at rest where the atom of the structure is."""
+"""The engine ``harmonic``, to start your own from: each atom on a spring, at rest where the structure has it.
+
+An engine whose program is a calculator of ASE is shorter still: derive it from
+`nanoos_lab.engines.ase.over.CalculatorEngine`.
+"""
 
 from importlib.metadata import version
-from math import nan
 from types import MappingProxyType
 
 import numpy as np
 from ase import units
+from ase.calculators.harmonic import SpringCalculator
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
 
 from nanoos_lab.core.errors import ParameterError, StructureError
-from nanoos_lab.core.frames import Frame, Results, RunHead, Sample
+from nanoos_lab.core.frames import Results
 from nanoos_lab.core.parameters import MDParameters, StaticParameters, field
-from nanoos_lab.core.structures import Structure
-from nanoos_lab.core.units import thermo_columns
+from nanoos_lab.engines.ase.measure import Meter
 from nanoos_lab.engines.base import Engine, EngineInfo
 from nanoos_lab.engines.drive import Course, drive
 
 
 class HarmonicStatic(StaticParameters):
+    """Parameters of task ``static``: unit, range and meaning are what users are told of a wrong value."""
+
     spring: float = field(5.0, unit="eV/Å²", gt=0, le=1e3, doc="stiffness of the springs")
 
 
 class HarmonicMD(MDParameters, HarmonicStatic):
-    pass
+    """Parameters of task ``md``: those of every engine's, and the spring."""
 
 
 class HarmonicEngine(Engine):
+    """What nanoos_lab knows of the engine; ``pyproject.toml`` names this class as an entry point."""
+
     name = "harmonic"
     tasks = MappingProxyType({"static": HarmonicStatic, "md": HarmonicMD})
+    #: Tasks that go on from checkpoints; see `nanoos_lab.engines.grid` to have some.
     resumable = frozenset()
 
     def probe(self):
+        """Say what is there; an engine whose program is missing says how to get it."""
         return EngineInfo(name=self.name, found=True, version=version("nanoos-lab-harmonic"), where=__file__)
 
     def check(self, structure, task, parameters, policy, files=None):
+        """Refuse, in the user's cell, what could not work; return the input files, of which there are none."""
         if structure is None:
             raise StructureError(f"engine 'harmonic', task {task!r} needs a structure")
         if task == "md" and parameters.ensemble != "nve":
@@ -41,47 +52,37 @@ class HarmonicEngine(Engine):
         return {}
 
     def run(self, request, context):
+        """Run a task to its end, or until the context asks to stop, in a process of its own."""
         given = self.tasks[request.task](**request.parameters)
         steps, every = (given.steps, given.every) if request.task == "md" else (0, 1)
         springs = Springs(request.structure.atoms(), given)
-        context.begin(RunHead(total=steps, columns=thermo_columns(), numbers=springs.atoms.numbers, pbc=(False,) * 3))
+        context.begin(springs.meter.head(total=steps))
         reached = drive(springs, Course(steps=steps, every=every), context)
-        results = {"energy": springs.energy(), "forces": springs.forces()}
-        return Results(properties=results, structure=Structure.encode(springs.atoms), stopped=reached < steps)
+        return Results(
+            properties=springs.meter.properties(), structure=springs.meter.structure(), stopped=reached < steps
+        )
 
 
 class Springs:
+    """The simulation, as `nanoos_lab.engines.drive.Stepper` has it: it can be advanced and looked at."""
+
     def __init__(self, atoms, given):
-        self.atoms, self.sites, self.spring = atoms, atoms.get_positions(), given.spring
-        self.time = getattr(given, "timestep", 0.0)
-        if getattr(given, "temperature", None):
+        atoms.calc = SpringCalculator(atoms.get_positions(), given.spring)
+        self.meter = Meter(atoms, "harmonic", freedom=3 * len(atoms))
+        self.timestep = getattr(given, "timestep", 0.0)
+        if getattr(given, "temperature", None) and not atoms.has("momenta"):
             rng = np.random.default_rng(given.seed)
             MaxwellBoltzmannDistribution(atoms, temperature_K=given.temperature, rng=rng)
-
-    def forces(self):
-        return self.spring * (self.sites - self.atoms.positions)
-
-    def energy(self):
-        return 0.5 * self.spring * float(((self.atoms.positions - self.sites) ** 2).sum())
+        self.dynamics = VelocityVerlet(atoms, self.timestep * units.fs)
 
     def advance(self, steps):
-        step = self.time * units.fs
-        for _ in range(steps):
-            self.atoms.set_momenta(self.atoms.get_momenta() + 0.5 * step * self.forces())
-            self.atoms.positions += step * self.atoms.get_velocities()
-            self.atoms.set_momenta(self.atoms.get_momenta() + 0.5 * step * self.forces())
+        """Make so many steps; return how many were made."""
+        self.dynamics.run(steps)
         return steps
 
     def sample(self, step):
-        kinetic, potential, time = self.atoms.get_kinetic_energy(), self.energy(), step * self.time
-        temperature = kinetic / (1.5 * units.kB * len(self.atoms))
-        velocities = self.atoms.get_velocities() * units.fs
-        frame = Frame(
-            step=step,
-            time=time,
-            positions=self.atoms.get_positions(),
-            cell=self.atoms.cell.array,
-            velocities=velocities,
-        )
-        row = (time, temperature, potential, kinetic, potential + kinetic, nan, nan)
-        return Sample(step=step, row=row, frame=frame)
+        """Return the row of thermo and the frame at a step."""
+        return self.meter.sample(step, step * self.timestep)
+
+    #: What those who watch see in between.
+    glance = sample

@@ -1,4 +1,4 @@
-"""The task ``vibrations``: normal modes, with the forces of any engine that lends its calculator."""
+"""The task ``vibrations``, to start one of your own from: normal modes, by any engine that lends its calculator."""
 
 import numpy as np
 from ase import units
@@ -17,16 +17,21 @@ class Vibrations(TaskParameters):
 
 
 class VibrationsTask(Task):
+    """What nanoos_lab knows of the task; ``pyproject.toml`` names this class, and the task, as an entry point."""
+
     def parameters(self, engine):
+        """Return its parameters: those of the engine's calculator and its own; None where it does not run."""
         return joined(engine.own, Vibrations) if isinstance(engine, LendsCalculator) else None
 
     def check(self, structure, parameters, engine, policy, files=None):
+        """Refuse, in the user's cell, what could not work; return the input files, of which there are none."""
         if structure is None or any(structure.pbc):
             raise StructureError("task 'vibrations' needs a molecule: a structure that is not periodic")
         engine.check_calculator(structure, parameters, policy)
         return {}
 
     def run(self, request, context, engine):
+        """Move each atom to either side, or until the context asks to stop; hand over modes with units of their own."""
         given = self.parameters(engine)(**request.parameters)
         atoms = request.structure.atoms()
         atoms.calc = engine.make(given, context)
