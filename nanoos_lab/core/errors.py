@@ -55,17 +55,18 @@ class InputError(NanoosError, ValueError):
 
 
 class UnknownNameError(InputError):
-    """A name that is not among the allowed ones."""
+    """A name that is not among the allowed ones; `instead` says what else the user may mean, in whole sentences."""
 
     _heading: ClassVar[str] = "Allowed"
 
-    def __init__(self, field: str, value: object, allowed: Iterable[str]) -> None:
+    def __init__(self, field: str, value: object, allowed: Iterable[str], instead: str = "") -> None:
         self.field = field
         self.value = value
         self.allowed = tuple(sorted(allowed))
         self.nearest = nearest(value if isinstance(value, str) else shown(value), self.allowed)
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
-        super().__init__(f"unknown {field} {shown(value)}.{hint} {self._heading}: {_listed(self.allowed, value)}.")
+        message = f"unknown {field} {shown(value)}.{hint} {self._heading}: {_listed(self.allowed, value)}."
+        super().__init__(f"{message} {instead}" if instead else message)
 
 
 class UnknownResultError(UnknownNameError, KeyError):

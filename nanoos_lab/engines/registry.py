@@ -6,6 +6,7 @@ engines that are there. A name that an engine uses for a task of its own is alwa
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 
 ENGINES = "nanoos_lab.engines"
 TASKS = "nanoos_lab.tasks"
+#: Functions of nanoos_lab that submit many jobs, by what a user may take for a task.
+WORKFLOWS = {
+    "convergence": "convergence_test",
+    "convergence_test": "convergence_test",
+    "elastic": "elastic_constants",
+    "elastic_constants": "elastic_constants",
+    "eos": "equation_of_state",
+    "equation_of_state": "equation_of_state",
+    "phonon": "phonons",
+    "phonons": "phonons",
+    "ramp": "temperature_ramp",
+    "temperature_ramp": "temperature_ramp",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +155,27 @@ def calculation(engine: str, task: str) -> Calculation:
     added = _added(task)
     model = _model(engine, task) if added is not None else None
     if added is None or model is None:
-        raise UnknownNameError(f"task of engine {engine!r}", task, _tasks_of(adapter))
+        raise UnknownNameError(f"task of engine {engine!r}", task, _tasks_of(adapter), _instead(engine, task))
     return Calculation(engine=adapter, task=task, parameters=model, added=added)
+
+
+def _instead(engine: str, task: str) -> str:
+    """Say what has the name of a task that an engine lacks: a workflow, and the engines that have it."""
+    said = []
+    workflow = WORKFLOWS.get(task.lower())
+    if workflow is not None:
+        said.append(f"nanoos_lab.{workflow}(…, engine={engine!r}) submits the jobs that are needed for {task}.")
+    others = [name for name in names() if name != engine and _offers(name, task)]
+    if others:
+        said.append(f"Engines with this task: {', '.join(others)}.")
+    return " ".join(said)
+
+
+def _offers(engine: str, task: str) -> bool:
+    with suppress(Exception):
+        # One that is broken is for its own user to hear of.
+        return task in _tasks_of(get(engine))
+    return False
 
 
 # -- engines -----------------------------------------------------------------------------------------------------------

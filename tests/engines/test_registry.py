@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+import nanoos_lab
 from nanoos_lab.core.errors import InputError, UnknownNameError
 from nanoos_lab.core.parameters import TaskParameters, validate
 from nanoos_lab.engines import registry
@@ -124,6 +126,30 @@ def test_an_unknown_task_is_told_with_the_nearest():
         registry.calculation("mock", "relaxx")
     assert caught.value.nearest == "relax"
     assert "engine 'mock'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "function"),
+    [("phonons", "phonons"), ("eos", "equation_of_state"), ("elastic", "elastic_constants")],
+)
+def test_a_task_that_is_a_workflow_is_told_with_its_function(task, function):
+    with pytest.raises(UnknownNameError) as caught:
+        registry.calculation("lammps", task)
+    told = f"nanoos_lab.{function}(…, engine='lammps') submits the jobs that are needed for {task}."
+    assert str(caught.value).endswith(f" Allowed: md, relax, script, static. {told}")
+
+
+def test_every_workflow_that_is_told_of_takes_an_engine():
+    for name in registry.WORKFLOWS.values():
+        parameters = inspect.signature(getattr(nanoos_lab, name)).parameters
+        assert "engine" in parameters or parameters["fixed"].kind == inspect.Parameter.VAR_KEYWORD
+
+
+def test_a_task_of_other_engines_is_told_with_these():
+    with pytest.raises(UnknownNameError, match=r"Engines with this task: ase, chgnet, gpaw, tblite\.$"):
+        registry.calculation("lammps", "neb")
+    with pytest.raises(UnknownNameError, match=r"Engines with this task: espresso\.$"):
+        registry.calculation("lammps", "vc_relax")
 
 
 def test_a_plug_in_is_an_engine_like_ours(plugins):
