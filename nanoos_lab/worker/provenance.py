@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Packages whose versions are always told.
 _PACKAGES = {"nanoos_lab": "nanoos-lab", "numpy": "numpy", "ase": "ase"}
+#: And those of which they are told by runs that have them loaded: module → package.
+_IF_LOADED = {"scipy": "scipy", "torch": "torch", "phonopy": "phonopy"}
 
 
 def collect(request: JobRequest, calculation: Calculation, files: Mapping[str, Path]) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def collect(request: JobRequest, calculation: Calculation, files: Mapping[str, P
         "engine": request.engine,
         "task": request.task,
         "binary": _binary(calculation.engine),
-        "packages": dict(_packages()),
+        "packages": _used_packages(),
         **_plug_ins(request, calculation),
         "request": {"key": request.key, **request.to_json()},
         "inputs": _inputs(request, calculation, files),
@@ -52,9 +55,9 @@ def collect(request: JobRequest, calculation: Calculation, files: Mapping[str, P
 
 
 def joined(made_by: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `collect` has found, with what the engine tells; its word counts more."""
+    """Return what `collect` has found, with what is loaded since and what the engine tells; its word counts more."""
     version = told.get("version") or registry.found(made_by["engine"]).version
-    return {**made_by, "version": version, **told}
+    return {**made_by, "packages": _used_packages(), "version": version, **told}
 
 
 def prepare() -> None:
@@ -122,10 +125,19 @@ def _inputs(request: JobRequest, calculation: Calculation, files: Mapping[str, P
     }
 
 
+def _used_packages() -> dict[str, str]:
+    """Return the versions of the packages that numbers may depend on, those that are loaded now among them."""
+    return {
+        name: version
+        for name, version in _packages().items()
+        if name not in _IF_LOADED or (version and name in sys.modules)
+    }
+
+
 @cache
 def _packages() -> Mapping[str, str]:
-    """Return the versions of the packages that numbers may depend on, and of Python."""
-    versions = {name: _version(package) for name, package in _PACKAGES.items()}
+    """Return the versions of all packages that numbers may depend on, "" of one that is not here, and of Python."""
+    versions = {name: _version(package) for name, package in (_PACKAGES | _IF_LOADED).items()}
     return {**versions, "python": f"{platform.python_implementation()} {platform.python_version()}"}
 
 
