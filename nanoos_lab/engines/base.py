@@ -106,7 +106,7 @@ class PotentialInfo:
     elements: tuple[str, ...]
     #: Unit system of a file; empty where there is none to choose.
     units: str = ""
-    #: The publication, if it is known.
+    #: The publication, or else where it is from, if that is known.
     citation: str = ""
 
 

@@ -42,6 +42,14 @@ def test_methods_of_tight_binding_are_listed_with_their_publications() -> None:
     assert len(nl.potentials(["Fr"], engine="tblite")) == 0
 
 
+def test_pseudopotentials_are_listed_with_where_they_are_from() -> None:
+    found = nl.potentials("Si", engine="espresso")
+    assert found.loc["Si_r.upf"].citation == "D. R. Hamann, Phys. Rev. B 88, 085117 (2013)"
+    assert "author ADC" in found.loc["Si.pbe-nl-rrkjus_psl.1.0.0.UPF"].citation
+    # It says nothing.
+    assert not found.loc["Si.pz-vbc.UPF"].citation
+
+
 def test_weights_of_chgnet_are_listed_with_their_publications() -> None:
     found = nl.potentials(["Na", "Pu"], engine="chgnet")
     assert set(found.index) == {"0.3.0", "0.2.0", "r2scan"}

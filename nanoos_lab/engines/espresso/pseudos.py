@@ -325,8 +325,9 @@ def listed(place: Path, elements: Collection[str]) -> list[PotentialInfo]:
     by_element = candidates(place)
     for symbol in sorted(set(elements) & by_element.keys()):
         for path in by_element[symbol]:
-            kind = f"UPF {_header(path).functional}"
-            found.append(PotentialInfo(name=path.name, kind=kind, elements=(symbol,)))
+            header = _header(path)
+            kind = f"UPF {header.functional}"
+            found.append(PotentialInfo(name=path.name, kind=kind, elements=(symbol,), citation=header.origin))
     return found
 
 

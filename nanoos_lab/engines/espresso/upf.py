@@ -59,6 +59,8 @@ class Header:
     paw: bool = False
     #: Whether it has what couples spin and orbit: it was made with a fully relativistic calculation.
     relativistic: bool = False
+    #: What it asks to be cited, or else who has made it, with what and when, as far as it says.
+    origin: str = ""
 
 
 def parse(text: str) -> Header:
@@ -77,10 +79,11 @@ def parse(text: str) -> Header:
     found = re.search(r"<PP_HEADER\b([^>]*)>", text)
     if found is None:
         raise InputError("it is not a UPF file: it has no PP_HEADER")
+    before = text[: found.start()]
     try:
         if "=" in found.group(1):
-            return _second(found.group(1))
-        return replace(_first(text[found.end() :]), relativistic=_says_it_is(text[: found.start()]))
+            return replace(_second(found.group(1)), origin=_origin(before))
+        return replace(_first(text[found.end() :]), relativistic=_says_it_is(before), origin=_origin(before))
     except (LookupError, ValueError, StopIteration):
         raise InputError("its PP_HEADER cannot be read") from None
 
@@ -115,6 +118,25 @@ def _is_true(values: Mapping[str, str], name: str) -> bool:
 def _says_it_is(before: str) -> bool:
     """Look for the words of the generator before the header: that of version 1 does not say it."""
     return re.search(r"fully?-relativistic", before, re.IGNORECASE) is not None
+
+
+def _origin(before: str) -> str:
+    """Return where a file is from, by the words before its header."""
+    cited = re.search(r"\bcite\s+(.+?)\s+in any publication", before, re.DOTALL)
+    if cited:
+        return " ".join(cited.group(1).split())
+    made, author, date = (_after(before, mark) for mark in ("Generated", "Author:", "Generation date:"))
+    # What has only been converted, nobody knows by what.
+    how = f"Generated {made}" if made and "converted to UPF format" not in made else ""
+    by = f"author {author}" if author else ""
+    return ", ".join(part for part in (how, by, date) if part) if how or by else ""
+
+
+def _after(text: str, mark: str) -> str:
+    """Return what follows a mark in its line, up to another mark; "" where that stands for nothing."""
+    found = re.search(rf"^.*?\b{mark}[ \t]*(.*?)[ \t]*(?:Generation date:.*)?$", text, re.MULTILINE)
+    value = " ".join(found.group(1).split()) if found else ""
+    return "" if value.lower() in ("anonymous", "unknown", "as well") else value
 
 
 def _first(body: str) -> Header:

@@ -57,6 +57,24 @@ def test_headers_of_both_versions_are_read(name: str, element: str, functional: 
     assert (header.element, header.functional, header.valence) == (element, functional, valence)
 
 
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        ("Si.pz-vbc.UPF", ""),
+        (
+            "Si.pbe-nl-rrkjus_psl.1.0.0.UPF",
+            'Generated using "atomic" code by A. Dal Corso v.6.3, author ADC, 4Sep2018',
+        ),
+        ("Si.rel-pbe-rrkj.UPF", 'Generated using "atomic" code by A. Dal Corso (espresso distribution), 27Apr2007'),
+        ("C_3.98148.UPF", "Generated using Fritz-Haber code"),
+        ("C.UPF", "Generated using Fritz-Haber code, author Feliciano Giustino, 2005-09-18"),
+        ("Si_r.upf", "D. R. Hamann, Phys. Rev. B 88, 085117 (2013)"),
+    ],
+)
+def test_where_a_file_is_from_is_read_as_far_as_it_says(name: str, origin: str) -> None:
+    assert upf.parse(installed(name).read_text(errors="replace")).origin == origin
+
+
 def test_every_file_of_the_package_is_read_or_refused() -> None:
     place = pseudos.directory(None)
     assert place is not None
