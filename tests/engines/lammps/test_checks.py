@@ -102,6 +102,8 @@ def test_a_strain_needs_an_orthogonal_cell() -> None:
         (["fix 1 all nve"], [], "a second time"),
         (["fix 1 all nvt temp 300 300 0.1"], [], "a second time"),
         (["fix 1 all rigid/nve single"], [], "a second time"),
+        (["compute 1 all temmp"], [], "Did you mean 'temp'"),
+        (["fix 1 all setforse 0 0 0"], [], "Did you mean 'setforce'"),
         (["variable a equal $(step)"], [], "refused"),
         (["fix 1 all python/invoke 1 end_of_step f"], [], "Python"),
         (["fix 1 all ave/time 1 1 1 c_thermo_temp file /tmp/x"], [], "outside of the working directory"),

@@ -191,6 +191,7 @@ def refused(tmp_path: Path, **changes: Any) -> InputError:
         ("include bonds.lmp", "include bonds.lmp\nshell rm -r x", "unknown command of a force field 'shell'"),
         ("include bonds.lmp", "include bonds.lmp\nread_data x", "data= names the file"),
         ("include bonds.lmp", "include bonds.lmp\nfix 1 all nve", "a second time"),
+        ("include bonds.lmp", "include bonds.lmp\nfix 1 all shakee 1e-6 100 0 b 1", "Did you mean 'shake'"),
         ("include bonds.lmp", "include bonds.lmp\npair_coeff 1 1 table /etc/x", "outside of the working directory"),
         ("include bonds.lmp", "include bonds.lmp\nset type 1 x 0", "only charges can be set"),
         ("include bonds.lmp", "include bonds.lmp\nmass 1 ${m}", "is refused"),
