@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import selectors
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import psutil
 
 from nanoos_lab.core.errors import EngineError, NotInstalledError
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.hearing import Ear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.engines.base import RunContext
 
-#: Seconds between two looks at the context while a program says nothing.
+#: Seconds between two looks at a program that is to stop, or of whose files there is soon something new.
 TICK = 0.1
+#: The same, at most, while it says nothing, and no more than this part of the time after which it counts as stuck.
+IDLE, _PART = 2.0, 0.25
 #: Seconds that a program has to stop by itself: after a cancel, and where it is to write a checkpoint first.
 GRACE, LONG_GRACE = 0.5, 240.0
 #: Seconds without any output after which a program counts as stuck unless somebody says otherwise. An iteration of the
@@ -260,10 +262,15 @@ class Program:
             start_new_session=True,
         )
         self._output.with_suffix(".pid").write_text(f"{self._process.pid}\n")
+        if self._process.stdout is None:
+            raise RuntimeError("the program has no output")
+        self._ear = Ear(self._process.stdout.fileno())
+        self._context.on_stop(self._ear.ring)
         return self
 
     def __exit__(self, *_: object) -> None:
         _end_all(self._process)
+        self._ear.close()
         if self._process.stdout:
             self._process.stdout.close()
         self._errors.close()
@@ -283,11 +290,16 @@ class Program:
             file.seek(max(0, size - _QUOTED))
             return file.read().decode(errors="replace").strip()
 
-    def lines(self) -> Iterator[str | None]:
-        """Yield its output line by line as it comes, without line ends; None whenever nothing has come for a tick.
+    def lines(self, patience: Callable[[], float] = lambda: IDLE) -> Iterator[str | None]:
+        """Yield its output line by line soon after it comes, without line ends; None whenever nothing has come.
 
         Ends when the program has closed its output, or has ended and left somebody who holds it open. While it goes on,
         a stop of the context is passed on: first as the program wants to be asked, then by signals.
+
+        Parameters
+        ----------
+        patience
+            Returns the seconds without any output, at most, until None is yielded; called each time.
 
         Raises
         ------
@@ -295,16 +307,10 @@ class Program:
             If the program has said nothing for too long.
         """
         rest = b""
-        # By ticks, not by the clock: while the run is paused nothing can be heard, and no time passes.
-        quiet = 0.0
-        for data in self._pieces():
-            self._pass_on_stop()
+        for data in self._pieces(patience):
             if data is None:
-                quiet += TICK
-                self._check_silence(quiet)
                 yield None
                 continue
-            quiet = 0.0
             self._file.write(data)
             self._file.flush()
             *whole, rest = (rest + data).split(b"\n")
@@ -333,21 +339,29 @@ class Program:
         """End it, and all that it has started, at once."""
         _kill(self._process.pid)
 
-    def _pieces(self) -> Iterator[bytes | None]:
-        pipe = self._process.stdout
-        if pipe is None:
-            raise RuntimeError("the program has no output")
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            while True:
-                if not selector.select(TICK):
-                    if self._process.poll() is not None:
-                        return
-                    yield None
-                elif data := os.read(pipe.fileno(), 1 << 16):
-                    yield data
-                else:
+    def _pieces(self, patience: Callable[[], float]) -> Iterator[bytes | None]:
+        # Not by the clock: while the run is paused nothing can be heard, and no time passes.
+        quiet = 0.0
+        while True:
+            self._pass_on_stop()
+            seconds = self._tick(patience())
+            data = self._ear.hear(seconds)
+            if data is not None:
+                quiet = 0.0
+                if not data:
                     return
+            elif self._process.poll() is not None:
+                return
+            else:
+                quiet += seconds
+                self._check_silence(quiet)
+            yield data
+
+    def _tick(self, wanted: float) -> float:
+        """Return the seconds until the program is looked at again, though it says nothing."""
+        if self.stopped:
+            return TICK
+        return wanted if self._silence is None else min(wanted, _PART * self._silence)
 
     def _pass_on_stop(self) -> None:
         if self._context.stop is not None:

@@ -105,7 +105,7 @@ class Run:
         silence = program.patience(least=patience)
         try:
             with program.Program(command, self._context, output=_OUTPUT, ask=ask, silence=silence) as started:
-                for line in started.lines():
+                for line in started.lines(lambda: program.TICK if self._waiting else program.IDLE):
                     if line is not None:
                         self._hear(line)
                         row = table.feed(line)
