@@ -274,7 +274,7 @@ class Attempt:
             potcar.lent(workdir, self._begun.potentials),
             Program(self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=silence) as running,
         ):
-            for line in running.lines():
+            for line in running.lines(self.watch.patience):
                 self.watch.heard(line)
             code = running.wait()
             self.watch.end()

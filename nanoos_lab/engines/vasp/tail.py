@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,14 +28,16 @@ class Tail:
 
     def lines(self) -> Iterator[str]:
         """Yield the whole lines that came since the last call, with their ends."""
+        # Opened anew each time: only so does a file that another host writes show what is new.
         try:
-            file = self._path.open("rb")
+            file = os.open(self._path, os.O_RDONLY)
         except FileNotFoundError:
             return
-        with file:
-            file.seek(self._place)
-            while data := file.read(_PIECE):
+        try:
+            while data := os.pread(file, _PIECE, self._place):
                 self._place += len(data)
                 *whole, self._rest = (self._rest + data).split(b"\n")
                 for line in whole:
                     yield line.decode(errors="replace") + "\n"
+        finally:
+            os.close(file)

@@ -37,8 +37,11 @@ SCALED = "scaled.npy"
 #: Bytes of the end of a REPORT that have the words about the last step.
 _REPORT_END = 1 << 16
 _RANDOM_SEED = re.compile(rb"RANDOM_SEED\s*=\s*(\d+)\s+(\d+)\s+(\d+)[ \r]*\n")
-#: Seconds between two looks at the OUTCAR.
+#: Seconds between two looks at the OUTCAR, at least.
 _LOOK = 0.1
+#: The same when VASP says nothing: at first, and while somebody watches, since some of what belongs to its words may
+#: come after them; while nobody does it is twice as long each time, up to so many.
+_SOON, _LATE = 0.5, 2.0
 #: Looks at a CONTCAR until one finds it whole.
 _TRIES = 10
 #: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
@@ -110,6 +113,7 @@ class Watch:
         self._reader = outcar.Reader()
         self._tail = Tail(context.workdir / "OUTCAR")
         self._looked = 0.0
+        self._apart = _SOON
         self._checkpointed = time.monotonic()
         self._sampled: int | None = None
         self._held: _State | None = None
@@ -176,10 +180,15 @@ class Watch:
         if line is not None:
             self._context.log(line)
             self._listen(line)
+        self._apart = _SOON if line is not None else min(2 * self._apart, _LATE)
         now = time.monotonic()
         if line is None or now - self._looked >= _LOOK:
             self._looked = now
             self.look()
+
+    def patience(self) -> float:
+        """Return the seconds until the OUTCAR is to be looked at, if VASP says nothing."""
+        return _SOON if self._context.watched else self._apart
 
     def look(self) -> None:
         """Read what is new in the OUTCAR, and make a checkpoint if one is due.

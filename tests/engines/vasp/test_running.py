@@ -17,11 +17,33 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.core.units import UNITS, unit_of
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.vasp import potcar
+from nanoos_lab.engines.vasp.poscar import Order
+from nanoos_lab.engines.vasp.watch import Watch
 from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 from tests.engines.vasp.recordings import recording
 from tests.engines.vasp.running import alive, atoms_of, mixed, read_diary, run
 from tests.engines.vasp.synthetic import Run
+
+# -- what is looked at, and when --------------------------------------------------------------------------------------
+
+
+def test_the_outcar_is_looked_at_less_often_the_longer_vasp_says_nothing(context) -> None:
+    given = validate(registry.get("vasp").tasks["relax"], {}, where="test")
+    watch = Watch(atoms_of(Run()), Order.of(["Si", "Si"]), given, context, first=0)
+
+    def patience_after(*lines: str | None) -> list[float]:
+        found = []
+        for line in lines:
+            watch.heard(line)
+            found.append(watch.patience())
+        return found
+
+    assert patience_after("one", None, None, None, None) == [0.5, 1.0, 2.0, 2.0, 2.0]
+    assert patience_after("two", None) == [0.5, 1.0]
+    context.watched = True
+    assert patience_after("three", None, None, None) == [0.5] * 4
+
 
 # -- runs that end well -----------------------------------------------------------------------------------------------
 
