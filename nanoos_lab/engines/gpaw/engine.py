@@ -28,7 +28,7 @@ class GpawEngine(CalculatorEngine[GpawParameters]):
     package = "gpaw"
     missing = (
         "GPAW is not installed: pip install 'nanoos-lab[gpaw]'; it is compiled, and needs the headers of libxc and of "
-        "a BLAS (Debian: libxc-dev, libopenblas-dev)"
+        "a BLAS, and where there is an mpicc those of its MPI (Debian: libxc-dev, libopenblas-dev, libopenmpi-dev)"
     )
     own = GpawParameters
     failures = FAILURES
