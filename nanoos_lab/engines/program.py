@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
@@ -33,9 +32,6 @@ TICK = 0.1
 IDLE, _PART = 2.0, 0.25
 #: Seconds that a program has to stop by itself: after a cancel, and where it is to write a checkpoint first.
 GRACE, LONG_GRACE = 0.5, 240.0
-#: Seconds without any output after which a program counts as stuck unless somebody says otherwise. An iteration of the
-#: SCF cycle of a large cell may take an hour, with exact exchange some; custodian waits as long for VASP.
-SILENCE = 6 * 3600.0
 #: Seconds between SIGTERM and SIGKILL.
 _TERM = 1.0
 #: Longest line that is kept together, in bytes.
@@ -89,39 +85,6 @@ def required(name: str, how: str) -> Path:
     if found is None:
         raise NotInstalledError(missing(name, how), how)
     return found
-
-
-def patience(given: float | None = None, *, least: float = 0.0) -> float | None:
-    """Return after how many seconds without any output a program counts as stuck; None for never.
-
-    Parameters
-    ----------
-    given
-        What the user says, 0 for never; None: the variable ``NANOOS_SILENCE``, or else `SILENCE`.
-    least
-        Seconds that it may well take to say something, which nobody is kept from by a limit that is not `given`.
-
-    Raises
-    ------
-    EngineError
-        If the variable is no number of seconds.
-    """
-    usual = _usual_silence() if given is None else 0.0
-    return max(usual, least) if usual else given or None
-
-
-def _usual_silence() -> float:
-    name = variable("silence")
-    with suppress(ValueError):
-        seconds = float(os.environ.get(name) or SILENCE)
-        if 0 <= seconds < math.inf:
-            return seconds
-    raise EngineError(
-        f"{name} is {os.environ[name]!r}, not a number of seconds",
-        reason=Reason.RESOURCE,
-        remedy="On the worker's host, set it to seconds without output after which a program counts as stuck, 0 for "
-        "never, or unset it.",
-    )
 
 
 def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: Mapping[str, str] | None = None) -> str:

@@ -19,7 +19,7 @@ import pytest
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines import program
+from nanoos_lab.engines import program, silence
 from nanoos_lab.engines.program import Command, Program
 from tests.engines.context import RecordingContext
 from tests.fixtures.programs import program as installed
@@ -159,16 +159,16 @@ def test_silence_is_what_the_user_says_or_the_host_or_six_hours(
     monkeypatch.delenv("NANOOS_SILENCE", raising=False)
     if environment is not None:
         monkeypatch.setenv("NANOOS_SILENCE", environment)
-    assert program.patience(given) == expected
-    assert program.patience(given, least=1e5) == (1e5 if given is None and expected else expected)
+    assert silence.patience(given) == expected
+    assert silence.patience(given, least=1e5) == (1e5 if given is None and expected else expected)
 
 
 @pytest.mark.parametrize("text", ["2h", "-1", "nan", "inf"])
 def test_a_silence_of_the_host_that_is_no_number_of_seconds_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("NANOOS_SILENCE", text)
     with pytest.raises(EngineError, match=f"NANOOS_SILENCE is '{text}', not a number of seconds"):
-        program.patience()
-    assert program.patience(60.0) == 60.0
+        silence.patience()
+    assert silence.patience(60.0) == 60.0
 
 
 def test_a_pause_is_no_silence(tmp_path: Path) -> None:

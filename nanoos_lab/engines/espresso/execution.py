@@ -10,7 +10,7 @@ import numpy as np
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines import program, scf
+from nanoos_lab.engines import program, scf, silence
 from nanoos_lab.engines.espresso import failures, inputs, pseudos, schema
 from nanoos_lab.engines.espresso.output import Cycle, Iteration, Reader
 from nanoos_lab.engines.signatures import Scanner
@@ -121,8 +121,8 @@ class Execution:
         )
         ask = (self._context.workdir / EXIT_FILE).touch
         last: deque[str] = deque(maxlen=_REMEMBERED)
-        silence = program.patience(self.parameters.silence)
-        with program.Program(command, self._context, output=f"{stem}.out", ask=ask, silence=silence) as running:
+        patience = silence.patience(self.parameters.silence)
+        with program.Program(command, self._context, output=f"{stem}.out", ask=ask, silence=patience) as running:
             for line in running.lines():
                 if line is not None:
                     last.append(line)

@@ -22,6 +22,7 @@ from nanoos_lab.core.parameters import (
     field,
 )
 from nanoos_lab.engines.espresso import keywords
+from nanoos_lab.engines.silence import silence_field
 
 if TYPE_CHECKING:
     from typing import Self
@@ -94,14 +95,7 @@ class EspressoParameters(TaskParameters):
     scf_iterations: int = field(100, ge=1, le=10**5, doc="most iterations of an SCF cycle")
     mixing_beta: float = field(0.7, gt=0, le=1, doc="share of the new density that is mixed into the old one")
     diagonalization: Literal["david", "cg", "ppcg", "paro"] = field("david", doc="how bands are found")
-    silence: float | None = field(
-        None,
-        unit="s",
-        ge=0,
-        le=1e7,
-        doc="time without any output after which the run is stopped as stuck, 0 for never; unless given that of the "
-        "worker's NANOOS_SILENCE, or else 6 h",
-    )
+    silence: float | None = silence_field()
     input: dict[str, dict[str, bool | int | float | str]] = field(
         {}, doc="further keywords of pw.x: namelist → keyword → value"
     )

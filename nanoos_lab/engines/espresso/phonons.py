@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos_lab.core.errors import ParameterError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines import program
+from nanoos_lab.engines import program, silence
 from nanoos_lab.engines.espresso import dynamical, execution, failures, inputs
 from nanoos_lab.engines.espresso.execution import EXIT_FILE, INSTALL
 from nanoos_lab.engines.espresso.parameters import EspressoGammaPhononsParameters
@@ -227,9 +227,9 @@ class _Response:
         # One that was left there would stop the run at once.
         (workdir / EXIT_FILE).unlink(missing_ok=True)
         command = program.Command.of(where, "-in", INPUT, resources=self._context.resources)
-        ask, silence = (workdir / EXIT_FILE).touch, program.patience(self._parameters.silence)
+        ask, patience = (workdir / EXIT_FILE).touch, silence.patience(self._parameters.silence)
         last: deque[str] = deque(maxlen=_REMEMBERED)
-        with program.Program(command, self._context, output=OUTPUT, ask=ask, silence=silence) as running:
+        with program.Program(command, self._context, output=OUTPUT, ask=ask, silence=patience) as running:
             for line in running.lines():
                 if line is not None:
                     last.append(line)

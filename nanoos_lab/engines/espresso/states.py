@@ -12,7 +12,7 @@ from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines import kpoints, program
+from nanoos_lab.engines import kpoints, program, silence
 from nanoos_lab.engines.espresso import inputs, schema
 from nanoos_lab.engines.espresso.execution import INSTALL, Execution
 from nanoos_lab.engines.espresso.inputs import Start
@@ -193,7 +193,7 @@ def _run_dos(where: Path, parameters: EspressoDosParameters, context: RunContext
     (context.workdir / DOS_INPUT).write_text(dos_input(parameters), encoding="utf-8")
     command = program.Command.of(where, "-in", DOS_INPUT, resources=context.resources)
     last = ""
-    with program.Program(command, context, output="dos.out", silence=program.patience(parameters.silence)) as running:
+    with program.Program(command, context, output="dos.out", silence=silence.patience(parameters.silence)) as running:
         for line in running.lines():
             last = line or last
         code = running.wait()

@@ -14,6 +14,7 @@ from nanoos_lab.core.parameters import (
     TaskParameters,
     field,
 )
+from nanoos_lab.engines.silence import silence_field
 from nanoos_lab.engines.vasp.tags import TAGS
 
 #: A value in an INCAR.
@@ -101,14 +102,7 @@ class VaspParameters(TaskParameters):
     sigma: float = field(0.05, unit="eV", gt=0, le=10, doc="width of the smearing")
     spin: bool | None = field(None, doc="whether spins differ; by default if the structure has magnetic moments")
     soc: bool = field(False, doc="spin-orbit coupling, by the program vasp_ncl")
-    silence: float | None = field(
-        None,
-        unit="s",
-        ge=0,
-        le=1e7,
-        doc="time without any output after which the run is stopped as stuck, 0 for never; unless given that of the "
-        "worker's NANOOS_SILENCE, or else 6 h",
-    )
+    silence: float | None = silence_field()
     incar: dict[str, Value] = Field(
         default_factory=dict,
         description="further tags of the INCAR; values for each species in the order in which species first occur",

@@ -12,7 +12,7 @@ from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines import grid, program
+from nanoos_lab.engines import grid, program, silence
 from nanoos_lab.engines.program import Command, Program
 from nanoos_lab.engines.vasp import incar, poscar, potcar, vasprun
 from nanoos_lab.engines.vasp.parameters import Given, VaspBandsParameters, VaspMDParameters, moves
@@ -269,10 +269,10 @@ class Attempt:
         workdir = self._context.workdir
         write(self._begun.inputs.files, workdir)
         self.watch.begin()
-        silence = program.patience(self._given.silence)
+        patience = silence.patience(self._given.silence)
         with (
             potcar.lent(workdir, self._begun.potentials),
-            Program(self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=silence) as running,
+            Program(self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=patience) as running,
         ):
             for line in running.lines(self.watch.patience):
                 self.watch.heard(line)

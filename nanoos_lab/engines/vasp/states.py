@@ -13,8 +13,8 @@ import numpy as np
 
 from nanoos_lab.core.errors import EngineError, StructureError
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines import grid, kpoints
-from nanoos_lab.engines.program import Program, patience
+from nanoos_lab.engines import grid, kpoints, silence
+from nanoos_lab.engines.program import Program
 from nanoos_lab.engines.vasp import failures, incar, outcar, potcar, running, vasprun
 from nanoos_lab.engines.vasp.running import Attempt
 from nanoos_lab.engines.vasp.tail import Tail
@@ -139,7 +139,7 @@ def _second(begun: Beginning, given: VaspBandsParameters, context: RunContext) -
 
     with (
         potcar.lent(workdir, begun.potentials),
-        Program(begun.command, context, output=OUTPUT, ask=ask, silence=patience(given.silence)) as program,
+        Program(begun.command, context, output=OUTPUT, ask=ask, silence=silence.patience(given.silence)) as program,
     ):
         for line in program.lines():
             if line is None:

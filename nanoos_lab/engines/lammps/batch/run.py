@@ -12,7 +12,7 @@ import numpy as np
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Results, Sample
 from nanoos_lab.core.status import Reason
-from nanoos_lab.engines import program
+from nanoos_lab.engines import program, silence
 from nanoos_lab.engines.lammps import executable, failures
 from nanoos_lab.engines.lammps.batch import text
 from nanoos_lab.engines.lammps.batch.output import DumpReader, Table, last_dump, ranks_in, version_in
@@ -102,9 +102,9 @@ class Run:
         frames = DumpReader(directory / text.FRAMES)
         table = Table()
         ask = (directory / text.STOP).touch
-        silence = program.patience(least=patience)
+        stuck_after = silence.patience(least=patience)
         try:
-            with program.Program(command, self._context, output=_OUTPUT, ask=ask, silence=silence) as started:
+            with program.Program(command, self._context, output=_OUTPUT, ask=ask, silence=stuck_after) as started:
                 for line in started.lines(lambda: program.TICK if self._waiting else program.IDLE):
                     if line is not None:
                         self._hear(line)

@@ -1,0 +1,97 @@
+"""Runs of VASP that go bad are not waited for; a replay stands in for VASP."""
+
+from __future__ import annotations
+
+import pytest
+
+from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.status import Reason
+from tests.engines.vasp.running import alive, atoms_of, run
+from tests.engines.vasp.synthetic import Run
+
+
+def test_a_run_that_says_nothing_for_too_long_is_stopped(context, replay, tmp_path) -> None:
+    replay(Run(steps=1, seconds=60).write(tmp_path / "recording"), speed=1)
+    with pytest.raises(EngineError, match=r"has said nothing for 0\.3 s"):
+        run(context, atoms_of(Run()), "static", silence=0.3)
+    assert not alive(context.workdir)
+    assert not (context.workdir / "POTCAR").exists()
+
+
+def test_one_that_says_nothing_is_stopped_after_what_the_host_says(context, replay, tmp_path, monkeypatch) -> None:
+    replay(Run(steps=1, seconds=60).write(tmp_path / "recording"), speed=1)
+    monkeypatch.setenv("NANOOS_SILENCE", "0.3")
+    with pytest.raises(EngineError, match=r"has said nothing for 0\.3 s"):
+        run(context, atoms_of(Run()), "static")
+
+
+def test_molecular_dynamics_that_blows_up_is_stopped(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=50, seconds=0.05)
+    text = made.outcar().replace(f"{made.free_energy(2):18.8f} eV", f"{1e4:18.8f} eV")
+    place = made.write(tmp_path / "recording")
+    (place / "OUTCAR").write_text(text)
+    replay(place, speed=5)
+    with pytest.raises(EngineError, match=r"has risen by .* in one step, at step 2") as caught:
+        run(context, atoms_of(Run()), "md", steps=49)
+    assert caught.value.correction is not None
+    assert caught.value.correction.changes == {"timestep": 0.5}
+    assert context.steps[-1] < 10
+    assert not alive(context.workdir)
+
+
+def test_dynamics_whose_forces_are_not_converged_have_failed(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=20, unconverged=(4, 7, 11))
+    replay(made.write(tmp_path / "recording"))
+    with pytest.raises(EngineError, match=r"did not converge in 60 iterations at 3 of 20 steps") as caught:
+        run(context, atoms_of(made), "md", steps=19)
+    assert caught.value.reason is Reason.CONVERGENCE
+    assert caught.value.correction is not None
+    assert caught.value.correction.from_start
+    assert [line for line in context.logged if line.startswith("warning")] == [
+        "warning: the SCF cycle did not converge at step 4; later ones are counted",
+        "warning: the SCF cycle did not converge in 3 of 20 ionic steps",
+    ]
+
+
+def test_dynamics_get_over_a_few_steps_that_are_not_converged(context, replay, tmp_path) -> None:
+    made = Run(md=True, steps=20, unconverged=(0, 19))
+    replay(made.write(tmp_path / "recording"))
+    run(context, atoms_of(made), "md", steps=19)
+    assert context.steps[-1] == 19
+    assert "warning: the SCF cycle did not converge in 2 of 20 ionic steps" in context.logged
+
+
+@pytest.mark.parametrize(("task", "steps", "done"), [("static", 1, 0), ("relax", 3, 1), ("md", 20, 2)])
+def test_a_cycle_that_gets_nowhere_is_stopped_where_the_run_cannot_do_without_it(
+    context, replay, tmp_path, task: str, steps: int, done: int
+) -> None:
+    """Dynamics can do without two in twenty, a relaxation without the first one, which has a poor guess."""
+    made = Run(md=task == "md", steps=steps, iterations=60, stuck=0.5, seconds=0.0, hangs=(done, 39))
+    replay(made.write(tmp_path / "recording"))
+    context.checkpoint_interval = 60.0
+    how = {} if task == "static" else {"steps": steps - 1}
+    with pytest.raises(EngineError, match=r"SCF cycle was stopped at iteration 38, since it diverges") as caught:
+        run(context, atoms_of(made), task, **how)
+    assert caught.value.reason is Reason.CONVERGENCE
+    assert caught.value.correction.changes == {"incar": {"ALGO": "All", "ISEARCH": 1}}
+    assert caught.value.correction.from_start == (task == "md")
+    assert context.steps == list(range(done))
+    assert not alive(context.workdir)
+
+
+def test_a_cycle_that_makes_its_first_iterations_for_a_density_that_is_kept_is_not_stopped(
+    context, replay, tmp_path
+) -> None:
+    made = Run(steps=1, iterations=37, nelm=100, stuck=0.5, seconds=0.0)
+    replay(made.write(tmp_path / "recording"))
+    assert run(context, atoms_of(made), "static").properties["scf_iterations"] == 37
+
+
+def test_an_energy_that_is_no_number_ends_the_run(context, replay, tmp_path) -> None:
+    made = Run(steps=3)
+    text = made.outcar().replace(f"{made.free_energy(1):18.8f} eV", "****************** eV")
+    place = made.write(tmp_path / "recording")
+    (place / "OUTCAR").write_text(text)
+    replay(place)
+    with pytest.raises(EngineError, match="no longer a finite number at step 1"):
+        run(context, atoms_of(Run()), "relax")
