@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Silicon as small as it makes sense: not converged, quick.
 SILICON: Mapping[str, Any] = {"pseudos": {"Si": "Si.pz-vbc.UPF"}, "ecutwfc": 12, "kpts": (2, 2, 2)}
+#: With iterations that last some tenth of a second, so that one who asks for a stop in the middle is not too late.
+SLOW_SILICON: Mapping[str, Any] = {**SILICON, "ecutwfc": 30, "kpts": (6, 6, 6)}
 
 
 def silicon(*, shift: float = 0.0, strain: float = 0.0, lattice: float = 5.40) -> Atoms:

@@ -21,7 +21,7 @@ from nanoos_lab.engines import program
 from nanoos_lab.engines.espresso import tasks
 from nanoos_lab.engines.espresso.output import Reader
 from nanoos_lab.store.checkpoints import find
-from tests.engines.espresso.running import SILICON, continued, silicon
+from tests.engines.espresso.running import SILICON, SLOW_SILICON, continued, silicon
 from tests.waiting import quickest
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def test_those_who_watch_see_the_iterations_of_a_step(pw: Runner) -> None:
 
 
 def test_a_relaxation_that_was_stopped_goes_on_to_the_same_end(pw: Runner) -> None:
-    start, how = silicon(shift=0.2), {**SILICON, "fmax": 0.005}
+    start, how = silicon(shift=0.2), {**SLOW_SILICON, "fmax": 0.005}
     whole = pw(start, "relax", **how)
     first = pw.context(checkpoint_interval=3600.0, stop_at_step=1, stop_reason="time_limit")
     stopped = pw(start, "relax", first, **how)
@@ -208,7 +208,7 @@ def test_one_that_was_killed_goes_on_from_the_structure_of_its_last_checkpoint(p
 
 
 def test_a_static_calculation_that_was_stopped_goes_on_inside_its_cycle(pw: Runner) -> None:
-    how = {**SILICON, "kpts": (4, 4, 4)}
+    how = {**SLOW_SILICON, "conv_thr": 1e-12}
     whole = pw(silicon(shift=0.1), "static", **how)
     first = pw.context(checkpoint_interval=3600.0, stop_at_step=2, stop_reason="shutdown")
     assert pw(silicon(shift=0.1), "static", first, **how).results.stopped
@@ -220,7 +220,7 @@ def test_a_static_calculation_that_was_stopped_goes_on_inside_its_cycle(pw: Runn
 
 
 def test_molecular_dynamics_that_was_stopped_goes_on(pw: Runner) -> None:
-    how = {**SILICON, "steps": 6, "timestep": 2.0}
+    how = {**SILICON, "steps": 30, "timestep": 1.0}
     whole = pw(silicon(shift=0.1), "md", **how)
     first = pw.context(checkpoint_interval=3600.0, stop_at_step=2, stop_reason="time_limit")
     assert pw(silicon(shift=0.1), "md", first, **how).results.stopped
@@ -295,9 +295,9 @@ def test_a_thermostat_brings_the_atoms_to_its_temperature(pw: Runner) -> None:
 
 def test_dynamics_with_a_thermostat_that_was_stopped_goes_on(pw: Runner) -> None:
     first = pw.context(checkpoint_interval=3600.0, stop_at_step=4, stop_reason="time_limit")
-    assert pw(silicon(), "md", first, **HELD, steps=8).results.stopped
-    rest = pw(silicon(), "md", continued(first, pw), **HELD, steps=8)
-    assert rest.context.steps == list(range(first.steps[-1], 9))
+    assert pw(silicon(), "md", first, **HELD, steps=30).results.stopped
+    rest = pw(silicon(), "md", continued(first, pw), **HELD, steps=30)
+    assert rest.context.steps == list(range(first.steps[-1], 31))
     assert rest.context.samples[0].frame.positions == pytest.approx(first.samples[-1].frame.positions, abs=1e-8)
     assert rest.results.provenance["seed"] == DEFAULT_SEED
 
@@ -335,11 +335,11 @@ def test_dynamics_that_was_killed_goes_on_from_its_last_checkpoint(pw: Runner, h
 def test_a_state_that_is_too_large_is_kept_without_its_wave_functions(
     pw: Runner, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    how = {**SILICON, "kpts": (4, 4, 4)}
+    how = {**SLOW_SILICON, "conv_thr": 1e-12} if task == "static" else SLOW_SILICON
     whole = pw(silicon(shift=0.1), task, **how)
     step = 2 if task == "static" else 1
     first = pw.context(checkpoint_interval=3600.0, stop_at_step=step, stop_reason="shutdown")
-    monkeypatch.setattr(tasks, "LARGEST_STATE", 250_000)
+    monkeypatch.setattr(tasks, "LARGEST_STATE", 1_000_000)
     assert pw(silicon(shift=0.1), task, first, **how).results.stopped
     (place,) = [path for path in first.place.iterdir() if path.is_dir()]
     names = {path.name for path in place.iterdir()}

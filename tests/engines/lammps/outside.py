@@ -116,6 +116,9 @@ class Outside:
     """Starts runs, one after another, in one process that lives as long as the tests."""
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
         self._pipe, theirs = _METHOD.Pipe()
         self._process = _METHOD.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
@@ -132,13 +135,23 @@ class Outside:
         options = options or Options()
         workdir.mkdir(exist_ok=True)
         request, files = submitted(structure, task, EnginePolicy(allow_shell=options.allow_shell), **parameters)
-        self._pipe.send((request.to_json(), request.structure, files, workdir, options))
-        kind, value = self._pipe.recv()
+        kind, value = self._answer((request.to_json(), request.structure, files, workdir, options))
         if kind == "engine error":
             message, reason, remedy, correction = value
             raise EngineError(message, reason=reason, remedy=remedy, correction=correction)
         assert kind == "outcome", value
         return value
+
+    def _answer(self, order: object) -> tuple[str, Any]:
+        try:
+            self._pipe.send(order)
+            return self._pipe.recv()
+        except BaseException:
+            # A run that is given up, at pytest's timeout, still goes on: the next test needs another process.
+            self._process.kill()
+            self.close()
+            self._start()
+            raise
 
 
 def submitted(

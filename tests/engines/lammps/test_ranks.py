@@ -393,9 +393,9 @@ def test_frames_come_between_the_samples_for_those_who_watch(lammps: Lammps) -> 
 
 def test_frames_are_seen_in_passing_by_all_ranks_together(lammps: Lammps) -> None:
     options = Options(ranks=2, watched=True, stop_after_live=0, stop_after_glimpses=1)
-    run = lammps(turned(14), "md", options, **COPPER, steps=10**9, every=10**9)
+    run = lammps(turned(20), "md", options, **COPPER, steps=10**9, every=10**9)
     [seen] = (sample for sample in run.live if not sample.row)
-    there = lammps(turned(14), "md", Options(ranks=2), **COPPER, steps=seen.step, every=10**9)
+    there = lammps(turned(20), "md", Options(ranks=2), **COPPER, steps=seen.step, every=10**9)
     np.testing.assert_array_equal(seen.frame.positions, there.atoms.positions)
 
 
@@ -411,7 +411,7 @@ def test_iterations_of_a_relaxation_are_seen_between_the_samples(lammps: Lammps)
 
 def test_what_fails_while_ranks_are_seen_in_passing_ends_the_run(lammps: Lammps) -> None:
     with pytest.raises(AssertionError, match=r"_pass[\s\S]*BrokenPipeError: nobody listens"):
-        lammps(turned(14), "md", Options(ranks=2, watched=True, broken=True), **COPPER, steps=10**9, every=10**9)
+        lammps(turned(20), "md", Options(ranks=2, watched=True, broken=True), **COPPER, steps=10**9, every=10**9)
 
 
 def test_ranks_go_on_from_a_checkpoint_on_the_grid_to_the_last_bit(tmp_path: Path) -> None:
