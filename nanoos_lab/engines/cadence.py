@@ -134,14 +134,17 @@ class Cadence:
         return math.ceil(max(paid, in_time, 1.0))
 
     def _glimpses(self) -> int:
-        """Return how many glimpses there should be for each whole sample: as few as make up for rare ones."""
+        """Return how many glimpses there should be for each whole sample: as few as make up for rare ones.
+
+        None if they are no cheaper, as in small systems, where most of the cost is to come to oneself.
+        """
         if not self._passing:
             return 0
         # CPU seconds for those who watch in a second of wall time, and what is missing of them for whole samples only.
         earned = self._budget.share * self._effort.value / self._pace.value
         missing = self._budget.enough * self._price - earned
         spared = earned - self._budget.enough * self._dearest_glimpse
-        if missing <= 0:
+        if missing <= 0 or self._glimpse >= self._price:
             return 0
         most = self._budget.glimpses
         return min(math.ceil(missing / spared), most) if spared > 0 else most

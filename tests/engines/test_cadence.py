@@ -125,6 +125,16 @@ def test_runs_that_can_show_whole_samples_often_are_not_glimpsed() -> None:
     assert 14 < bill.shown / 30 <= 20.5
 
 
+def test_glimpses_that_are_no_cheaper_than_whole_samples_are_left_out() -> None:
+    """As of small systems on a host where code that has rested is dear: then whole samples would starve for less."""
+    cost = Cost(step=0.08e-3, stop=0.23e-3, sample=3.7e-3, glimpse=(4e-3, 4e-3), apart=100)
+    cadence = Cadence(passing=True)
+    bill = watch(cadence, cost, seconds=60)
+    assert bill.glimpsed < 10
+    assert bill.shown > 100
+    assert bill.watching <= 0.0115 * bill.bare
+
+
 def test_a_glimpse_is_not_taken_for_a_dear_step() -> None:
     cadence = Cadence(passing=True)
     watch(cadence, replace(LJ_4K, apart=5, glimpse=(20e-3, 0.0)), seconds=60)
