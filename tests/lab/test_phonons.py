@@ -197,7 +197,7 @@ def test_values_that_cannot_be_are_refused(lab: Lab, parameters, field: str) -> 
 
 def test_a_molecule_has_no_phonons(lab: Lab) -> None:
     with pytest.raises(StructureError, match="a crystal"):
-        phonons(molecule("H2O"), lab=lab, engine="tblite")
+        phonons(molecule("H2O"), lab=lab, engine="tblite", method="GFN2-xTB")
 
 
 def test_without_phonopy_it_says_how_to_get_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

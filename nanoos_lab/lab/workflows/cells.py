@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-#: Rotations that generate the cubic group: a quarter turn about z, and a third of a turn about (1, 1, 1).
-_CUBIC = (((0, -1, 0), (1, 0, 0), (0, 0, 1)), ((0, 0, 1), (1, 0, 0), (0, 1, 0)))
 #: How far a lattice may be from a symmetric one, in cell vectors.
 _TOLERANCE = 1e-3
 
@@ -57,12 +55,6 @@ def strained(atoms: Atoms, strain: Array) -> Atoms:
     found: Atoms = atoms.copy()
     found.set_cell(atoms.cell.array @ (np.eye(3) + strain).T, scale_atoms=True)
     return found
-
-
-def has_cubic_axes(cell: Cell) -> bool:
-    """Say whether a lattice is cubic with its fourfold axes along x, y and z; of the atoms it knows nothing."""
-    rotated = (cell.array @ np.array(turn).T @ np.linalg.inv(cell.array) for turn in _CUBIC)
-    return all(np.allclose(one, np.round(one), atol=_TOLERANCE) for one in rotated)
 
 
 def lattice_constant(cell: Cell) -> float | None:
