@@ -185,6 +185,7 @@ CASES = (
     Case(
         engine="tblite",
         atoms=_water,
+        common={"method": "GFN2-xTB"},
         tasks={"static": {}, "relax": _RELAX, "md": {**_MD, "timestep": 0.5}},
         long={"md": {**_LONG_MD, "timestep": 0.5}},
         bad=("static", {"accuracy": 0}, "accuracy"),

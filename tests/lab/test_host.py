@@ -60,7 +60,7 @@ def test_a_gpu_is_refused_where_none_shows(lab: Lab, monkeypatch: pytest.MonkeyP
         ("ase", "static", {"calculator": "emt"}, {"ranks": 2}, "engine 'ase', task 'static' uses one core"),
         ("ase", "static", {"calculator": "emt"}, {"threads": 2}, "uses one core"),
         ("lammps", "static", {"potential": "Cu_u3.eam"}, {"gpus": 1}, "uses only ranks, threads"),
-        ("tblite", "static", {}, {"ranks": 2}, "uses only threads"),
+        ("tblite", "static", {"method": "GFN2-xTB"}, {"ranks": 2}, "uses only threads"),
     ],
 )
 def test_what_a_run_could_not_use_is_refused(lab: Lab, engine: str, task: str, parameters, asked, says: str) -> None:

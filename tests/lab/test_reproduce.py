@@ -225,7 +225,7 @@ def test_a_path_is_found_again_by_ase_alone(lab: Lab, tmp_path: Path, optimizer:
 def test_tblite_alone_gives_its_numbers_again(
     lab: Lab, tmp_path: Path, task: str, parameters: dict[str, Any], within: float
 ) -> None:
-    job = lab.submit(molecule("CH3OH"), engine="tblite", task=task, **parameters)
+    job = lab.submit(molecule("CH3OH"), engine="tblite", task=task, **{"method": "GFN2-xTB", **parameters})
     said = said_again(job, tmp_path)
     assert energy_of(said) == pytest.approx(job.results["energy"], rel=within)
     if task == "md":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nanoos_lab.lab.lab import Lab
 
-XTB = {"engine": "tblite"}
+XTB = {"engine": "tblite", "method": "GFN2-xTB"}
 
 
 def turned(atoms: Atoms) -> Atoms:
@@ -77,6 +77,7 @@ def test_a_path_leads_from_a_relaxed_structure_to_another(lab: Lab) -> None:
     [
         ("static", {"multiplicity": 2}, ParameterError),
         ("static", {"method": "GFN0"}, ParameterError),
+        ("static", {"method": None}, ParameterError),
         ("neb", {"final": molecule("H2")}, StructureError),
         ("neb", {"final": "H2O.xyz"}, ParameterError),
         ("relax", {"cell": "free"}, StructureError),
@@ -85,5 +86,5 @@ def test_a_path_leads_from_a_relaxed_structure_to_another(lab: Lab) -> None:
 def test_what_cannot_work_is_refused_before_it_is_queued(lab: Lab, task: str, parameters, error) -> None:
     before = len(lab.jobs())
     with pytest.raises(error):
-        lab.submit(molecule("H2O"), task=task, **XTB, **parameters)
+        lab.submit(molecule("H2O"), task=task, **{**XTB, **parameters})
     assert len(lab.jobs()) == before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 from nanoos_lab.engines.ase.over import CalculatorEngine, models
 from nanoos_lab.engines.chgnet.failures import FAILURES
-from nanoos_lab.engines.chgnet.parameters import HEAVIEST, ChgnetParameters, check_structure
+from nanoos_lab.engines.chgnet.parameters import HEAVIEST, ChgnetParameters, Weights, check_structure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -37,7 +37,7 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     On the processor, or on a graphics processor with ``resources={"gpus": 1}``.
 
     To import torch and CHGNet takes seconds, and half a gigabyte of memory. Where workers are started with
-    ``NANOOS_PRELOAD=chgnet`` they do so once, before they fork, and all jobs share the model; elsewhere each job does
+    ``NANOOS_PRELOAD=chgnet`` they do so once, before they fork, and all jobs share the weights; elsewhere each job does
     it for itself.
     """
 
@@ -50,12 +50,13 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     failures = FAILURES
 
     def preload(self) -> None:
-        """Import ASE's part; if it is wished, load the model too, which starts no thread and touches no device."""
+        """Import ASE's part; if it is wished, load all weights too, which starts no thread and touches no device."""
         super().preload()
         if self.name in os.environ.get(PRELOAD, "").split(",") and self.probe().found:
             from nanoos_lab.engines.chgnet.calculator import model
 
-            model(ChgnetParameters.model_fields["model"].default, "cpu")
+            for weights in get_args(Weights):
+                model(weights, "cpu")
 
     def check_calculator(self, structure: Structure, given: ChgnetParameters, policy: EnginePolicy) -> bool:
         """Check periodicity and elements."""

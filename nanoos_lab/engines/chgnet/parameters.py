@@ -22,7 +22,7 @@ class ChgnetParameters(Calculated):
     """Which weights."""
 
     model: Weights = field(
-        "0.3.0", doc="weights: 0.3.0 and 0.2.0 were trained on PBE(+U) of the Materials Project, r2scan on r²SCAN"
+        doc="weights: 0.3.0 and 0.2.0 were trained on PBE(+U) of the Materials Project, r2scan on r²SCAN"
     )
 
     @property

@@ -24,9 +24,7 @@ ITERATIONS = 250
 class XtbParameters(Calculated):
     """The Hamiltonian, the electrons, and how they become self-consistent."""
 
-    method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = field(
-        "GFN2-xTB", doc="parameters of the tight-binding Hamiltonian"
-    )
+    method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = field(doc="parameters of the tight-binding Hamiltonian")
     charge: int | None = field(
         None, unit="e", ge=-1000, le=1000, doc="total charge; the sum of the structure's initial charges unless given"
     )

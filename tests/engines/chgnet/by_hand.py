@@ -38,7 +38,7 @@ CRYSTALS = {
 
 def run(directory: Path, atoms: Atoms, task: str = "static", *, resources: Resources | None = None, **parameters):
     context = RecordingContext(workdir=directory, resources=resources or Resources())
-    return run_any(context, atoms, task, engine="chgnet", **parameters)
+    return run_any(context, atoms, task, engine="chgnet", **{"model": "0.3.0", **parameters})
 
 
 @pytest.fixture
@@ -122,7 +122,8 @@ def test_its_recipe_gives_the_same_numbers_without_us(tmp_path, task, parameters
     crystal = bulk("NaCl", "rocksalt", a=5.69, cubic=True)
     crystal.rattle(0.05, seed=1)
     expected = run(tmp_path, crystal, task, **parameters).properties["energy"]
-    energy = energy_of_recipe(tmp_path / "again", requested(crystal, task, engine="chgnet", **parameters))
+    request = requested(crystal, task, engine="chgnet", **{"model": "0.3.0", **parameters})
+    energy = energy_of_recipe(tmp_path / "again", request)
     assert energy == pytest.approx(expected, rel=1e-6)
 
 
@@ -184,7 +185,8 @@ def test_a_graphics_processor_says_the_same_each_time(tmp_path, on_gpu):
 def test_energy_is_kept_on_a_graphics_processor(tmp_path, on_gpu):
     atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True) * (2, 2, 2)
     context = RecordingContext(workdir=tmp_path, resources=on_gpu)
-    run_any(context, atoms, "md", engine="chgnet", ensemble="nve", temperature=600, timestep=1.0, steps=100, every=5)
+    motion = {"ensemble": "nve", "temperature": 600, "timestep": 1.0, "steps": 100, "every": 5}
+    run_any(context, atoms, "md", engine="chgnet", model="0.3.0", **motion)
     assert np.ptp(context.series("total_energy")) < 1e-4 * len(atoms)
     assert np.ptp(context.series("kinetic_energy")) > 1e-2 * len(atoms)
 
@@ -212,9 +214,9 @@ def test_a_vacancy_hops(tmp_path):
 def test_an_interrupted_run_is_the_uninterrupted_one(tmp_path):
     parameters = {"steps": 80, "every": 10, "temperature": 300, "ensemble": "nvt"}
     atoms = bulk("Cu", cubic=True, a=3.616)
-    whole = Job(tmp_path / "whole", "chgnet", "md", atoms, grid=50, **parameters)
+    whole = Job(tmp_path / "whole", "chgnet", "md", atoms, grid=50, model="0.3.0", **parameters)
     straight = whole.attempt()
-    broken = Job(tmp_path / "broken", "chgnet", "md", atoms, grid=50, **parameters)
+    broken = Job(tmp_path / "broken", "chgnet", "md", atoms, grid=50, model="0.3.0", **parameters)
     broken.attempt(at_checkpoint(1))
     last = broken.attempt()
     assert (straight.end, last.end, last.first) == ("done", "done", 50)

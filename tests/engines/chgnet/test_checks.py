@@ -34,7 +34,7 @@ def test_it_says_what_is_missing_and_how_to_get_it(monkeypatch):
 def test_a_run_on_a_host_without_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "chgnet", None)
     with pytest.raises(EngineError, match="cannot be loaded on this host") as caught:
-        run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="chgnet")
+        run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="chgnet", model="0.3.0")
     assert caught.value.reason is Reason.RESOURCE
     assert "nanoos-lab[chgnet]" in caught.value.remedy
 
@@ -49,7 +49,7 @@ def test_a_run_on_a_host_without_it_says_so(tmp_path, monkeypatch):
 )
 def test_structures_that_it_does_not_know_are_refused(tmp_path, atoms, words):
     with pytest.raises(StructureError, match=words):
-        run(RecordingContext(workdir=tmp_path), atoms, "static", engine="chgnet")
+        run(RecordingContext(workdir=tmp_path), atoms, "static", engine="chgnet", model="0.3.0")
 
 
 def test_more_than_one_graphics_processor_is_refused():

@@ -40,11 +40,11 @@ def carbon_dioxide() -> Atoms:
 
 
 def energy(context: RecordingContext, atoms: Atoms, **parameters) -> float:
-    return run(context, atoms, "static", engine="tblite", **parameters).properties["energy"]
+    return run(context, atoms, "static", engine="tblite", **{"method": "GFN2-xTB", **parameters}).properties["energy"]
 
 
 def test_water_relaxes_to_the_energy_and_geometry_of_xtb(context):
-    results = run(context, molecule("H2O"), "relax", engine="tblite", fmax=1e-3, accuracy=0.1)
+    results = run(context, molecule("H2O"), "relax", engine="tblite", method="GFN2-xTB", fmax=1e-3, accuracy=0.1)
     atoms = results.structure.atoms()
     assert results.properties["energy"] / units.Hartree == pytest.approx(-5.070544440612, abs=2e-7)
     assert atoms.get_distance(0, 1) == pytest.approx(0.959, abs=0.001)
@@ -138,7 +138,7 @@ def test_argon_has_its_lattice_constant(tmp_path):
 
 
 def test_results_have_what_tight_binding_knows_besides(context):
-    results = run(context, molecule("H2O"), "static", engine="tblite")
+    results = run(context, molecule("H2O"), "static", engine="tblite", method="GFN2-xTB")
     assert results.properties["charges"].sum() == pytest.approx(0, abs=1e-6)
     assert results.properties["charges"][0] == pytest.approx(-0.56, abs=0.05)
     # 1.85 Debye by experiment.

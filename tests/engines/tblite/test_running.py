@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(context: RecordingContext, atoms: Atoms, task: str, **parameters) -> Results:
-    return run_any(context, atoms, task, engine="tblite", **parameters)
+    return run_any(context, atoms, task, engine="tblite", **{"method": "GFN2-xTB", **parameters})
 
 
 def test_it_says_which_tblite_it_found():
@@ -179,7 +179,7 @@ def test_threads_are_used(tmp_path):
         "from tests.engines.ase.running import run\n"
         "from tests.engines.context import RecordingContext\n"
         "context = RecordingContext(workdir=Path(sys.argv[1]), resources=Resources(threads=3))\n"
-        "run(context, molecule('C6H6'), 'static', engine='tblite')\n"
+        "run(context, molecule('C6H6'), 'static', engine='tblite', method='GFN2-xTB')\n"
         "print(len(os.listdir('/proc/self/task')))\n"
     )
     environment = {"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": str(Path.cwd())}
