@@ -14,4 +14,4 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("nanoos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nanoos")
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.lab", "tests.fixtures.browser"]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("postgres", "redis", "lab", "browser", "slurm")]

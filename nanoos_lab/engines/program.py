@@ -19,6 +19,7 @@ import psutil
 from nanoos_lab.core.errors import EngineError, NotInstalledError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.hearing import Ear
+from nanoos_lab.engines.ranks import marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: M
         said = subprocess.run(  # noqa: S603 - a list of words, put together by the engine
             [str(program), *arguments],
             cwd=elsewhere,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**_surroundings(), "OMP_NUM_THREADS": "1", **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,
@@ -101,6 +102,12 @@ def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: M
         )
         return said.stdout.decode(errors="replace")
     return ""
+
+
+def _surroundings() -> dict[str, str]:
+    """Return our environment, save for what would make a program a rank of somebody else's."""
+    theirs = set(marks(os.environ))
+    return {name: value for name, value in os.environ.items() if name not in theirs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +225,7 @@ class Program:
         self._process = subprocess.Popen(  # noqa: S603 - a list of words, put together by the engine
             [*_end_with_us(), *self._command.arguments],
             cwd=self._context.workdir,
-            env={**os.environ, **self._command.environment},
+            env={**_surroundings(), **self._command.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,

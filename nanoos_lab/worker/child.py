@@ -22,6 +22,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
+from nanoos_lab.engines.ranks import marks
 from nanoos_lab.store.checkpoints import find
 from nanoos_lab.worker import devices, pipe, provenance
 from nanoos_lab.worker.context import Past, PipeContext
@@ -52,7 +53,7 @@ def main(connection: Connection, parent: int) -> NoReturn:
         os.setpgid(0, 0)
         end_with(parent)
         adopt_orphans()
-        for name in _SECRET:
+        for name in (*_SECRET, *marks(os.environ)):
             os.environ.pop(name, None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)

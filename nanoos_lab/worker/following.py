@@ -14,6 +14,7 @@ import psutil
 from nanoos_lab.core.errors import StoreError
 from nanoos_lab.worker import pipe
 from nanoos_lab.worker.clocks import RunningTime, left, now, passed
+from nanoos_lab.worker.processes import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,9 +320,7 @@ class Follower:
 def _memory_of(pid: int) -> int:
     """Return the memory of a process and its descendants, in bytes; what they share is counted more than once."""
     total = 0
-    with suppress(psutil.NoSuchProcess):
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
+    for one in (pid, *descendants(pid)):
+        with suppress(psutil.NoSuchProcess):
+            total += psutil.Process(one).memory_info().rss
     return total

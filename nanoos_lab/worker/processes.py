@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from nanoos_lab.worker.strays import marked
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -61,13 +63,28 @@ def end_children(keep: Collection[int] = ()) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the process ids of all that a process has started, directly or not, and that has not ended."""
+    """Return the process ids of all that a process has started, directly or not, and that has not ended.
+
+    Ranks that srun has started are children of Slurm's; those on this host carry the mark that it carries.
+    """
     import psutil
 
     try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        found = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+    launchers = set()
+    for child in found:
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == "srun":
+                launchers.add(child.pid)
+    return [*(child.pid for child in found), *(_ranks_of(launchers) if launchers else ())]
+
+
+def _ranks_of(launchers: Collection[int]) -> list[int]:
+    marks = dict(marked())
+    theirs = {marks[pid] for pid in launchers if pid in marks}
+    return [pid for pid, mark in marks.items() if mark in theirs and pid not in launchers]
 
 
 def _children_left(keep: Collection[int]) -> bool:

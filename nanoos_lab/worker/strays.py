@@ -35,22 +35,22 @@ def end_strays(store: StoreReader) -> list[int]:
     StoreError
         If it does not answer: then nothing is known, and nothing killed.
     """
-    marked = dict(_marked())
-    if not marked:
+    found = dict(marked())
+    if not found:
         return []
-    records = store.get_many({job_id for job_id, _ in marked.values()})
+    records = store.get_many({job_id for job_id, _ in found.values()})
     current = {job_id: record.attempt for job_id, record in records.items() if record.status is Status.RUNNING}
     # A job that this store does not know is another lab's.
-    strays = [pid for pid, (job_id, number) in marked.items() if job_id in records and current.get(job_id) != number]
+    strays = [pid for pid, (job_id, number) in found.items() if job_id in records and current.get(job_id) != number]
     for pid in strays:
-        log.warning("process %d has outlived its attempt %s_%d; it is killed", pid, *marked[pid])
+        log.warning("process %d has outlived its attempt %s_%d; it is killed", pid, *found[pid])
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     return strays
 
 
-def _marked() -> Iterator[tuple[int, tuple[str, int]]]:
-    """Yield the process ids that carry a mark, with job and attempt."""
+def marked() -> Iterator[tuple[int, tuple[str, int]]]:
+    """Yield the process ids on this host that carry a mark, with job and attempt."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
             environment = (folder / "environ").read_bytes().split(b"\0")

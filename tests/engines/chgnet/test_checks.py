@@ -60,6 +60,11 @@ def test_more_than_one_graphics_processor_is_refused():
     assert (caught.value.field, caught.value.value) == ("resources", {"gpus": 2})
 
 
+def test_weights_are_not_picked_silently(tmp_path):
+    with pytest.raises(ParameterError, match=r"needs one of '0\.3\.0', '0\.2\.0', 'r2scan'"):
+        run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="chgnet")
+
+
 def test_weights_that_do_not_exist_are_refused(tmp_path):
     with pytest.raises(ParameterError) as caught:
         run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="chgnet", model="0.4")

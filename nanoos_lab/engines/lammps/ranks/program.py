@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,4 +292,6 @@ def _command(context: RunContext, arguments: Sequence[str]) -> program.Command:
     executable.check_cores(context.resources)
     # Files of the user's own lie in the working directory: Python is to take none of them for a module (-P).
     words = ("-P", rank.__file__, str(mpi), _PLACE, *arguments)
-    return program.Command.of(Path(sys.executable), *words, resources=context.resources, launcher=launcher)
+    command = program.Command.of(Path(sys.executable), *words, resources=context.resources, launcher=launcher)
+    # Inside Slurm the launcher would have srun start its ranks, whose own MPI they would then take for theirs.
+    return replace(command, environment={**command.environment, "HYDRA_LAUNCHER": "fork"})

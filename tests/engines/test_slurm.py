@@ -1,0 +1,152 @@
+"""Ranks inside a real Slurm: they find each other, and end with their run.
+
+srun gives each task the place that it has in its step, in its environment. A notebook or a worker may be such a task,
+and no program that it starts may take that place for its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.engines.program import Command, Program
+from nanoos_lab.engines.ranks import marks
+from tests.engines.context import RecordingContext
+from tests.fixtures.programs import program
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: A rank that says who it is, in one piece, and stays.
+RANK = "import os, time; os.write(1, f'{os.getpid()}\\n'.encode()); time.sleep(600)"
+#: The same energies with one rank and with two, of a program and of a library, over workers that this starts.
+SUBMITS = """
+import json
+from ase.build import bulk
+import nanoos_lab as nl
+from tests.engines.espresso.running import SILICON, silicon
+
+def found(atoms, ranks, **how):
+    job = nl.submit(atoms, task="static", cache=False, resources={"ranks": ranks}, **how)
+    return job.result(90)["energy"], job.provenance.get("ranks", 1)
+
+copper = {"engine": "lammps", "potential": "Cu_u3.eam"}
+print(json.dumps({
+    "program": [found(silicon(), ranks, engine="espresso", **SILICON) for ranks in (1, 2)],
+    "library": [found(bulk("Cu", cubic=True) * (3, 3, 3), ranks, **copper) for ranks in (1, 2)],
+}))
+"""
+#: Two ranks stand still while their job is paused, go on, and end when it is cancelled.
+PAUSES = """
+import psutil
+import nanoos_lab as nl
+from tests.engines.espresso.running import SLOW_SILICON, silicon
+from tests.waiting import until
+
+def states():
+    found = [one.info for one in psutil.process_iter(["name", "status", "environ"]) if one.info["name"] == "pw.x"]
+    return [one["status"] for one in found if (one["environ"] or {}).get("NANOOS_ATTEMPT") == f"{job.id}_1"]
+
+job = nl.submit(silicon(), engine="espresso", task="md", steps=10_000, resources={"ranks": 2}, **SLOW_SILICON)
+until(lambda: len(states()) == 2, what="two ranks")
+job.pause()
+until(lambda: states() == ["stopped"] * 2, what="both stand still")
+job.resume()
+until(lambda: len(states()) == 2 and "stopped" not in states(), what="both go on")
+job.cancel()
+job.wait(60)
+until(lambda: not states(), what="both have ended")
+print("{}")
+"""
+#: Starts two ranks, and hands on what they say.
+ENGINE = f"""
+import sys
+from functools import partial
+from pathlib import Path
+from nanoos_lab.core.resources import Resources
+from nanoos_lab.engines.program import Command, Program
+from tests.engines.context import RecordingContext
+
+command = Command.of(Path(sys.executable), "-c", {RANK!r}, resources=Resources(ranks=2))
+with Program(command, RecordingContext(workdir=Path(sys.argv[1])), output="it.out") as run:
+    for line in run.lines():
+        if line:
+            print(line, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [(), ("srun", "-n", "1", "-c", "2"), ("srun", "-n", "1", "-c", "2", "--mpi=none")],
+    ids=["batch", "step", "step-none"],
+)
+def test_jobs_run_with_one_rank_and_with_two(slurm: Mapping[str, str], tmp_path: Path, step: tuple[str, ...]) -> None:
+    for (alone, one), (together, two) in said_in_slurm(slurm, tmp_path, SUBMITS, *step).values():
+        assert together == pytest.approx(alone, abs=1e-6)
+        assert (one, two) == (1, 2)
+
+
+def test_ranks_stand_still_while_their_job_is_paused(slurm: Mapping[str, str], tmp_path: Path) -> None:
+    said_in_slurm(slurm, tmp_path, PAUSES)
+
+
+def said_in_slurm(slurm: Mapping[str, str], place: Path, code: str, *step: str) -> dict[str, Any]:
+    """Return what Python code says in an allocation of two cores, as a researcher with a lab there."""
+    program("pw.x", package="quantum-espresso")
+    own = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+    environment = {**own, **slurm, "NANOOS_HOME": str(place / "home"), "PYTHONPATH": os.getcwd()}
+    call = partial(subprocess.run, env=environment, capture_output=True, text=True)
+    try:
+        done = call(["salloc", "-Q", "-n", "2", *step, sys.executable, "-c", code], timeout=300, check=False)
+    finally:
+        call([Path(sys.executable).with_name("nanoos-lab"), "down", "--now"], timeout=60, check=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("allocation")
+def test_a_stop_ends_all_ranks(tmp_path: Path) -> None:
+    context = RecordingContext(workdir=tmp_path)
+    command = Command.of(Path(sys.executable), "-c", RANK, resources=Resources(ranks=2))
+    assert command.arguments[0].endswith("/srun")
+    ranks: list[int] = []
+    with Program(command, context, output="it.out") as run:
+        for line in run.lines():
+            if line and line.isdigit():
+                ranks.append(int(line))
+            if len(ranks) == 2:
+                context.ask_to_stop()
+        run.wait()
+    until(lambda: not any(map(psutil.pid_exists, ranks)), what="the ranks have ended")
+    assert len(ranks) == 2
+
+
+@pytest.mark.usefixtures("allocation")
+def test_ranks_end_with_an_engine_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENGINE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout
+        ranks = [int(engine.stdout.readline()) for _ in range(2)]
+        assert all(map(psutil.pid_exists, ranks))
+        engine.send_signal(signal.SIGKILL)
+    until(lambda: not any(map(psutil.pid_exists, ranks)), what="the ranks have ended")
+
+
+def test_only_what_makes_a_rank_is_left_out() -> None:
+    batch = ["SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_MPI_TYPE", "PATH"]
+    assert marks(batch) == []
+    assert marks(["PMI_FD", "PMIX_RANK", "HOME"]) == ["PMI_FD", "PMIX_RANK"]
+    in_step = [*batch, "SLURM_STEP_ID", "SLURM_STEPID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS_PER_NODE", "SLURM_CONF"]
+    left = {"SLURM_JOB_ID", "PATH", "SLURM_JOB_NUM_NODES", "SLURM_CONF"}
+    assert set(marks(in_step)) == set(in_step) - left
