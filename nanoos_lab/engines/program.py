@@ -19,7 +19,7 @@ import psutil
 from nanoos_lab.core.errors import EngineError, NotInstalledError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.hearing import Ear
-from nanoos_lab.engines.ranks import marks
+from nanoos_lab.engines.ranks import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +35,8 @@ IDLE, _PART = 2.0, 0.25
 GRACE, LONG_GRACE = 0.5, 240.0
 #: Seconds between SIGTERM and SIGKILL.
 _TERM = 1.0
+#: Seconds, at most, that srun has to end its ranks; Slurm kills those that do not heed it.
+_DISMISSED = 10.0
 #: Longest line that is kept together, in bytes.
 _LONGEST = 1 << 20
 #: Bytes of the end of the error stream that a failure quotes.
@@ -94,7 +96,7 @@ def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: M
         said = subprocess.run(  # noqa: S603 - a list of words, put together by the engine
             [str(program), *arguments],
             cwd=elsewhere,
-            env={**_surroundings(), "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**beside(os.environ), "OMP_NUM_THREADS": "1", **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,
@@ -102,12 +104,6 @@ def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: M
         )
         return said.stdout.decode(errors="replace")
     return ""
-
-
-def _surroundings() -> dict[str, str]:
-    """Return our environment, save for what would make a program a rank of somebody else's."""
-    theirs = set(marks(os.environ))
-    return {name: value for name, value in os.environ.items() if name not in theirs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +149,9 @@ class Command:
         launcher = launcher or _launcher(program)
         ranks = ["-n", str(resources.ranks)]
         if launcher.name == "srun":
-            # A worker may be a step of the allocation, and hold its cores; and srun learns of threads by no variable.
-            ranks += ["--overlap", "-c", str(resources.threads)]
+            # A worker may be a step of the allocation, and hold its cores; srun learns of threads by no variable; and
+            # a batch job may have been told to hand on none.
+            ranks += ["--overlap", "--export=ALL", "-c", str(resources.threads)]
         return cls(arguments=(str(launcher), *ranks, *own), environment=environment)
 
 
@@ -225,7 +222,7 @@ class Program:
         self._process = subprocess.Popen(  # noqa: S603 - a list of words, put together by the engine
             [*_end_with_us(), *self._command.arguments],
             cwd=self._context.workdir,
-            env={**_surroundings(), **self._command.environment},
+            env={**beside(os.environ), **self._command.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -371,10 +368,29 @@ def _end_all(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill(pid: int) -> None:
-    """Kill a program, all that it has started, and what is left of its session when it has ended itself."""
+    """Kill a program, all that it has started, and what is left of its session when it has ended itself.
+
+    Ranks of srun are no children of it. It ends them when it is asked to end, and can't once it is killed.
+    """
+    _dismiss(pid)
     for one in {*_family(pid), *_session(pid)}:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(one, signal.SIGKILL)
+
+
+def _dismiss(pid: int) -> None:
+    """Have srun end its ranks, and wait until it has; of another program nothing is asked."""
+    with suppress(psutil.NoSuchProcess):
+        launcher = psutil.Process(pid)
+        if launcher.name() != "srun":
+            return
+        launcher.terminate()
+        # It may stand still.
+        launcher.resume()
+        deadline = time.monotonic() + _DISMISSED
+        # Its exit code is left for who waits for it.
+        while launcher.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def _family(pid: int) -> list[int]:

@@ -22,7 +22,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
-from nanoos_lab.engines.ranks import marks
+from nanoos_lab.engines.ranks import beside
 from nanoos_lab.store.checkpoints import find
 from nanoos_lab.worker import devices, pipe, provenance
 from nanoos_lab.worker.context import Past, PipeContext
@@ -53,8 +53,10 @@ def main(connection: Connection, parent: int) -> NoReturn:
         os.setpgid(0, 0)
         end_with(parent)
         adopt_orphans()
-        for name in (*_SECRET, *marks(os.environ)):
-            os.environ.pop(name, None)
+        surroundings = beside({name: value for name, value in os.environ.items() if name not in _SECRET})
+        for name in os.environ.keys() - surroundings.keys():
+            del os.environ[name]
+        os.environ.update(surroundings)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         _serve(connection)

@@ -78,13 +78,13 @@ def descendants(pid: int) -> list[int]:
         with suppress(psutil.NoSuchProcess):
             if child.name() == "srun":
                 launchers.add(child.pid)
-    return [*(child.pid for child in found), *(_ranks_of(launchers) if launchers else ())]
+    return list({child.pid for child in found} | (_ranks_of(launchers) if launchers else set()))
 
 
-def _ranks_of(launchers: Collection[int]) -> list[int]:
+def _ranks_of(launchers: Collection[int]) -> set[int]:
     marks = dict(marked())
     theirs = {marks[pid] for pid in launchers if pid in marks}
-    return [pid for pid, mark in marks.items() if mark in theirs and pid not in launchers]
+    return {pid for pid, mark in marks.items() if mark in theirs}
 
 
 def _children_left(keep: Collection[int]) -> bool:

@@ -331,4 +331,4 @@ def test_slurm_starts_ranks_beside_the_worker_with_a_core_for_each_thread(
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("PATH", str(tmp_path))
     command = Command.of(tmp_path / "its.x", resources=Resources(ranks=3, threads=2))
-    assert command.arguments[1:-1] == ("-n", "3", "--overlap", "-c", "2")
+    assert command.arguments[1:-1] == ("-n", "3", "--overlap", "--export=ALL", "-c", "2")

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines.program import Command, Program
-from nanoos_lab.engines.ranks import marks
+from nanoos_lab.engines.ranks import beside
 from tests.engines.context import RecordingContext
 from tests.fixtures.programs import program
 from tests.waiting import until
@@ -74,6 +75,7 @@ ENGINE = f"""
 import sys
 from functools import partial
 from pathlib import Path
+from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines.program import Command, Program
 from tests.engines.context import RecordingContext
@@ -107,10 +109,12 @@ def said_in_slurm(slurm: Mapping[str, str], place: Path, code: str, *step: str) 
     own = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
     environment = {**own, **slurm, "NANOOS_HOME": str(place / "home"), "PYTHONPATH": os.getcwd()}
     call = partial(subprocess.run, env=environment, capture_output=True, text=True)
+    # Slurm ends it before the time here is up.
     try:
-        done = call(["salloc", "-Q", "-n", "2", *step, sys.executable, "-c", code], timeout=300, check=False)
+        done = call(["salloc", "-Q", "-n", "2", "-t", "4", *step, sys.executable, "-c", code], timeout=300, check=False)
     finally:
-        call([Path(sys.executable).with_name("nanoos-lab"), "down", "--now"], timeout=60, check=True)
+        down = call([Path(sys.executable).with_name("nanoos-lab"), "down", "--now"], timeout=60, check=False)
+    assert down.returncode == 0, down.stderr
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -133,6 +137,39 @@ def test_a_stop_ends_all_ranks(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("allocation")
+@pytest.mark.parametrize("how", ["nothing is heard", "its engine fails"])
+def test_ranks_end_with_a_run_that_is_given_up(tmp_path: Path, how: str) -> None:
+    command = Command.of(Path(sys.executable), "-c", RANK, resources=Resources(ranks=2))
+    ranks: list[int] = []
+    silence = 2.0 if how == "nothing is heard" else None
+
+    def hear() -> None:
+        with Program(command, RecordingContext(workdir=tmp_path), output="it.out", silence=silence) as run:
+            for line in run.lines():
+                ranks.extend([int(line)] if line and line.isdigit() else [])
+                if len(ranks) == 2 and silence is None:
+                    raise ZeroDivisionError
+
+    with pytest.raises((EngineError, ZeroDivisionError)):
+        hear()
+    until(lambda: not any(map(psutil.pid_exists, ranks)), what="the ranks have ended", seconds=10)
+    assert len(ranks) == 2
+
+
+@pytest.mark.usefixtures("allocation")
+def test_ranks_know_their_attempt_where_a_batch_job_hands_on_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_EXPORT_ENV", "NONE")
+    monkeypatch.setenv("NANOOS_ATTEMPT", "job_1")
+    says = "import os; os.write(1, (os.environ.get('NANOOS_ATTEMPT', '') + '\\n').encode())"
+    command = Command.of(Path(sys.executable), "-c", says, resources=Resources(ranks=2))
+    with Program(command, RecordingContext(workdir=tmp_path), output="it.out") as run:
+        assert [line for line in run.lines() if line] == ["job_1"] * 2
+        assert run.wait() == 0, run.errors
+
+
+@pytest.mark.usefixtures("allocation")
 def test_ranks_end_with_an_engine_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ENGINE, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as engine:
@@ -144,9 +181,15 @@ def test_ranks_end_with_an_engine_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_only_what_makes_a_rank_is_left_out() -> None:
-    batch = ["SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_MPI_TYPE", "PATH"]
-    assert marks(batch) == []
-    assert marks(["PMI_FD", "PMIX_RANK", "HOME"]) == ["PMI_FD", "PMIX_RANK"]
-    in_step = [*batch, "SLURM_STEP_ID", "SLURM_STEPID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS_PER_NODE", "SLURM_CONF"]
-    left = {"SLURM_JOB_ID", "PATH", "SLURM_JOB_NUM_NODES", "SLURM_CONF"}
-    assert set(marks(in_step)) == set(in_step) - left
+    batch = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_MPI_TYPE": "none", "PATH": "/bin"}
+    assert beside(batch) == batch
+    tuned = {"PMIX_MCA_gds": "hash", "PMI_MMAP_SYNC_WAIT_TIME": "300", "SLURM_STEPMGR": "node1"}
+    assert beside({"PMI_FD": "9", "PMIX_RANK": "0", "PMIX_SERVER_URI41": "…", **tuned}) == tuned
+    job = {"SLURM_JOB_CPUS_PER_NODE": "4(x2)", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[1-2]"}
+    narrow = {"SLURM_TASKS_PER_NODE": "1", "SLURM_NNODES": "1", "SLURM_NODELIST": "node1"}
+    assert beside({**batch, **job, **narrow, **tuned, "SLURM_STEP_ID": "0", "SLURM_STEPID": "0"}) == {
+        **{"SLURM_JOB_ID": "1", "PATH": "/bin", **job, **tuned},
+        **{"SLURM_TASKS_PER_NODE": "4(x2)", "SLURM_NNODES": "2", "SLURM_NODELIST": "node[1-2]"},
+    }
+    chosen = {"SLURM_MPI_TYPE": "pmix", "SLURM_STEP_ID": "0"}
+    assert beside(chosen) == {"SLURM_MPI_TYPE": "pmix"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanoos_lab.core.errors import ParameterError
+from nanoos_lab.core.errors import JobError, ParameterError
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
@@ -39,10 +39,15 @@ def _mode(row: int, column: int) -> Array:
 MODES = {"xyz"[i] + "xyz"[j]: _mode(i, j) for i, j in ((0, 0), (1, 2), (2, 2), (1, 1), (0, 2), (0, 1))}
 #: The strains of each mode, in units of the largest.
 _STEPS = (-1.0, -0.5, 0.5, 1.0)
+#: What leaves the strain of a cell as it is.
+_TASKS = ("static", "relax")
+#: In Å; atoms are some ten times as far apart.
+_COARSEST = 0.1
 #: How well the strains must tell the constants apart, as the least singular value; all six have 0.7.
 _TOLD_APART = 0.2
-#: Constants smaller than this fraction of the largest are zero by symmetry.
-_ZERO = 1e-6
+#: Constants are alike by symmetry, or zero, if they differ by less than this fraction of what all are made of: a cell
+#: that is symmetric only within `symprec` is turned a little.
+_ALIKE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -54,10 +59,13 @@ class Elasticity(Fit):
 
     #: Stiffness in GPa, shape (6, 6), in Voigt order (xx, yy, zz, yz, xz, xy).
     stiffness: Array = field(repr=False)
-    #: Stress without strain in GPa, shape (6,), positive under tension. Far from zero, the structure was not relaxed.
+    #: Stress without strain in GPa, shape (6,), positive under tension. Far from zero, the structure was not relaxed,
+    #: and these are constants under it.
     stress: Array = field(repr=False)
     #: Root mean square in GPa of the stresses that these constants do not explain.
     residual: float
+    #: Names of those constants that are not zero, and not as large as one before them, by symmetry.
+    names: tuple[str, ...] = field(repr=False)
 
     def __getattr__(self, name: str) -> float:
         if re.fullmatch("c[1-6][1-6]", name) is None:
@@ -65,17 +73,12 @@ class Elasticity(Fit):
         return float(self.stiffness[int(name[1]) - 1, int(name[2]) - 1])
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.constants]
+        return [*super().__dir__(), *self.names]
 
     @property
     def constants(self) -> dict[str, float]:
-        """The constants in GPa by name, each once, without those that are zero by symmetry."""
-        least = _ZERO * np.abs(self.stiffness).max()
-        return {
-            f"c{i + 1}{j + 1}": float(self.stiffness[i, j])
-            for i, j in zip(*np.triu_indices(6), strict=True)
-            if abs(self.stiffness[i, j]) > least
-        }
+        """The constants in GPa by name, without those that are zero or as large as one before them, by symmetry."""
+        return {name: getattr(self, name) for name in self.names}
 
     @property
     def pressure(self) -> float:
@@ -157,12 +160,17 @@ class ElasticConstants(Group):
         Raises
         ------
         JobError
-            If a job has not succeeded.
+            If a job has not succeeded, or its stress is not finite.
+        UnknownResultError
+            If what the engine computes has no stress.
         """
         from ase import units
 
         self.succeeded()
         stresses = np.array([job.results["stress"] for job in self]) / units.GPa
+        for job, stress in zip(self, stresses, strict=True):
+            if not np.isfinite(stress).all():
+                raise JobError(f"the stress of {job.id} is not finite: {stress.tolist()} GPa", job_id=job.id)
         return fit(self.columns["mode"], self.columns["strain"], stresses, self.rotations)
 
 
@@ -190,11 +198,29 @@ def fit(modes: Sequence[str], strains: Sequence[float], stresses: Array, rotatio
         stiffness=np.einsum("c,cij->ij", found[: len(allowed)], allowed) / np.outer(MANDEL, MANDEL),
         stress=found[len(allowed) :] @ unstrained / MANDEL,
         residual=float(np.sqrt(np.mean(unexplained**2))),
+        names=_independent(allowed),
     )
 
 
+def _independent(allowed: Array) -> tuple[str, ...]:
+    """Return the names of constants that are neither zero nor as large as one before them in what symmetry allows."""
+    found: dict[str, Array] = {}
+    for i, j in zip(*np.triu_indices(6), strict=True):
+        one = allowed[:, i, j] / (MANDEL[i] * MANDEL[j])
+        before = [np.zeros_like(one), *found.values()]
+        if all(min(np.linalg.norm(one - other), np.linalg.norm(one + other)) > _ALIKE for other in before):
+            found[f"c{i + 1}{j + 1}"] = one
+    return tuple(found)
+
+
 def needed(rotations: Array) -> list[str]:
-    """Return the names of the strains that tell a crystal's constants apart: two for a cubic one along its axes."""
+    """Return the names of the strains that tell a crystal's constants apart: two for a cubic one along its axes.
+
+    Parameters
+    ----------
+    rotations : numpy.ndarray, shape (rotations, 3, 3)
+        The crystal's point group.
+    """
     allowed, _ = invariants(rotations)
     chosen: list[str] = []
     known = 0
@@ -216,7 +242,7 @@ def elastic_constants(
     engine: str,
     task: str = "static",
     strain: float = 0.005,
-    symprec: float = 0.01,
+    symprec: float | None = 0.01,
     lab: Lab | None = None,
     **options: Any,
 ) -> ElasticConstants:
@@ -237,7 +263,9 @@ def elastic_constants(
     strain
         Largest strain, as a fraction.
     symprec
-        How far an atom may be from where symmetry has it, in Å.
+        How far an atom may be from where symmetry has it, in Å. None takes no symmetry for granted, as where atoms of
+        one element differ by more than their initial magnetic moments and charges, such as by types in a data file of
+        LAMMPS, or where moments keep to directions in the crystal.
     lab
         Where to; the default lab unless given.
     **options
@@ -247,11 +275,17 @@ def elastic_constants(
     ------
     InputError
         If a job cannot be carried out; nothing was stored or queued.
+    JobError
+        If the structure is that of a job which has not succeeded.
     """
     if not 0 < strain < 0.1:
         raise ParameterError("strain", strain, "a number between 0 and 0.1")
-    if not 0 < symprec < 1:
-        raise ParameterError("symprec", symprec, "a number between 0 and 1 Å")
+    if symprec is not None and not 0 < symprec <= _COARSEST:
+        raise ParameterError("symprec", symprec, f"a number > 0 and ≤ {_COARSEST} Å, or None")
+    if task not in _TASKS:
+        raise ParameterError("task", task, f"one of {', '.join(map(repr, _TASKS))}")
+    if options.get("cell", "fixed") != "fixed":
+        raise ParameterError("cell", options["cell"], "'fixed': in a cell that relaxes, no strain is left")
     atoms = crystal(structure)
     lab = lab or default_lab()
     rotations = point_group(atoms, symprec)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoos_lab.core.errors import ParameterError
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 ROWS, COLUMNS = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 #: Mandel's component of each component of a stress, as Voigt has them.
 MANDEL = np.array([1.0, 1.0, 1.0, *[np.sqrt(2)] * 3])
-#: Atoms whose initial magnetic moments in µB are closer than this are alike.
-_SAME_MOMENT = 1e-2
+#: In steps of this many µB and e, initial magnetic moments and charges are compared.
+_STEP = 1e-2
 
 
 def vector(tensor: Array) -> Array:
@@ -30,27 +32,36 @@ def vector(tensor: Array) -> Array:
     return np.asarray(np.asarray(tensor)[..., ROWS, COLUMNS] * MANDEL)
 
 
-def point_group(atoms: Atoms, symprec: float) -> Array:
+def point_group(atoms: Atoms, symprec: float | None) -> Array:
     """Return the rotations of a crystal's symmetry, improper ones included, by spglib.
 
-    What moves atoms of different initial magnetic moments onto each other is none, and a crystal with constraints has
-    the identity alone.
+    What moves atoms of different initial magnetic moments or charges onto each other is none. A crystal with
+    constraints, or with moments that are vectors, has the identity alone.
 
     Parameters
     ----------
     atoms
         The crystal, as its primitive cell or as any other.
     symprec
-        How far an atom may be from where symmetry has it, in Å.
+        How far an atom may be from where symmetry has it, in Å; None for the identity alone.
 
     Returns
     -------
     numpy.ndarray, shape (rotations, 3, 3)
         Orthogonal matrices that act on Cartesian vectors.
+
+    Raises
+    ------
+    ParameterError
+        If spglib finds no group of symmetries within this distance.
     """
-    found = None if atoms.constraints else _operations(atoms, symprec)
-    if found is None:
+    if symprec is None or atoms.constraints or atoms.get_initial_magnetic_moments().ndim > 1:
         return np.eye(3)[None]
+    found = _operations(atoms, symprec)
+    if found is None:
+        raise ParameterError(
+            "symprec", symprec, "a distance in Å within which spglib finds a symmetry; None seeks none"
+        )
     lattice, fractional = found
     # The nearest rotation: the cell is symmetric only within symprec.
     left, _, right = np.linalg.svd(lattice.T @ fractional @ np.linalg.inv(lattice.T))
@@ -62,8 +73,8 @@ def _operations(atoms: Atoms, symprec: float) -> tuple[Array, Array] | None:
     import spglib
     from spglib.error import SpglibError
 
-    moments = np.round(atoms.get_initial_magnetic_moments().reshape(len(atoms), -1) / _SAME_MOMENT)
-    _, kinds = np.unique(np.column_stack([atoms.numbers, moments]), axis=0, return_inverse=True)
+    labels = np.stack([atoms.get_initial_magnetic_moments(), atoms.get_initial_charges()], axis=1)
+    _, kinds = np.unique(np.column_stack([atoms.numbers, np.round(labels / _STEP)]), axis=0, return_inverse=True)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), kinds.ravel())
     with warnings.catch_warnings():
         # Before version 3, what raises an error then is None and a warning.

@@ -293,5 +293,5 @@ def _command(context: RunContext, arguments: Sequence[str]) -> program.Command:
     # Files of the user's own lie in the working directory: Python is to take none of them for a module (-P).
     words = ("-P", rank.__file__, str(mpi), _PLACE, *arguments)
     command = program.Command.of(Path(sys.executable), *words, resources=context.resources, launcher=launcher)
-    # Inside Slurm the launcher would have srun start its ranks, whose own MPI they would then take for theirs.
-    return replace(command, environment={**command.environment, "HYDRA_LAUNCHER": "fork"})
+    # Inside Slurm the launcher would have srun start its ranks, on all nodes, with an MPI that is not theirs.
+    return replace(command, environment={**command.environment, "HYDRA_LAUNCHER": "fork", "HYDRA_RMK": "user"})
