@@ -139,18 +139,33 @@ def test_the_input_and_the_log_are_kept_and_potential_files_are_not_doubled(lamm
     assert run.results.provenance["files"]["potential"]["name"] == "Cu_u3.eam"
 
 
-def test_the_kept_input_makes_the_same_run_in_plain_lammps(lammps: Lammps) -> None:
-    structure = copper()
-    structure.rotate(30, (1, 2, 3), rotate_cell=True)
-    run = lammps(structure, "md", **COPPER, ensemble="nvt", temperature_end=700, timestep=2.0, steps=90, every=30)
+def plain_lammps(run: Outcome, log: str) -> None:
+    """Run the kept input of a run in LAMMPS's own executable, and dump where the atoms end, in full precision."""
     package, mpi, folder = library.folder(), library.mpi_library(), library.potentials_folder()
     assert package
     assert mpi
     assert folder
     (run.workdir / "Cu_u3.eam").symlink_to(folder / "Cu_u3.eam")
-    command = [str(package / "lmp"), "-in", "in.lammps", "-screen", "none", "-suffix", "opt", "-log", "plain.log"]
+    dump = "write_dump all custom plain.dump id x y z modify sort id format float %.17g\n"
+    (run.workdir / "in.plain").write_text((run.workdir / "in.lammps").read_text() + dump)
+    command = [str(package / "lmp"), "-in", "in.plain", "-screen", "none", "-suffix", "opt", "-log", log]
     environment = {**os.environ, "LD_LIBRARY_PATH": str(mpi.parent), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=run.workdir, env=environment, check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_path_is_that_of_plain_lammps_to_the_last_bit(lammps: Lammps, watched: bool) -> None:
+    run = lammps(copper(), "md", Options(watched=watched), **COPPER, timestep=2.0, steps=1000, every=100)
+    plain_lammps(run, "plain.log")
+    ended = np.loadtxt(run.workdir / "plain.dump", skiprows=9)[:, 1:]
+    np.testing.assert_array_equal(run.atoms.positions, ended)
+
+
+def test_the_kept_input_makes_the_same_run_in_plain_lammps(lammps: Lammps) -> None:
+    structure = copper()
+    structure.rotate(30, (1, 2, 3), rotate_cell=True)
+    run = lammps(structure, "md", **COPPER, ensemble="nvt", temperature_end=700, timestep=2.0, steps=90, every=30)
+    plain_lammps(run, "plain.log")
     number = r" +([-+\d.e]+)"
     rows = re.findall(rf"^{number * 7} *$", (run.workdir / "plain.log").read_text(), re.MULTILINE)
     expected = np.array(rows, dtype=float)
