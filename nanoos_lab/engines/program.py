@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -186,7 +187,8 @@ class Program:
     ask
         Has the program stop by itself, such as by a file that it looks for; None if it knows no such way.
     silence
-        Seconds without any output after which it counts as stuck; None for no such limit.
+        Seconds without any output after which it counts as stuck, infinity for never; None if its output does not
+        tell whether it is.
 
     Raises
     ------
@@ -233,6 +235,9 @@ class Program:
             raise RuntimeError("the program has no output")
         self._ear = Ear(self._process.stdout.fileno())
         self._context.on_stop(self._ear.ring)
+        if self._silence is not None:
+            # Its words are heard here.
+            self._context.patience(math.inf)
         return self
 
     def __exit__(self, *_: object) -> None:

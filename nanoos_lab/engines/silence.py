@@ -1,4 +1,4 @@
-"""For how long a program may say nothing until it counts as stuck."""
+"""For how long a run, or the program that it has started, may say nothing until it counts as stuck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanoos_lab.core.parameters import field
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.program import variable
 
-#: Seconds without any output after which a program counts as stuck unless somebody says otherwise. An iteration of the
+#: Seconds without a word after which a run counts as stuck unless somebody says otherwise. An iteration of the
 #: SCF cycle of a large cell may take an hour, with exact exchange some; custodian waits as long for VASP.
 SILENCE = 6 * 3600.0
 
@@ -29,8 +29,8 @@ def silence_field() -> Any:
     )
 
 
-def patience(given: float | None = None, *, least: float = 0.0) -> float | None:
-    """Return after how many seconds without any output a program counts as stuck; None for never.
+def patience(given: float | None = None, *, least: float = 0.0) -> float:
+    """Return after how many seconds without a word a run or a program counts as stuck; infinity for never.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def patience(given: float | None = None, *, least: float = 0.0) -> float | None:
         If the variable is no number of seconds.
     """
     usual = _usual() if given is None else 0.0
-    return max(usual, least) if usual else given or None
+    return max(usual, least) if usual else given or math.inf
 
 
 def _usual() -> float:
@@ -57,6 +57,6 @@ def _usual() -> float:
     raise EngineError(
         f"{name} is {os.environ[name]!r}, not a number of seconds",
         reason=Reason.RESOURCE,
-        remedy="On the worker's host, set it to seconds without output after which a program counts as stuck, 0 for "
+        remedy="On the worker's host, set it to seconds without a word after which a run counts as stuck, 0 for "
         "never, or unset it.",
     )

@@ -234,6 +234,8 @@ class AttemptRun:
         """Say why a run ended without results."""
         if end.cause == "memory":
             return failures.memory_limit(assignment.limits, end.memory)
+        if end.cause == "silence":
+            return failures.silence(end.patience)
         if end.cause in ("soft", "hard"):
             return failures.time_limit(end.cause, assignment.limits)
         if message.kind == "failed":

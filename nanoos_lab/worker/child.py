@@ -20,7 +20,7 @@ from nanoos_lab.core.record import Steering
 from nanoos_lab.core.request import JobRequest
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
-from nanoos_lab.engines import registry
+from nanoos_lab.engines import registry, silence
 from nanoos_lab.engines.base import EnginePolicy
 from nanoos_lab.engines.ranks import beside
 from nanoos_lab.store.checkpoints import find
@@ -117,6 +117,7 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     context.workdir.mkdir()
     os.chdir(context.workdir)
     context.listen()
+    context.patience(silence.patience())
     for refused in found.refused:
         context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
     calculation = registry.calculation(request.engine, request.task)

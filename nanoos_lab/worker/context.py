@@ -188,6 +188,10 @@ class PipeContext:
         """Say how far the run is."""
         pipe.send(self._pipe, "progress", {"step": step})
 
+    def patience(self, seconds: float) -> None:
+        """Say for how many seconds nothing may be heard of the run from now on."""
+        pipe.send(self._pipe, "patience", {"seconds": seconds})
+
     @contextmanager
     def checkpoint(self, step: int, facts: Mapping[str, Any]) -> Iterator[Path]:
         """Yield an empty directory, which is a checkpoint once the block has ended without an error."""

@@ -57,6 +57,16 @@ def memory_limit(limits: Limits, used: int) -> Failure:
     )
 
 
+def silence(seconds: float) -> Failure:
+    """Say that we killed the run since nothing was heard of it for so many seconds."""
+    return Failure(
+        reason=Reason.ENGINE,
+        message=f"nothing was heard of the run for {seconds:g} s, neither a step nor a file, and it was killed",
+        remedy="The log of the job (job.log) has its last words; it may have hung in MPI or a file system. If it only "
+        "takes long, NANOOS_SILENCE on the worker's host gives it more seconds; 0 is for never.",
+    )
+
+
 def death(end: End) -> Failure:
     """Say how an engine process died that did not say it itself."""
     if end.code is None:

@@ -15,6 +15,7 @@ from nanoos_lab.core.errors import StoreError
 from nanoos_lab.worker import pipe
 from nanoos_lab.worker.clocks import RunningTime, left, now, passed
 from nanoos_lab.worker.processes import descendants
+from nanoos_lab.worker.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ SHORT = 0.1
 KEPT = 300.0
 _GIB = 1024**3
 
-Cause = Literal["cancel", "pause", "soft", "hard", "memory"]
+Cause = Literal["cancel", "pause", "soft", "hard", "memory", "silence"]
 #: What an engine is told when it is to stop.
 _REASONS = {"cancel": "cancel", "pause": "pause", "soft": "time_limit"}
 
@@ -70,6 +71,8 @@ class EndOfRun:
     lease_until: float
     #: Memory in bytes, when it was killed for it.
     memory: int = 0
+    #: Seconds for which it might have been quiet, when it was killed for that.
+    patience: float = 0.0
 
 
 class Follower:
@@ -113,6 +116,7 @@ class Follower:
         self._beat_interval = min(BEAT, _PART * lease)
         self._limits = assignment.limits
         self._time = RunningTime(assignment.ran)
+        self._quiet = Quiet(recorder.directory)
         self._releasable = releasable
         self._last: pipe.Message | None = None
         self._ours = True
@@ -152,6 +156,7 @@ class Follower:
             ran=self._time.here,
             lease_until=self._heard + self._lease,
             memory=self._memory,
+            patience=self._quiet.patience,
         )
 
     def _next_beat(self) -> tuple[float, float]:
@@ -197,9 +202,13 @@ class Follower:
             else:
                 self._last = pipe.Message(kind="gone", fields={})
             return
+        if messages:
+            self._quiet.heard(self._time.here)
         for message in messages:
             if message.kind in ("done", "failed"):
                 self._last = message
+            elif message.kind == "patience":
+                self._quiet.patience = message.fields["seconds"]
             else:
                 self._recorder.take(message)
 
@@ -268,6 +277,8 @@ class Follower:
             self._kill("hard")
         elif self._uses_too_much():
             self._kill("memory")
+        elif self._is_stuck():
+            self._kill("silence")
         elif orders.cancel:
             self._stop("cancel", GRACE)
         elif which == "soft":
@@ -309,6 +320,12 @@ class Follower:
         log.warning("%s; its engine is ended", why)
         self._ours = False
         self._engine.kill()
+
+    def _is_stuck(self) -> bool:
+        """Whether nothing has been heard of it for too long; not while it stands still, or has words to be read."""
+        if self._time.paused or self._cause is not None or not self._quiet.too_long(self._time.here):
+            return False
+        return not pipe.readable([self._engine.pipe.fileno()], timeout=0.0)
 
     def _uses_too_much(self) -> bool:
         if self._limits.memory is None:

@@ -43,7 +43,8 @@ class Recorder:
         self.steered: dict[int, int] = {}
         #: Frames that were shown.
         self.shown = 0
-        self._directory = directory
+        #: Where the run writes.
+        self.directory = directory
         self._live = live
         self._head: RunHead | None = None
         self._segment: SegmentWriter | None = None
@@ -110,7 +111,7 @@ class Recorder:
             masses=message.arrays.get("masses"),
             first=self.step,
         )
-        self._segment = SegmentWriter(self._directory, self._head)
+        self._segment = SegmentWriter(self.directory, self._head)
 
     def _show(self, sample: Sample) -> None:
         """Tell of a sample, with its frame if somebody looks."""

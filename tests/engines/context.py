@@ -56,6 +56,8 @@ class RecordingContext:
     live_samples: list[Sample] = field(default_factory=list)
     progress_steps: list[int] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
+    #: For how many seconds the run might be quiet, in turn.
+    patiences: list[float] = field(default_factory=list)
     interrupts: list[Callable[[], None]] = field(default_factory=list)
     #: Steps of the checkpoints that were made.
     checkpoint_made: list[int] = field(default_factory=list)
@@ -103,6 +105,9 @@ class RecordingContext:
     def place(self) -> Path:
         """Where checkpoints go."""
         return self.workdir / "checkpoints"
+
+    def patience(self, seconds: float) -> None:
+        self.patiences.append(seconds)
 
     def log(self, text: str) -> None:
         self.logged.append(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -139,6 +140,13 @@ def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) 
             list(run.lines())
         pid = run._process.pid
     assert not psutil.pid_exists(pid)
+    assert context.patiences == [math.inf], "it is for nobody else to listen to it"
+
+
+def test_one_whose_output_tells_nothing_is_left_to_those_who_hear_the_run(context: RecordingContext) -> None:
+    with Program(python("print('up')"), context, output="it.out") as run:
+        assert list(run.lines()) == ["up"]
+    assert context.patiences == []
 
 
 @pytest.mark.parametrize(
@@ -147,20 +155,20 @@ def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) 
         (None, None, 6 * 3600),
         (None, "", 6 * 3600),
         (None, "120", 120),
-        (None, "0", None),
+        (None, "0", math.inf),
         (30.0, "120", 30),
-        (0.0, None, None),
-        (0.0, "120", None),
+        (0.0, None, math.inf),
+        (0.0, "120", math.inf),
     ],
 )
 def test_silence_is_what_the_user_says_or_the_host_or_six_hours(
-    monkeypatch: pytest.MonkeyPatch, given: float | None, environment: str | None, expected: float | None
+    monkeypatch: pytest.MonkeyPatch, given: float | None, environment: str | None, expected: float
 ) -> None:
     monkeypatch.delenv("NANOOS_SILENCE", raising=False)
     if environment is not None:
         monkeypatch.setenv("NANOOS_SILENCE", environment)
     assert silence.patience(given) == expected
-    assert silence.patience(given, least=1e5) == (1e5 if given is None and expected else expected)
+    assert silence.patience(given, least=1e5) == (1e5 if given is None and expected < math.inf else expected)
 
 
 @pytest.mark.parametrize("text", ["2h", "-1", "nan", "inf"])

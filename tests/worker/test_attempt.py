@@ -260,6 +260,32 @@ class TestLimits:
         assert site.store.get(job.id).step == 20
 
 
+class TestSilence:
+    def test_a_run_of_which_nothing_is_heard_is_killed(self, site: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NANOOS_SILENCE", "2")
+        record = failed(site, submitted(site, fail_at=0, fail_by="hang"))
+        assert record.reason is Reason.ENGINE
+        assert "nothing was heard of the run for 2 s" in record.failure.message
+        assert "NANOOS_SILENCE" in record.failure.remedy
+
+    def test_a_pause_is_no_silence(self, site: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NANOOS_SILENCE", "2")
+        job = submitted(site, duration=2.0)
+        with running(site, job) as run:
+            site.store.pause(job.id)
+            until(lambda: "stopped" in states(site, job))
+            begun = time.monotonic()
+            until(lambda: time.monotonic() - begun > 5.0)
+            site.store.resume(job.id)
+        assert run.result() == "succeeded"
+
+    def test_a_silence_that_is_none_fails_the_run(self, site: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NANOOS_SILENCE", "2h")
+        failure = failed(site, submitted(site, duration=0.1)).failure
+        assert failure is not None
+        assert "NANOOS_SILENCE is '2h', not a number of seconds" in failure.message
+
+
 class TestPausing:
     def test_a_paused_run_stands_still_and_goes_on(self, site: Services) -> None:
         job = submitted(site, duration=2.0)

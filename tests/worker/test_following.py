@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ JOB = "0" * 32
 NUMBERS = np.arange(50_000)
 #: Seconds of a lease; how much earlier a lease was asked for than its renewal was answered, at most.
 LEASE, EARLY = 3.0, 0.2
+#: Seconds for which an engine may be quiet; for which it writes to a file.
+PATIENCE, WRITING = 2.0, 8.0
 #: Leases that an engine waits for.
 LEASES = 4
 
@@ -78,6 +81,28 @@ def test_while_the_store_is_away_an_engine_knows_of_all_of_its_lease(
     first, *_, last = map(float, (tmp_path / "leases").read_text().split())
     assert first < renewed[0] + LEASE - EARLY
     assert last > renewed[0] + LEASE - EARLY
+
+
+def test_an_engine_that_only_writes_files_is_heard_until_it_writes_no_more(
+    nursery_of: Callable[..., Nursery], broker: Redis, tmp_path: Path
+) -> None:
+    """As a program does that a calculator of the user's own runs."""
+    engine = nursery_of(partial(_write_and_hang, tmp_path / "work" / "calculation")).engine()
+    (tmp_path / "work" / "calculation").mkdir(parents=True)
+    engine.pipe.send_bytes(b"go")
+    end = _followed(engine, LiveWriter(writing(broker), JOB, 1), tmp_path, lease=LEASE)
+    assert (end.cause, end.patience) == ("silence", PATIENCE)
+    assert end.ran > WRITING + PATIENCE
+    assert len((tmp_path / "work" / "calculation" / "program.out").read_text().split()) == WRITING / 0.1
+
+
+def _write_and_hang(directory: Path, connection: Connection) -> None:
+    pipe.send(connection, "patience", {"seconds": PATIENCE})
+    for number in range(round(WRITING / 0.1)):
+        time.sleep(0.1)
+        with (directory / "program.out").open("a") as file:
+            print(number, file=file)
+    time.sleep(600)
 
 
 def _hear_leases(connection: Connection) -> None:
