@@ -12,7 +12,7 @@ from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import executable, library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 #: Endings of the variants of a style that LAMMPS chooses by itself.
@@ -31,7 +31,9 @@ _PLACES = {
     "fix": ("fix", 3),
 }
 #: Words in the place of a style that stand for the absence of one.
-_NONE = frozenset(("none", "delete"))
+_NONE = frozenset(("none", "delete", "skip"))
+#: Which word of the commands of coefficients names one of the styles that a hybrid style is made of.
+_PARTS = {"pair": 3, "bond": 2, "angle": 2, "dihedral": 2, "improper": 2}
 
 
 def check_command(words: Sequence[str], path: Path | None = None) -> None:
@@ -52,12 +54,70 @@ def check_command(words: Sequence[str], path: Path | None = None) -> None:
     """
     kind, place = _PLACES.get(words[0], ("", 0))
     style = words[place] if kind and len(words) > place else ""
+    field = words[0] if words[0].endswith("_style") else f"style of {words[0]}"
+    _check(field, style, kind, path)
+    if kind in _PARTS and style.startswith("hybrid"):
+        # Before the first style of a scaled one is its factor; what follows may be an argument of it.
+        first = place + 2 if style.startswith("hybrid/scaled") else place + 1
+        _check(f"style in {words[0]} {style}", words[first] if len(words) > first else "", kind, path)
+
+
+def _check(field: str, style: str, kind: str, path: Path | None) -> None:
     if not style or style in _NONE or "$" in style or style != style.lower():
         return
     known = names(kind, path)
     if known and style not in known:
-        field = words[0] if words[0].endswith("_style") else f"style of {words[0]}"
         raise UnknownNameError(field, style, [name for name in known if not name.endswith(_VARIANTS)])
+
+
+def parts_of(commands: Sequence[Sequence[str]], path: Path | None = None) -> dict[str, frozenset[str]]:
+    """Return the styles that the hybrid styles of commands are made of, by kind; not where their text does not say.
+
+    Parameters
+    ----------
+    commands
+        All commands.
+    path
+        As for `check_command`.
+    """
+    found = {}
+    for kind in _PARTS:
+        command = f"{kind}_style"
+        chosen = [words[1:] for words in commands if words[0] == command]
+        nested = any(command in word for words in commands for word in words[1:])
+        if chosen and not nested and all(words and words[0].startswith("hybrid") for words in chosen):
+            said = {word for words in chosen for word in words[1:]}
+            # LAMMPS too takes for a style, not an argument of the one before, what is one.
+            known = names(kind, path)
+            if known and "$" not in "".join(said):
+                found[kind] = known & said
+    return found
+
+
+def check_coefficients(words: Sequence[str], parts: Mapping[str, frozenset[str]], path: Path | None = None) -> None:
+    """Raise if a command of coefficients is for a style that the hybrid one is not made of.
+
+    Parameters
+    ----------
+    words
+        The command.
+    parts
+        As `parts_of` returns it.
+    path
+        As for `check_command`.
+
+    Raises
+    ------
+    UnknownNameError
+        Carries the nearest.
+    """
+    kind, _, rest = words[0].partition("_")
+    place = _PARTS.get(kind, 0)
+    style = words[place] if rest == "coeff" and kind in parts and len(words) > place else ""
+    if not style or style in _NONE or "$" in style or style in parts[kind]:
+        return
+    _check(f"style in {words[0]}", style, kind, path)
+    raise UnknownNameError(f"style in {words[0]}", style, parts[kind], f"It is not in {kind}_style hybrid.")
 
 
 def names(kind: str, path: Path | None = None) -> frozenset[str]:

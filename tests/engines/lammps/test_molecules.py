@@ -195,6 +195,8 @@ def refused(tmp_path: Path, **changes: Any) -> InputError:
         ("include bonds.lmp", "include bonds.lmp\npair_coeff 1 1 table /etc/x", "outside of the working directory"),
         ("include bonds.lmp", "include bonds.lmp\nset type 1 x 0", "only charges can be set"),
         ("include bonds.lmp", "include bonds.lmp\nmass 1 ${m}", "is refused"),
+        ("bond_style harmonic", "bond_style hybrid harmonik", "Did you mean 'harmonic'"),
+        ("bond_style harmonic", "bond_style hybrid harmonic", "'bond_coeff 1 1000.0 1.0': unknown style in bond_coeff"),
         ("pair_style", "pair_styl", "Did you mean 'pair_style'"),
     ],
 )

@@ -154,6 +154,18 @@ def test_frames_of_a_turned_structure_are_in_the_users_frame(lammps: Lammps) -> 
     np.testing.assert_allclose(run["forces"], expected["forces"], atol=1e-8)
 
 
+def test_a_force_field_in_a_file_that_a_script_includes_brings_its_potential(lammps: Lammps, tmp_path: Path) -> None:
+    (tmp_path / "ff.lmp").write_text(
+        "pair_style hybrid/overlay eam lj/cut 3.0\npair_coeff 1 1 eam Cu_u3.eam\npair_coeff 1 1 lj/cut 0.0 2.0\n"
+    )
+    structure = bulk("Cu", cubic=True) * (3, 3, 3)
+    structure.rattle(0.05, seed=1)
+    script = "units metal\nread_data structure.data\ninclude ff.lmp\nrun 0"
+    run = lammps(structure, "script", script=script, files=[str(tmp_path / "ff.lmp")])
+    expected = lammps(structure, "static", potential="Cu_u3.eam")
+    assert run["energy"] == pytest.approx(expected["energy"], rel=1e-12)
+
+
 LOOP = """\
 units lj
 lattice fcc 0.8

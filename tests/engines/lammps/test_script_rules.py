@@ -220,6 +220,7 @@ def test_potentials_of_the_wheel_that_a_script_names_travel_with_it() -> None:
         ("units real\npair_style adp\npair_coeff * * Ni.adp Ni", "'metal' but does not say so"),
         ("units real\npair_style hybrid sw adp\npair_coeff * * adp Ni.adp Ni", "'metal' but does not say so"),
         ("units metal\npair_style eam\npair_coeff 1 1 nothere.eam", r"nothere\.eam.*there is no such file"),
+        ("units metal\ninclude nothere.lmp", r"include nothere\.lmp.*there is no such file; bring it with files="),
         ("units metal\npair_style meam\npair_coeff * * library.meam Cu mine.meam Cu", "mine.meam"),
     ],
 )
@@ -234,7 +235,8 @@ def test_a_potential_that_is_not_there_or_in_other_units_is_found_at_submit(scri
         "units real\npair_style eam\npair_coeff * * Cu_u3.eam",
         "units real\npair_style hybrid tersoff/omp lj/cut 5\npair_coeff * * tersoff/omp Si.tersoff Si",
         "units real\npair_style ${s}\npair_coeff * * Si.sw Si",
-        "include units.in\npair_style eam\npair_coeff * * Cu_u3.eam",
+        "include ${f}\npair_style eam\npair_coeff * * Cu_u3.eam",
+        "write_coeff units.in\ninclude units.in\npair_style eam\npair_coeff * * Cu_u3.eam",
         "variable u index metal\nunits ${u}\npair_style eam\npair_coeff * * Cu_u3.eam",
         'print """some text""" file mine.sw\npair_style sw\npair_coeff * * mine.sw Si',
         "variable p index a b\npair_style sw\npair_coeff * * ${p}.sw Si",
@@ -263,6 +265,12 @@ def test_a_reaxff_file_is_in_real_units_whether_it_says_so_or_not(tmp_path: Path
     [
         ("pair_style lj/cutt 2.5", "unknown pair_style 'lj/cutt'. Did you mean 'lj/cut'?"),
         ("pair_style lj/cut/gpu 2.5", "unknown pair_style 'lj/cut/gpu'. Did you mean 'lj/cut'?"),
+        (
+            "pair_style hybrid lj/cutt 2.5 morse 2.5",
+            "unknown style in pair_style hybrid 'lj/cutt'. Did you mean 'lj/cut'?",
+        ),
+        ("pair_style hybrid/scaled 0.5 morsee 2.5", "unknown style in pair_style hybrid/scaled 'morsee'. Did you mean"),
+        ("bond_style hybrid harmonik fene", "unknown style in bond_style hybrid 'harmonik'. Did you mean 'harmonic'?"),
         ("kspace_style pppn 1e-5", "unknown kspace_style 'pppn'. Did you mean 'pppm'?"),
         ("bond_style harmonik", "unknown bond_style 'harmonik'. Did you mean 'harmonic'?"),
         ("atom_style ful", "unknown atom_style 'ful'. Did you mean 'full'?"),
@@ -298,6 +306,102 @@ def test_a_style_that_lammps_does_not_have_is_found_at_submit(line: str, why: st
 )
 def test_a_style_that_lammps_may_have_or_never_need_is_let_through(script: str) -> None:
     submitted(None, "script", script=f"units lj\n{script}\n")
+
+
+HYBRID = "pair_style hybrid lj/cut 2.5 mors 2.5\npair_coeff 1 1 lj/cut 1 1\npair_coeff 2 2 {} 1 1 1"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        # A style of which LAMMPS takes the name for an argument of the one before.
+        (HYBRID.format("mors"), "line 3: unknown style in pair_coeff 'mors'. Did you mean 'morse'?"),
+        (HYBRID.format("morse"), "line 3: unknown style in pair_coeff 'morse'. There"),
+        (
+            "bond_style hybrid harmonic fene\nbond_coeff 1 harmonic 1 1\nbond_coeff 2 morse 1 1 1",
+            "line 3: unknown style in bond_coeff 'morse'. Allowed: fene, harmonic. It is not in bond_style hybrid.",
+        ),
+    ],
+)
+def test_coefficients_of_no_style_of_a_hybrid_one_are_found_at_submit(script: str, why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        submitted(None, "script", script=script)
+    assert str(caught.value).startswith(why.replace("There", "Allowed: lj/cut. It is not in pair_style hybrid."))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        HYBRID.format("lj/cut").replace("mors ", "morse "),
+        HYBRID.format("none"),
+        HYBRID.format("${s}"),
+        "variable s index morse\npair_style hybrid lj/cut 2.5 ${s} 2.5\npair_coeff 2 2 morse 1 1 1",
+        "pair_style hybrid lj/cut 2.5\npair_style lj/cut 2.5\npair_coeff 1 1 1.0 1.0",
+        "if '${n} == 1' then 'pair_style hybrid morse 2.5'\npair_style hybrid lj/cut 2.5\npair_coeff 1 1 morse 1 1 1",
+        "angle_style hybrid harmonic cosine\nangle_coeff 1 skip\nangle_coeff 2 cosine 1",
+        "pair_style hybrid mliap model linear a.model descriptor sna a.desc lj/cut 2.5\npair_coeff * * mliap Cu",
+    ],
+)
+def test_coefficients_that_a_hybrid_style_may_have_are_let_through(script: str) -> None:
+    submitted(None, "script", script=script)
+
+
+class TestIncludedFiles:
+    """They are checked as the script is, and what they name travels with the job."""
+
+    @staticmethod
+    def submitted(folder: Path, included: str, script: str, policy: EnginePolicy | None = None) -> list[str]:
+        (folder / "ff.lmp").write_text(included)
+        files = [str(folder / "ff.lmp")]
+        _, found = submitted(None, "script", policy or EnginePolicy(), script=script, files=files)
+        return sorted(path.name for path in found.values())
+
+    @pytest.mark.parametrize(
+        ("included", "script", "why"),
+        [
+            ("# first\nshell ls", "include ff.lmp", "ff.lmp, line 2: command 'shell' is refused: it runs programs"),
+            ("pair_styl eam", "include ff.lmp", "ff.lmp, line 1: command 'pair_styl' is unknown"),
+            (
+                "include /etc/passwd",
+                "include ff.lmp",
+                "ff.lmp, line 1: '/etc/passwd' is outside of the working directory",
+            ),
+            ("units lj\npair_style lj/cutt 5", "include ff.lmp", "ff.lmp, line 2: unknown pair_style 'lj/cutt'. Did"),
+            (
+                "pair_coeff 1 1 mors 1 1 1",
+                "pair_style hybrid morse 3\ninclude ff.lmp",
+                "ff.lmp, line 1: unknown style in",
+            ),
+            ("include more.lmp", "include ff.lmp", "script='include more.lmp' is not allowed: there is no such file"),
+            (
+                "units lj",
+                "include ff.lmp\npair_style eam\npair_coeff * * Cu_u3.eam",
+                "script='units lj' is not allowed",
+            ),
+            ("pair_style adp", "units real\ninclude ff.lmp\npair_coeff * * Ni.adp Ni", "script='units real' is not"),
+        ],
+    )
+    def test_what_is_wrong_in_one_is_found_at_submit(
+        self, tmp_path: Path, included: str, script: str, why: str
+    ) -> None:
+        with pytest.raises(InputError) as caught:
+            self.submitted(tmp_path, included, script)
+        assert str(caught.value).startswith(why)
+
+    def test_potentials_of_the_wheel_that_one_names_travel_with_it(self, tmp_path: Path) -> None:
+        names = self.submitted(tmp_path, "pair_style eam\npair_coeff * * Cu_u3.eam", "units metal\ninclude ff.lmp")
+        assert names == ["Cu_u3.eam", "ff.lmp"]
+
+    def test_files_that_include_each_other_are_read_once(self, tmp_path: Path) -> None:
+        assert self.submitted(tmp_path, "include ff.lmp", "include ff.lmp\ninclude ff.lmp") == ["ff.lmp"]
+
+    def test_where_shells_are_allowed_one_may_have_them(self, tmp_path: Path) -> None:
+        self.submitted(tmp_path, "shell ls", "include ff.lmp", EnginePolicy(allow_shell=True))
+
+    def test_one_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "ff.lmp").write_bytes(b"\xff\xfe")
+        with pytest.raises(InputError, match=r"'ff\.lmp' cannot be included"):
+            submitted(None, "script", script="include ff.lmp", files=[str(tmp_path / "ff.lmp")])
 
 
 def test_commands_over_which_no_jump_leads_are_checked() -> None:

@@ -88,6 +88,7 @@ def read(text: str, files: Mapping[str, str], data: DataFile) -> ForceField:
             "'units real' or 'units metal' is needed; there is no eV in others, but task='script' runs them",
         )
     _check_parts(chosen, commands, data)
+    _check_hybrids(commands, data)
     return ForceField(
         unit_system=_UNITS[units],
         atom_style=_atom_style(chosen.get("atom"), data),
@@ -164,6 +165,16 @@ def _check_parts(chosen: Mapping[str, str], commands: Sequence[Sequence[str]], d
         missing = [number for number in types if number not in covered]
         if missing:
             raise ParameterError("force_field", None, f"a command {kind}_coeff for {kind} type {missing[0]} is needed")
+
+
+def _check_hybrids(commands: Sequence[Sequence[str]], data: DataFile) -> None:
+    """Raise for coefficients, here or in the data file, of a style that a hybrid style is not made of."""
+    parts = styles.parts_of(commands)
+    for words in (*commands, *(line.split() for lines in data.coefficients.values() for line in lines)):
+        try:
+            styles.check_coefficients(words, parts)
+        except InputError as error:
+            raise InputError(f"force_field, {' '.join(words)!r}: {error}") from None
 
 
 def _range(word: str, last: int) -> range:

@@ -7,42 +7,46 @@ from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.lammps import executable, styles
-from nanoos_lab.engines.lammps.script.text import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nanoos_lab.engines.lammps.script.text import Line
+    from nanoos_lab.engines.lammps.script.includes import Text
 
 #: What brings other styles, and what asks whether there are some.
 _PLUGIN, _ASKS = "plugin", "is_available("
 _JUMP = re.compile(r"\bjump\s+SELF\s+([^\s'\"]+)")
 
 
-def check(lines: Sequence[Line]) -> None:
+def check(texts: Sequence[Text]) -> None:
     """Check the styles of the commands that are surely executed, by LAMMPS's library, which runs all scripts.
+
+    What is said of the coefficients of a hybrid style is checked only where no command of the texts is inside another.
 
     Raises
     ------
     InputError
         Names the line, and the nearest style.
     """
-    commands = [[word.text for word in words_of(line.text)] for line in lines]
+    commands = [words for text in texts for words in text.commands]
     library = executable.of_wheel()
     if library is None or any(words[0] == _PLUGIN or _ASKS in " ".join(words) for words in commands):
         return
-    skipped = set(_skipped(lines, commands))
-    for index, (line, words) in enumerate(zip(lines, commands, strict=True)):
-        try:
-            if index not in skipped:
-                styles.check_command(words, library)
-        except InputError as error:
-            raise InputError(f"line {line.number}: {error}") from None
+    parts = styles.parts_of(commands, library)
+    for text in texts:
+        skipped = set(_skipped(text))
+        for index, (line, words) in enumerate(zip(text.lines, text.commands, strict=True)):
+            try:
+                if index not in skipped:
+                    styles.check_command(words, library)
+                    styles.check_coefficients(words, parts, library)
+            except InputError as error:
+                raise InputError(f"{text.where(line)}: {error}") from None
 
 
-def _skipped(lines: Sequence[Line], commands: Sequence[Sequence[str]]) -> Iterator[int]:
+def _skipped(text: Text) -> Iterator[int]:
     """Yield the indices of commands over which a ``jump`` may lead, also one inside another command."""
-    for index, line in enumerate(lines):
+    for index, line in enumerate(text.lines):
         for label in _JUMP.findall(line.text):
-            places = [place for place, words in enumerate(commands) if list(words[:2]) == ["label", label]]
-            yield from range(index + 1, places[0] if places else len(commands))
+            places = [place for place, words in enumerate(text.commands) if list(words[:2]) == ["label", label]]
+            yield from range(index + 1, places[0] if places else len(text.lines))

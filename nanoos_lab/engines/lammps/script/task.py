@@ -18,7 +18,7 @@ from nanoos_lab.engines.lammps import inputs, library, units
 from nanoos_lab.engines.lammps.program import LOG_FILE
 from nanoos_lab.engines.lammps.ranks.program import FILES as RANKS_FILES
 from nanoos_lab.engines.lammps.ranks.program import program_for
-from nanoos_lab.engines.lammps.script import chosen, rules, sources
+from nanoos_lab.engines.lammps.script import chosen, includes, sources
 from nanoos_lab.engines.lammps.script.interpreter import Interpreter
 from nanoos_lab.engines.lammps.script.recorder import Recorder
 from nanoos_lab.engines.lammps.script.runner import Plan, Runner
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.base import EnginePolicy, RunContext
     from nanoos_lab.engines.lammps.parameters import LammpsScriptParameters
     from nanoos_lab.engines.lammps.program import Program
-    from nanoos_lab.engines.lammps.script.text import Line
+    from nanoos_lab.engines.lammps.script.includes import Text
 
 #: Files in the working directory that are not the user's.
 _OURS = (INPUT_FILE, LOG_FILE, inputs.DATA_FILE, *RANKS_FILES)
@@ -55,19 +55,20 @@ def check(
     ParameterError
         If a file is not there, or the structure is not in the script's units.
     """
-    lines = lines_of(parameters.script) if policy.allow_shell else rules.check_script(parameters.script)
+    given = _given(parameters) if files is None else {}
+    texts = includes.texts_of(parameters.script, given, allow_shell=policy.allow_shell)
     if structure is not None:
         _check_units(parameters.script)
     if files is not None:
         return files
-    chosen.check(lines)
-    found = _found(parameters, lines)
-    sources.check(lines, found)
+    chosen.check(texts)
+    found = {**given, **_of_lammps(texts, given)}
+    sources.check(texts, found)
     return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
 
 
-def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> dict[str, Path]:
-    """Find the files that a script needs, by name: the user's, and those of LAMMPS that its commands name."""
+def _given(parameters: LammpsScriptParameters) -> dict[str, Path]:
+    """Find the user's own files, by name."""
     found: dict[str, Path] = {}
     for name in parameters.files:
         path = users_path(name, "files")
@@ -76,13 +77,17 @@ def _found(parameters: LammpsScriptParameters, lines: Sequence[Line]) -> dict[st
         if path.name in _OURS or path.name in found:
             raise ParameterError("files", name, f"there is another file {path.name!r} in the working directory")
         found[path.name] = path.absolute()
-    folder = library.potentials_folder()
-    for line in lines:
-        for word in words_of(line.text)[1:]:
-            name = word.text
-            if folder and name not in found and Path(name).name == name and (folder / name).is_file():
-                found[name] = folder / name
     return found
+
+
+def _of_lammps(texts: Sequence[Text], given: Mapping[str, Path]) -> dict[str, Path]:
+    """Find the files of LAMMPS that commands name, and nobody else, by name."""
+    folder = library.potentials_folder()
+    if folder is None:
+        return {}
+    words = {word for text in texts for command in text.commands for word in command[1:]}
+    plain = sorted(word for word in words - given.keys() if Path(word).name == word)
+    return {name: folder / name for name in plain if (folder / name).is_file()}
 
 
 def _check_units(script: str) -> None:
