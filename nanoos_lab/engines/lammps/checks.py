@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from nanoos_lab.core.errors import InputError, StructureError, UnknownNameError
 from nanoos_lab.engines import distances
@@ -70,6 +72,42 @@ def check_motion(atoms: Atoms, parameters: TaskParameters) -> None:
         raise StructureError("atoms cannot be fixed in a cell that changes: they would move with it")
     if strained and np.any(tilt := np.tril(Box.around(atoms).cell, -1)):
         raise StructureError(f"strain_rate needs an orthogonal cell; this one is skewed by {np.abs(tilt).max():.3g} Å")
+
+
+def check_images(atoms: Atoms, cutoff: float | None) -> None:
+    """Raise if an atom acts on an image of itself, which moves as it does.
+
+    The energy is right all the same, since LAMMPS counts as many images as there are; so are the forces, if all images
+    are to move alike. In molecular dynamics they are not: that is why it is asked for there.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    cutoff
+        The distance in Å beyond which atoms do not act on each other; None if nobody knows.
+
+    Raises
+    ------
+    StructureError
+        Says how near the image is, and how often the cell must be repeated.
+    """
+    if cutoff is None or not atoms.pbc.any():
+        return
+    vectors, _ = minkowski_reduce(atoms.cell.complete(), atoms.pbc)
+    near = float(np.linalg.norm(vectors[atoms.pbc], axis=1).min())
+    if near < cutoff:
+        raise StructureError(
+            f"the cell is too thin for molecular dynamics with this potential: an atom is {near:.2f} Å from an image "
+            f"of itself, and forces reach {cutoff:.2f} Å. Repeat it, as by atoms.repeat({_repeats(atoms, cutoff)}), or "
+            "pass thin_cell=True if all images are to move alike"
+        )
+
+
+def _repeats(atoms: Atoms, cutoff: float) -> tuple[int, ...]:
+    """Return how often a cell must be repeated so that its planes are as far apart as forces reach."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.complete()), axis=0)
+    return tuple(math.ceil(cutoff / height) if there else 1 for height, there in zip(heights, atoms.pbc, strict=True))
 
 
 def check_own(parameters: LammpsMDParameters) -> None:

@@ -115,7 +115,10 @@ class LammpsEngine:
             raise _choose(structure)
         else:
             found = forces.files(parameters) if files is None else files
-            forces.check(parameters, forces.read(parameters, found), structure.elements)
+            potentials = forces.read(parameters, found)
+            forces.check(parameters, potentials, structure.elements)
+            if isinstance(parameters, LammpsMDParameters) and not parameters.thin_cell:
+                checks.check_images(structure.atoms(), forces.cutoff(parameters, found, potentials, structure.elements))
             if parameters.kim_model is not None:
                 kim.check(parameters.kim_model, structure.elements)
         checks.check(structure.atoms(), task, parameters)

@@ -159,6 +159,39 @@ def check(parameters: PotentialParameters, read_files: Mapping[str, Potential], 
         _check_meam(parameters, read_files["library"], symbols)
 
 
+def cutoff(
+    parameters: PotentialParameters,
+    found: Mapping[str, Path],
+    read_files: Mapping[str, Potential],
+    symbols: Collection[str],
+) -> float | None:
+    """Return the distance in Å beyond which atoms do not act on each other; None if nobody knows at submit.
+
+    Parameters
+    ----------
+    parameters
+        The task's.
+    found, read_files
+        The potential files by role, and what they say of themselves.
+    symbols
+        The elements of the structure.
+    """
+    if parameters.data is not None or parameters.kim_model is not None:
+        return None
+    if not parameters.names:
+        return _end_of_lennard_jones(parameters)
+    if style(parameters) == "meam":
+        if "parameters" not in found:
+            return potentials.meam_cutoff(())
+        with found["parameters"].open(encoding="utf-8", errors="replace") as lines:
+            return potentials.meam_cutoff(lines)
+    return max(filter(None, (potential.cutoff(symbols) for potential in read_files.values())), default=None)
+
+
+def _end_of_lennard_jones(parameters: PotentialParameters) -> float:
+    return parameters.cutoff or 3.0 * (parameters.sigma or 0.0)
+
+
 def _check_meam(parameters: PotentialParameters, known: Potential, symbols: Collection[str]) -> None:
     if parameters.elements is None:
         if len(set(symbols)) > 1:
@@ -236,13 +269,11 @@ def _pairs(
 
 
 def _lennard_jones(parameters: PotentialParameters) -> list[str]:
-    sigma = parameters.sigma or 0.0
-    cutoff = parameters.cutoff or 3.0 * sigma
     return [
-        f"pair_style lj/cut {cutoff!r}",
+        f"pair_style lj/cut {_end_of_lennard_jones(parameters)!r}",
         # As in ASE's LennardJones: no jump of the energy where the forces end.
         "pair_modify shift yes",
-        f"pair_coeff * * {parameters.epsilon!r} {sigma!r}",
+        f"pair_coeff * * {parameters.epsilon!r} {parameters.sigma or 0.0!r}",
     ]
 
 

@@ -198,6 +198,11 @@ class LammpsMDParameters(MDParameters, PotentialParameters):
         doc="engineering strain rate along `strain_axis`; with ensemble='npt' the barostat has the other two",
     )
     strain_axis: Literal["a", "b", "c"] = field("a", doc="cell vector that is strained; only with an orthogonal cell")
+    thin_cell: bool = field(
+        False,
+        doc="whether an atom may be nearer to an image of itself than the potential reaches; it would not move as one "
+        "of a large crystal",
+    )
     minimize_first: bool = field(False, doc="whether the largest forces are taken off before the first step")
     commands: tuple[Name, ...] = field(
         (),

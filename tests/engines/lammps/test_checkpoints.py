@@ -14,7 +14,7 @@ from tests.engines.lammps.test_ranks import attempt
 if TYPE_CHECKING:
     from pathlib import Path
 
-COPPER = {"potential": "Cu_u3.eam", "temperature": 600.0}
+COPPER = {"potential": "Cu_u3.eam", "temperature": 600.0, "thin_cell": True}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_executable_writes_restart_files_a_minute_apart(  # type: ignore[no-
     """By the pace that was measured for the pair style, in seconds of a core per atom and step."""
     for name, value in own_lmp.items():
         monkeypatch.setenv(name, value)
-    parameters = {"potential": potential, "steps": 1, "every": 1, "temperature": 10.0}
+    parameters = {"potential": potential, "steps": 1, "every": 1, "temperature": 10.0, "thin_cell": True}
     _, results = attempt(tmp_path / "1", atoms, "md", parameters=parameters)
     lines = results.provenance["commands"].splitlines()
     steps = next(int(line.split()[1]) for line in lines if line.startswith("restart "))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc100
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
 from tests.engines.lammps.outside import submitted
@@ -58,6 +58,34 @@ def test_a_thin_cell_is_no_harm_to_lammps(lammps: Lammps) -> None:
 
 
 @pytest.mark.parametrize(
+    ("structure", "near", "repeats"),
+    [(bulk("Cu"), "2.55", "(3, 3, 3)"), (fcc100("Cu", (1, 3, 2), vacuum=8.0), "2.55", "(2, 1, 1)")],
+    ids=["crystal", "slab"],
+)
+def test_atoms_that_act_on_their_own_images_are_not_moved_unless_that_is_meant(
+    structure: Atoms, near: str, repeats: str
+) -> None:
+    with pytest.raises(StructureError, match="too thin for molecular dynamics") as caught:
+        submitted(structure, "md", **COPPER)
+    assert f"an atom is {near} Å from an image of itself, and forces reach 4.95 Å" in str(caught.value)
+    assert f"atoms.repeat({repeats})" in str(caught.value)
+    assert "thin_cell=True" in str(caught.value)
+    submitted(structure.repeat([int(word) for word in repeats.strip("()").split(", ")]), "md", **COPPER)
+    submitted(structure, "md", **COPPER, thin_cell=True)
+    submitted(structure, "relax", potential="Cu_u3.eam")
+    structure.pbc = False
+    submitted(structure, "md", **COPPER)
+
+
+def test_a_lennard_jones_crystal_must_be_as_thick_as_its_cutoff() -> None:
+    argon = bulk("Ar", cubic=True) * (2, 2, 2)
+    given = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "temperature": 30.0, "steps": 1}
+    submitted(argon, "md", **given)
+    with pytest.raises(StructureError, match=r"10\.52 Å from an image of itself, and forces reach 11\.00 Å"):
+        submitted(argon, "md", **given, cutoff=11.0)
+
+
+@pytest.mark.parametrize(
     ("parameters", "field"),
     [
         ({"thermostat": "langevin"}, "thermostat"),
@@ -80,7 +108,7 @@ def test_a_free_cell_is_for_minimisers_that_can_move_it() -> None:
 
 def test_a_strain_needs_an_orthogonal_cell() -> None:
     with pytest.raises(StructureError, match="orthogonal"):
-        submitted(bulk("Cu"), "md", **COPPER, strain_rate=0.1)
+        submitted(bulk("Cu") * (3, 3, 3), "md", **COPPER, strain_rate=0.1)
     turned = copper()
     turned.rotate(30, (1, 2, 3), rotate_cell=True)
     submitted(turned, "md", **COPPER, strain_rate=0.1)

@@ -284,7 +284,7 @@ def test_langevins_bath_has_its_temperature_for_few_atoms_too(lammps: Lammps) ->
     """It moves the centre of mass like all else, so that all 3N degrees of freedom have kT / 2 each."""
     copper = bulk("Cu", cubic=True)
     bath = {"ensemble": "nvt", "thermostat": "langevin", "temperature": 300, "tdamp": 20.0, "timestep": 4.0}
-    run = lammps(copper, "md", potential=MISHIN, **bath, steps=20_000, every=10)
+    run = lammps(copper, "md", potential=MISHIN, **bath, steps=20_000, every=10, thin_cell=True)
     temperature = run.series("temperature")
     assert temperature[0] == pytest.approx(300, rel=1e-6)
     np.testing.assert_allclose(temperature, 2 * run.series("kinetic_energy") / (12 * units.kB), rtol=1e-5)
