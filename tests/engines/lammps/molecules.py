@@ -91,6 +91,32 @@ def chains(folder: Path) -> tuple[Atoms, dict[str, object]]:
     return structure, parameters
 
 
+def endless(folder: Path, n: int) -> tuple[Atoms, dict[str, object]]:
+    """Write one chain of united atoms that goes on in the next cell, n atoms to the cell."""
+    rise, width = 1.27, 0.85
+    places = [(10 + width * (index % 2), 10 + 0.2 * (index % 4 > 1), rise * index) for index in range(n)]
+    rows = [f"{index + 1} 1 1 " + " ".join(f"{x:.4f}" for x in place) for index, place in enumerate(places)]
+    around = [[(index + step) % n + 1 for step in range(4)] for index in range(n)]
+    parts: dict[str, list[str]] = {"Atoms": rows}
+    for name, length in (("Bonds", 2), ("Angles", 3), ("Dihedrals", 4)):
+        lines = (" ".join(map(str, ids[:length])) for ids in around)
+        parts[name] = [f"{number} 1 {ids}" for number, ids in enumerate(lines, start=1)]
+    counts = "".join(f"{n} {name.lower()}\n" for name in parts)
+    types = "1 atom types\n1 bond types\n1 angle types\n1 dihedral types\n"
+    box = f"0 20 xlo xhi\n0 20 ylo yhi\n0 {rise * n:.4f} zlo zhi\n"
+    coefficients = {
+        "Masses": ["1 14.027"],
+        "Bond Coeffs": ["1 260.0 1.526"],
+        "Angle Coeffs": ["1 63.0 112.4"],
+        "Dihedral Coeffs": ["1 3.4 -0.27 3.15 0.0"],
+    }
+    sections = "".join(f"\n{name}\n\n" + "\n".join(lines) + "\n" for name, lines in {**coefficients, **parts}.items())
+    force_field = CHAINS.replace("pair_coeff 2 2 0.118 3.905\n", "")
+    structure, parameters = _written(folder, f"{n}.data", f"endless\n\n{counts}{types}{box}{sections}", force_field, {})
+    structure.symbols[:] = "C"
+    return structure, parameters
+
+
 def _written(
     folder: Path, name: str, text: str, force_field: str, others: dict[str, str]
 ) -> tuple[Atoms, dict[str, object]]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 from ase.build import bulk
 from ase.io import write
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
-from nanoos_lab.engines.lammps.molecules import datafile
+from nanoos_lab.engines.lammps.molecules import datafile, images
 from tests.engines.attempts import Job, at_checkpoint
-from tests.engines.lammps.molecules import BONDS, CHAINS, WATER, chains, plain_input, water
+from tests.engines.lammps.molecules import BONDS, CHAINS, WATER, chains, endless, plain_input, water
 from tests.engines.lammps.outside import Options, plain_lmp, submitted
 from tests.engines.lammps.test_recipe import rows_of
 from tests.engines.lammps.test_script import plain_lammps, tables
@@ -23,8 +23,6 @@ from tests.lab.test_reproduce import without_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ase import Atoms
 
     from nanoos_lab.lab.lab import Lab
     from tests.engines.lammps.outside import Outcome
@@ -229,6 +227,49 @@ def test_a_structure_of_other_atoms_is_refused(tmp_path: Path) -> None:
     strange = atoms.copy()
     strange.positions[[0, 36]] = atoms.positions[[36, 0]]
     assert "are bonded" in str(refused(tmp_path, atoms=strange))
+
+
+def test_molecules_in_a_cell_too_thin_for_them_are_refused(lammps: Lammps, tmp_path: Path) -> None:
+    """LAMMPS only warns, and is wrong there; where it warns too early, it is right, and so are we."""
+    energies = {}
+    for n in (4, 8, 24):
+        _, parameters = endless(tmp_path, n)
+        log = plain(tmp_path / f"plain {n}", parameters, PRINTED + "run 0\n")
+        energies[n] = tables(log)[-1][1][0, 2] / n
+        assert ("extent > half of periodic box" in log) == (n < 24)
+    assert abs(energies[4] - energies[24]) > 1.0
+    assert energies[8] == pytest.approx(energies[24], rel=1e-6)
+    thin, parameters = endless(tmp_path, 4)
+    with pytest.raises(
+        StructureError, match=r"atoms \d and \d, 2 bonds apart, are 0\.50 of it apart along cell vector c"
+    ):
+        submitted(thin, "static", **parameters)
+    enough, parameters = endless(tmp_path, 8)
+    assert lammps(enough, "static", **parameters)["energy"] == pytest.approx(8 * energies[24] * KCAL, rel=1e-6)
+    enough.pbc = (False, False, True)
+    submitted(enough, "static", **parameters)
+
+
+@pytest.mark.parametrize(
+    ("bonds", "why"),
+    [
+        ([(0, 0)], "atom 0 is bonded to itself"),
+        ([(0, 1), (1, 0)], r"atoms \d and \d, bonded, are 0\.50 of it apart along cell vector c"),
+        ([(0, 1), (1, 2), (2, 0)], r"atoms \d and \d, 2 bonds apart, are 0\.67 of it apart along cell vector c"),
+        ([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)], r"atoms \d and \d, 3 bonds apart, are 0\.60 of it"),
+    ],
+)
+def test_chains_that_come_back_to_themselves_too_soon_are_named(bonds: list[tuple[int, int]], why: str) -> None:
+    n = len(bonds)
+    ring = Atoms(f"C{n}", positions=[(0, 0, 1.5 * index) for index in range(n)], cell=[20, 20, 1.5 * n], pbc=True)
+    ring.rotate(30, (1, 2, 3), rotate_cell=True)
+    with pytest.raises(StructureError, match=why):
+        images.check(ring, np.array(bonds))
+
+
+def test_a_small_ring_is_no_chain_that_comes_back() -> None:
+    ring = Atoms("C3", positions=[(0, 0, 0), (1.5, 0, 0), (0.75, 1.3, 0)], cell=[6, 6, 6], pbc=True)
+    images.check(ring, np.array([(0, 1), (1, 2), (2, 0)]))
 
 
 def test_files_that_are_missing_or_something_else_are_named(tmp_path: Path) -> None:

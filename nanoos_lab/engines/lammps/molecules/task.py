@@ -11,7 +11,7 @@ from ase.data import atomic_masses, chemical_symbols
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.engines.lammps import conversion, inputs, library
-from nanoos_lab.engines.lammps.molecules import datafile, forcefield
+from nanoos_lab.engines.lammps.molecules import datafile, forcefield, images
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.paths import users_path
 
@@ -159,7 +159,7 @@ def _check_species(atoms: Atoms, types: Array, masses: Array) -> None:
 
 
 def _check_bonds(atoms: Atoms, data: DataFile, style: str) -> None:
-    """Raise if a bond is much longer than in the data file, as it is between wrong atoms."""
+    """Raise if a bond is much longer than in the data file, as between wrong atoms, or could be with another image."""
     lines = data.connections.get("Bonds", ())
     if not lines:
         return
@@ -180,6 +180,7 @@ def _check_bonds(atoms: Atoms, data: DataFile, style: str) -> None:
             f"atoms {one} and {other} are bonded, and {new[index]:.1f} Å apart in the structure, not "
             f"{old[index]:.1f} Å as in the data file; is its order that of the file's ids, and its cell the right one?"
         )
+    images.check(atoms, pairs)
 
 
 def _lengths(positions: Array, pairs: Array, cell: Array, pbc: Array) -> Array:
