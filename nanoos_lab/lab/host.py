@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError, ParameterError
 from nanoos_lab.core.resources import cores
 from nanoos_lab.engines import registry
+from nanoos_lab.engines.ranks import cores_in_reach
 from nanoos_lab.worker import devices
 
 if TYPE_CHECKING:
@@ -53,9 +55,11 @@ def check(resources: Resources, settings: Settings) -> None:
     """
     if not settings.embedded:
         return
-    wanted, there = _cores_of(resources), cores()
-    if wanted > there:
-        raise _too_many_cores(resources, f"this machine, where the lab's workers are, has {there} cores")
+    here, there = cores(), cores_in_reach(os.environ)
+    if resources.threads > here or (_cores_of(resources) > here and here == there):
+        raise _too_many_cores(resources, f"this machine, where the lab's workers are, has {here} cores")
+    if _cores_of(resources) > there:
+        raise _too_many_cores(resources, f"the nodes that Slurm has given to this lab have {there} cores")
     if resources.gpus:
         _check_gpus(resources.gpus, devices.visible(settings))
 

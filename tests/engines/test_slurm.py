@@ -19,18 +19,23 @@ import psutil
 import pytest
 
 from nanoos_lab.core.errors import EngineError
-from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.resources import Resources, cores
 from nanoos_lab.engines.program import Command, Program
-from nanoos_lab.engines.ranks import beside
+from nanoos_lab.engines.ranks import beside, cores_in_reach
 from tests.engines.context import RecordingContext
 from tests.fixtures.programs import program
+from tests.fixtures.slurm import NODES
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: A rank that says who it is, in one piece, and stays.
 RANK = "import os, time; os.write(1, f'{os.getpid()}\\n'.encode()); time.sleep(600)"
+#: The same of where it is.
+NODE_RANK = (
+    "import os, time; os.write(1, f'{os.environ[\"SLURMD_NODENAME\"]} {os.getpid()}\\n'.encode()); time.sleep(600)"
+)
 #: The same energies with one rank and with two, of a program and of a library, over workers that this starts.
 SUBMITS = """
 import json
@@ -47,6 +52,27 @@ print(json.dumps({
     "program": [found(silicon(), ranks, engine="espresso", **SILICON) for ranks in (1, 2)],
     "library": [found(bulk("Cu", cubic=True) * (3, 3, 3), ranks, **copper) for ranks in (1, 2)],
 }))
+"""
+#: The same over two nodes of which each has a core, and what does not go there.
+SPREADS = """
+import json, os
+from ase.build import bulk
+import nanoos_lab as nl
+from tests.engines.espresso.running import SILICON, silicon
+
+def energy(ranks):
+    how = {"engine": "espresso", "task": "static", "cache": False, "resources": {"ranks": ranks}}
+    return nl.submit(silicon(), **how, **SILICON).result(90)["energy"]
+
+def refusal(ranks, **how):
+    try:
+        nl.submit(bulk("Cu"), task="static", resources={"ranks": ranks}, **how).result(90)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+copper = {"engine": "lammps", "potential": "Cu_u3.eam"}
+assert len(os.sched_getaffinity(0)) == 1
+print(json.dumps({"energies": [energy(1), energy(2)], "three": refusal(3, **copper), "library": refusal(2, **copper)}))
 """
 #: Two ranks stand still while their job is paused, go on, and end when it is cancelled.
 PAUSES = """
@@ -99,11 +125,49 @@ def test_jobs_run_with_one_rank_and_with_two(slurm: Mapping[str, str], tmp_path:
         assert (one, two) == (1, 2)
 
 
+def test_a_job_has_the_cores_of_all_nodes_that_slurm_has_given(slurm: Mapping[str, str], tmp_path: Path) -> None:
+    """Of its own host the lab has one core."""
+    found = said_in_slurm(slurm, tmp_path, SPREADS, "taskset", "-c", "0", allocated=("-N", "2", "-n", "2"))
+    alone, together = found["energies"]
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert found["three"].startswith("ParameterError: resources={'ranks': 3, 'threads': 1}")
+    assert "the nodes that Slurm has given to this lab have 2 cores" in found["three"]
+    assert "2 MPI ranks of 1 threads need 2 cores; there are 1 here" in found["library"]
+    assert "on several nodes of Slurm runs only an executable, which NANOOS_LMP names" in found["library"]
+
+
+@pytest.mark.usefixtures("two_nodes")
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_ranks_on_two_nodes_end_with_their_run(tmp_path: Path, how: str) -> None:
+    context = RecordingContext(workdir=tmp_path)
+    command = Command.of(Path(sys.executable), "-c", NODE_RANK, resources=Resources(ranks=2))
+    ranks: dict[str, int] = {}
+    with Program(command, context, output="it.out") as run:
+        for line in run.lines():
+            if line:
+                node, pid = line.split()
+                ranks[node] = int(pid)
+            if len(ranks) == 2:
+                context.ask_to_stop() if how == "stopped" else run.kill()
+        run.wait()
+    until(lambda: not any(map(psutil.pid_exists, ranks.values())), what="the ranks have ended")
+    assert set(ranks) == set(NODES)
+
+
+def test_the_cores_in_reach_are_those_of_the_host_or_of_all_nodes() -> None:
+    here = cores()
+    assert cores_in_reach({}) == here
+    assert cores_in_reach({"SLURM_JOB_CPUS_PER_NODE": f"{here}(x3),2"}) == 3 * here + 2
+    assert cores_in_reach({"SLURM_JOB_CPUS_PER_NODE": "1"}) == here
+
+
 def test_ranks_stand_still_while_their_job_is_paused(slurm: Mapping[str, str], tmp_path: Path) -> None:
     said_in_slurm(slurm, tmp_path, PAUSES)
 
 
-def said_in_slurm(slurm: Mapping[str, str], place: Path, code: str, *step: str) -> dict[str, Any]:
+def said_in_slurm(
+    slurm: Mapping[str, str], place: Path, code: str, *step: str, allocated: Sequence[str] = ("-N", "1", "-n", "2")
+) -> dict[str, Any]:
     """Return what Python code says in an allocation of two cores, as a researcher with a lab there."""
     program("pw.x", package="quantum-espresso")
     own = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
@@ -111,7 +175,9 @@ def said_in_slurm(slurm: Mapping[str, str], place: Path, code: str, *step: str) 
     call = partial(subprocess.run, env=environment, capture_output=True, text=True)
     # Slurm ends it before the time here is up.
     try:
-        done = call(["salloc", "-Q", "-n", "2", "-t", "4", *step, sys.executable, "-c", code], timeout=300, check=False)
+        done = call(
+            ["salloc", "-Q", *allocated, "-t", "4", *step, sys.executable, "-c", code], timeout=300, check=False
+        )
     finally:
         down = call([Path(sys.executable).with_name("nanoos-lab"), "down", "--now"], timeout=60, check=False)
     assert down.returncode == 0, down.stderr

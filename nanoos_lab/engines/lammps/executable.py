@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import EngineError, NotInstalledError
-from nanoos_lab.core.resources import cores
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import library
+from nanoos_lab.engines.ranks import cores_in_reach
 
 if TYPE_CHECKING:
     from nanoos_lab.core.resources import Resources
@@ -41,7 +41,7 @@ def command(*arguments: str, resources: Resources) -> program.Command:
     EngineError
         If it is not there, or there are fewer cores than the ranks and threads ask for.
     """
-    check_cores(resources)
+    check_cores(resources, cores_in_reach(os.environ))
     found = program.find(NAME)
     if found is None:
         variable = program.variable(NAME)
@@ -61,12 +61,13 @@ def launcher_of_wheel() -> Path | None:
     return None
 
 
-def check_cores(resources: Resources) -> None:
+def check_cores(resources: Resources, there: int) -> None:
     """Raise if a run would need more cores than there are."""
-    wanted, there = resources.ranks * resources.threads, cores()
+    wanted = resources.ranks * resources.threads
     if wanted > there:
         raise EngineError(
             f"{resources.ranks} MPI ranks of {resources.threads} threads need {wanted} cores; there are {there} here",
             reason=Reason.INPUT,
-            remedy=f"Ask for resources={{'ranks': {max(there // resources.threads, 1)}}} at most.",
+            remedy=f"Ask for resources={{'ranks': {max(there // resources.threads, 1)}}} at most; on several nodes of "
+            f"Slurm runs only an executable, which {program.variable(NAME)} names.",
         )

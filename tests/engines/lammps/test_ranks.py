@@ -15,7 +15,7 @@ from ase.constraints import FixAtoms
 
 from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.record import Steering
-from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.resources import Resources, cores
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps import LammpsEngine, executable, library
 from nanoos_lab.engines.lammps.ranks import rank
@@ -203,7 +203,7 @@ def test_failures_of_many_ranks_are_explained_and_corrected(lammps: Lammps, two:
 
 def test_more_ranks_than_cores_are_refused() -> None:
     with pytest.raises(EngineError, match=r"1000 MPI ranks of 1 threads need 1000 cores; there are \d+ here") as caught:
-        executable.check_cores(Resources(ranks=1000))
+        executable.check_cores(Resources(ranks=1000), cores())
     assert caught.value.reason == Reason.INPUT
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import EngineError, NotInstalledError
-from nanoos_lab.core.resources import Resources
+from nanoos_lab.core.resources import Resources, cores
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import executable, library
@@ -289,7 +289,8 @@ def _command(context: RunContext, arguments: Sequence[str]) -> program.Command:
     mpi, launcher = library.mpi_library(), executable.launcher_of_wheel()
     if mpi is None or launcher is None or library.folder() is None:
         raise NotInstalledError("there is no LAMMPS with its MPI here", library.INSTALL)
-    executable.check_cores(context.resources)
+    # Of this host: they are led through a socket of it.
+    executable.check_cores(context.resources, cores())
     # Files of the user's own lie in the working directory: Python is to take none of them for a module (-P).
     words = ("-P", rank.__file__, str(mpi), _PLACE, *arguments)
     command = program.Command.of(Path(sys.executable), *words, resources=context.resources, launcher=launcher)
