@@ -119,6 +119,17 @@ class ListsPotentials(Protocol):
 
 
 @runtime_checkable
+class LoadsModel(Protocol):
+    """An engine whose runs all begin with what takes seconds, such as a model that is to be read."""
+
+    def load(self) -> bool:
+        """Read it, and start no thread and touch no device; return whether there was anything to do.
+
+        A worker calls it when it is first given a job of the engine, before it forks: its runs share what was read.
+        """
+
+
+@runtime_checkable
 class HasBinary(Protocol):
     """An engine whose program is one file, and whose results tell its version."""
 

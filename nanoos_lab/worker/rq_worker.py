@@ -26,6 +26,7 @@ from nanoos_lab.broker.messages import Message, PlainSerializer
 from nanoos_lab.broker.queue import CORES_FIELD, GPUS_FIELD, PriorityQueue
 from nanoos_lab.core.request import QUEUES
 from nanoos_lab.engines import registry
+from nanoos_lab.engines.base import LoadsModel
 from nanoos_lab.engines.ranks import cores_in_reach
 from nanoos_lab.worker import devices, provenance
 from nanoos_lab.worker.keeper import WorkerKeeper
@@ -76,6 +77,24 @@ def preload() -> None:
     for name in registry.added_names():
         _prepare(f"task {name}", partial(registry.added_task, name))
     _prepare("digests of programs", provenance.prepare)
+    _keep()
+
+
+def load(name: str) -> bool:
+    """Load what all runs of an engine begin with; return whether there was anything."""
+    try:
+        engine = registry.get(name)
+        if not isinstance(engine, LoadsModel) or not engine.load():
+            return False
+    except Exception as error:
+        # A job fails by itself, with the whole story.
+        log.info("engine %s is not loaded: %s", name, error)
+        return False
+    _keep()
+    return True
+
+
+def _keep() -> None:
     # What is loaded now stays for good: the collector of a fork need not touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
@@ -159,7 +178,8 @@ class NanoosWorker(Worker):
     - `bootstrap` preloads before the first fork, and makes every command wait for a server that went away: RQ
       ends the worker at the first command that fails outside of its dequeue loop.
     - `execute_job` ends a refused message as failed, without a work-horse.
-    - `fork_work_horse`, `perform_job` and `wait_for_horse` let a work-horse serve one job after the other.
+    - `fork_work_horse`, `perform_job` and `wait_for_horse` let a work-horse serve one job after the other, forked
+      when what the job's engine begins with has been loaded.
     - `heartbeat` sends its three commands in one round trip, and sees to the keeper.
     - `clean_registries` survives what others wrote into RQ's registries.
     - `teardown` does not wait for a server that is away.
@@ -176,6 +196,8 @@ class NanoosWorker(Worker):
         names = [one if isinstance(one, str) else one.name for one in ensure_job_list(queues)]
         self._reins: Reins | None = None
         self._keeper: WorkerKeeper | None = None
+        #: Engines that were asked to load what their runs begin with.
+        self._loaded = set[str]()
         super().__init__(names, name, connection=connection, **options)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
@@ -204,6 +226,10 @@ class NanoosWorker(Worker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Give the job to the work-horse that waits for one, or fork one."""
         *_, execution = self.executions
+        if self._load_for(job) and self._reins is not None:
+            # The one that waits has nothing of it.
+            self._let_go()
+            super().wait_for_horse()
         if self._reins is not None:
             self._horse_pid = self._reins.pid
             if self._reins.give(job.id, queue.name, execution):
@@ -213,6 +239,15 @@ class NanoosWorker(Worker):
         self._reins = Reins(JOBS)
         super().fork_work_horse(job, queue)
         self._reins.hold(self.horse_pid)
+
+    def _load_for(self, job: Job) -> bool:
+        """Load what runs of a job's engine begin with, once; return whether there was anything."""
+        # Nothing depends on what it says: a run of an engine that was not loaded loads it for itself.
+        name = (job.description or "").partition(" ")[0]
+        if name in self._loaded or name not in registry.names():
+            return False
+        self._loaded.add(name)
+        return load(name)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """Perform a job, in the work-horse, and then those that the worker gives; one that fails is the last."""

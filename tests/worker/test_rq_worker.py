@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,20 @@ class TestWork:
         assert site.ran() == [messages[index].message_id for index in (2, 3, 0, 1)]
         jobs = [Job.fetch(message.message_id, connection=broker) for message in messages]
         assert [(job.get_status(), job.return_value()) for job in jobs] == [("finished", "succeeded")] * 4
+
+    def test_what_the_runs_of_an_engine_begin_with_is_loaded_once_by_the_worker(
+        self, site: Site, broker: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When the first of its jobs comes, before the fork; a work-horse that was there before is replaced."""
+        monkeypatch.setenv("STANDIN_LOADS", "1")
+        engines = ("ase Cu md", "mock Cu md", "nothing", "mock Cu relax", "mock")
+        messages = [replace(delivery(20 - index), description=engine) for index, engine in enumerate(engines)]
+        JobQueue(broker).put(messages)
+        site.work()
+        assert site.ran() == [message.message_id for message in messages]
+        [loader] = (site.directory / "loads").read_text().split()
+        runs = [line.split() for line in (site.directory / "runs").read_text().splitlines()]
+        assert runs == [[loader, "None"], *[[loader, loader]] * 4]
 
     def test_a_plain_rq_worker_runs_our_messages_too(self, site: Site, broker: Redis) -> None:
         message = delivery()

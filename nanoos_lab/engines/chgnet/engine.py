@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.structures import Structure
     from nanoos_lab.engines.base import EnginePolicy, Parallel, PotentialInfo, Recipe, RunContext
 
+_CALCULATOR = "nanoos_lab.engines.chgnet.calculator"
 #: Variable with the names of engines whose models workers load before they fork, separated by commas.
 PRELOAD = "NANOOS_PRELOAD"
 CITATION = "B. Deng, P. Zhong, K. Jun, J. Riebesell, K. Han, C. J. Bartel, G. Ceder, Nat. Mach. Intell. 5, 1031 (2023)"
@@ -36,9 +39,9 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
 
     On the processor, or on a graphics processor with ``resources={"gpus": 1}``.
 
-    To import torch and CHGNet takes seconds, and half a gigabyte of memory. Where workers are started with
-    ``NANOOS_PRELOAD=chgnet`` they do so once, before they fork, and all jobs share the weights; elsewhere each job does
-    it for itself.
+    To import torch and CHGNet takes seconds, and half a gigabyte of memory. A worker does so once, when it is first
+    given such a job, and its jobs share the weights; where workers are started with ``NANOOS_PRELOAD=chgnet`` they all
+    do so together, before they are forked.
     """
 
     name = "chgnet"
@@ -50,13 +53,19 @@ class ChgnetEngine(CalculatorEngine[ChgnetParameters]):
     failures = FAILURES
 
     def preload(self) -> None:
-        """Import ASE's part; if it is wished, load all weights too, which starts no thread and touches no device."""
+        """Import ASE's part; if it is wished, load all weights too."""
         super().preload()
-        if self.name in os.environ.get(PRELOAD, "").split(",") and self.probe().found:
-            from nanoos_lab.engines.chgnet.calculator import model
+        if self.name in os.environ.get(PRELOAD, "").split(","):
+            self.load()
 
-            for weights in get_args(Weights):
-                model(weights, "cpu")
+    def load(self) -> bool:
+        """Load all weights, which starts no thread and touches no device; return whether they were not there yet."""
+        if _CALCULATOR in sys.modules or not self.probe().found:
+            return False
+        calculator = import_module(_CALCULATOR)
+        for weights in get_args(Weights):
+            calculator.model(weights, "cpu")
+        return True
 
     def check_calculator(self, structure: Structure, given: ChgnetParameters, policy: EnginePolicy) -> bool:
         """Check periodicity and elements."""

@@ -251,3 +251,15 @@ def test_a_model_that_was_loaded_before_a_fork_gives_the_same_and_starts_no_thre
     energies = [float(line) for line in lines if line.startswith("-")]
     assert len(energies) == 3
     np.testing.assert_allclose(energies, run(tmp_path, bulk("Si")).properties["energy"], rtol=1e-6)
+
+
+def test_in_a_lab_the_worker_loads_the_model_once_and_its_jobs_begin_with_it(own_lab, monkeypatch):
+    monkeypatch.delenv("NANOOS_PRELOAD", raising=False)
+    how = {"engine": "chgnet", "model": "0.3.0", "task": "static", "cache": False}
+    jobs = [own_lab.submit(crystal, **how) for crystal, _, _ in CRYSTALS.values()]
+    energies = [job.result(120)["energy"] for job in jobs]
+    assert energies[0] == pytest.approx(-5.3 * 2, rel=0.02)
+    # To import torch and CHGNet alone takes a run ten seconds and more.
+    cpu = [job.attempts[-1].cpu for job in jobs]
+    print(f"CPU of the jobs: {cpu} s")
+    assert max(cpu) < 3.0
