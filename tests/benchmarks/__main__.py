@@ -27,6 +27,7 @@ BENCHMARKS = (
     "store_load",
     "start",
     "live_tax",
+    "ranks_tax",
     "checkpoint_tax",
     "beside_programs",
     "events",

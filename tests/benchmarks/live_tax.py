@@ -53,14 +53,14 @@ def argon(cells: int) -> Atoms:
     return bulk("Ar", "fcc", a=5.4, cubic=True) * (cells, cells, cells)
 
 
-def submit(lab: Lab, atoms: Atoms, *, steps: int, every: int, queue: str = "simulations") -> Job:
+def submit(lab: Lab, atoms: Atoms, *, steps: int, every: int, queue: str = "simulations", **more: Any) -> Job:
     """Submit a run of molecular dynamics."""
-    how = {"temperature": 90.0, "steps": steps, "every": every, **LJ}
+    how = {"temperature": 90.0, "steps": steps, "every": every, **LJ, **more}
     return lab.submit(atoms, engine="lammps", task="md", queue=queue, cache=False, **how)
 
 
 @dataclass(frozen=True)
-class _Length:
+class Length:
     """Steps of a run."""
 
     learning: int
@@ -68,7 +68,7 @@ class _Length:
     rest: int = 0
 
     @classmethod
-    def lasting(cls, step: float, part: float) -> _Length:
+    def lasting(cls, step: float, part: float) -> Length:
         """Return how many steps take part of the usual time, if one takes `step` seconds."""
         return cls(*(math.ceil(part * seconds / step) for seconds in (LEARNING, MEASURED, REST)))
 
@@ -83,9 +83,9 @@ class _Length:
 
 
 def _compare(lab: Lab, atoms: Atoms, turns: int, part: float) -> list[Figure]:
-    script = _script(lab, atoms)
+    script = script_of(lab, atoms)
     few = math.ceil(1e6 / len(atoms))
-    length = _Length.lasting(_run_bare(script, _Length(few, few)), part)
+    length = Length.lasting(_run_bare(script, Length(few, few)), part)
     bare, unwatched, watched = [], [], []
     for _ in range(turns):
         bare.append(_run_bare(script, length))
@@ -105,14 +105,14 @@ def _compare(lab: Lab, atoms: Atoms, turns: int, part: float) -> list[Figure]:
     ]
 
 
-def _script(lab: Lab, atoms: Atoms) -> Path:
+def script_of(lab: Lab, atoms: Atoms) -> Path:
     """Return the input that our run gives to LAMMPS."""
     job = submit(lab, atoms, steps=1, every=1)
     job.result(600)
     return lab.services.artifacts.attempt_dir(job.id, 1) / "work" / "in.lammps"
 
 
-def _run_bare(script: Path, length: _Length) -> float:
+def _run_bare(script: Path, length: Length) -> float:
     """Return CPU seconds of a step."""
     numbers = [str(number) for number in (length.learning, length.measured, length.every)]
     command = [sys.executable, "-m", "tests.benchmarks.bare_lammps", str(script), *numbers]
@@ -121,7 +121,7 @@ def _run_bare(script: Path, length: _Length) -> float:
     return float(result.stdout) / length.measured
 
 
-def _run(lab: Lab, atoms: Atoms, length: _Length, *, watched: bool) -> Meter:
+def _run(lab: Lab, atoms: Atoms, length: Length, *, watched: bool) -> Meter:
     job = submit(lab, atoms, steps=length.steps, every=length.every)
     meter = Meter(lab, job.id, length.learning, length.learning + length.measured)
     subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
@@ -167,6 +167,11 @@ class Meter:
     def step(self) -> float:
         """CPU seconds of a step."""
         return self.cpu / self._whole.step
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a step."""
+        return self.wall / self._whole.step
 
     @property
     def horse(self) -> float:
