@@ -54,6 +54,8 @@ MONITORING_INTERVAL = 15
 MAINTENANCE_INTERVAL = 60
 #: Longest pause in seconds between two tries to reach a lost server.
 LONGEST_PAUSE = 5.0
+#: Seconds that it may well take to load what the runs of an engine begin with, from a slow file system.
+LOADING = 600
 #: Jobs that one work-horse serves.
 JOBS = 100
 #: What runs import besides their engine.
@@ -226,13 +228,11 @@ class NanoosWorker(Worker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Give the job to the work-horse that waits for one, or fork one."""
         *_, execution = self.executions
-        if self._load_for(job) and self._reins is not None:
-            # The one that waits has nothing of it.
-            self._let_go()
-            super().wait_for_horse()
+        # One that waits has nothing of what is loaded now.
+        anew = self._load_for(job, self.executions[execution])
         if self._reins is not None:
             self._horse_pid = self._reins.pid
-            if self._reins.give(job.id, queue.name, execution):
+            if not anew and self._reins.give(job.id, queue.name, execution):
                 return
             self._let_go()
             super().wait_for_horse()
@@ -240,13 +240,18 @@ class NanoosWorker(Worker):
         super().fork_work_horse(job, queue)
         self._reins.hold(self.horse_pid)
 
-    def _load_for(self, job: Job) -> bool:
+    def _load_for(self, job: Job, execution: Execution) -> bool:
         """Load what runs of a job's engine begin with, once; return whether there was anything."""
         # Nothing depends on what it says: a run of an engine that was not loaded loads it for itself.
         name = (job.description or "").partition(" ")[0]
         if name in self._loaded or name not in registry.names():
             return False
         self._loaded.add(name)
+        # Nothing is said of it meanwhile.
+        with self.connection.pipeline(transaction=False) as pipeline:
+            super().heartbeat(LOADING, pipeline)
+            execution.heartbeat(job.started_job_registry, LOADING, pipeline)
+            pipeline.execute()
         return load(name)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:

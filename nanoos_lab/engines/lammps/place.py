@@ -49,7 +49,7 @@ def of(atoms: Atoms, parameters: PotentialParameters, files: Mapping[str, Path],
     """
     if parameters.data is not None:
         data, force_field = molecules.read(parameters, files)
-        molecules.check_structure(atoms, data, force_field)
+        molecules.check_structure(atoms, data, force_field, spare=molecules.spare(parameters))
         return Place(
             system=System.of_data(atoms, data, force_field),
             force_field=[*force_field.commands, *forces.room(parameters)],

@@ -32,6 +32,8 @@ _PLACES = {
 }
 #: Words in the place of a style that stand for the absence of one.
 _NONE = frozenset(("none", "delete", "skip"))
+#: Commands that may bring styles of which a text says nothing.
+_ELSE = ("include", "read_restart")
 #: Which word of the commands of coefficients names one of the styles that a hybrid style is made of.
 _PARTS = {"pair": 3, "bond": 2, "angle": 2, "dihedral": 2, "improper": 2}
 
@@ -76,11 +78,13 @@ def parts_of(commands: Sequence[Sequence[str]], path: Path | None = None) -> dic
     Parameters
     ----------
     commands
-        All commands.
+        All commands, in the place of those that include files the ones that are there.
     path
         As for `check_command`.
     """
-    found = {}
+    found: dict[str, frozenset[str]] = {}
+    if any(name in words[0] or (words[0] == "if" and name in " ".join(words)) for words in commands for name in _ELSE):
+        return found
     for kind in _PARTS:
         command = f"{kind}_style"
         chosen = [words[1:] for words in commands if words[0] == command]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ase.build import bulk
 from ase.io import write
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
-from nanoos_lab.engines.lammps.molecules import datafile, images
+from nanoos_lab.engines.lammps.molecules import datafile, forcefield, images
 from tests.engines.attempts import Job, at_checkpoint
 from tests.engines.lammps.molecules import BONDS, CHAINS, WATER, chains, endless, plain_input, water
 from tests.engines.lammps.outside import Options, plain_lmp, submitted
@@ -265,6 +266,87 @@ def test_chains_that_come_back_to_themselves_too_soon_are_named(bonds: list[tupl
     ring.rotate(30, (1, 2, 3), rotate_cell=True)
     with pytest.raises(StructureError, match=why):
         images.check(ring, np.array(bonds))
+
+
+def test_a_bond_between_atoms_as_near_to_another_image_is_found_by_what_lammps_computes(tmp_path: Path) -> None:
+    """In cells of any shape: wrong, and refused, is what differs from the energy of a large one."""
+    random = np.random.default_rng(3)
+    bonds = np.array([(0, 1), (1, 2), (2, 3)])
+    refusals = 0
+    for number in range(20):
+        long, angle = random.uniform(2.5, 4.2), random.uniform(0, 2 * np.pi)
+        cell = np.diag([*random.uniform(5, 9, size=2), 20.0])
+        cell[1, 0] = random.uniform(-0.5, 0.5) * cell[0, 0]
+        way = long * np.array([np.cos(angle), np.sin(angle), 0.0])
+        chain = Atoms("C4", positions=[5 + part * way for part in np.linspace(0, 1, 4)], cell=cell, pbc=True)
+        energies = [energy_of(tmp_path / f"{number} {repeat}", chain, bonds, repeat) for repeat in (1, 4)]
+        is_wrong = energies[0] != pytest.approx(energies[1], rel=1e-5)
+        try:
+            images.check(chain, bonds)
+        except StructureError:
+            refusals += 1
+            assert is_wrong
+        else:
+            assert not is_wrong
+    assert 3 < refusals < 17
+
+
+def energy_of(folder: Path, atoms: Atoms, bonds: np.ndarray[Any, Any], repeat: int) -> float:
+    """Return what LAMMPS alone computes of a molecule in so many by so many cells, for one of them, in kcal/mol."""
+    folder.mkdir()
+    whole = atoms * (repeat, repeat, 1)
+    pairs = np.concatenate([bonds + len(atoms) * copy for copy in range(repeat**2)]) + 1
+    (lx, _, _), (xy, ly, _), (_, _, lz) = whole.cell
+    rows = {
+        "Atoms": [f"{number} 1 1 {x} {y} {z}" for number, (x, y, z) in enumerate(whole.positions, start=1)],
+        "Bonds": [f"{number} 1 {one} {other}" for number, (one, other) in enumerate(pairs, start=1)],
+    }
+    head = f"{len(whole)} atoms\n{len(pairs)} bonds\n1 atom types\n1 bond types\n"
+    box = f"0 {lx} xlo xhi\n0 {ly} ylo yhi\n0 {lz} zlo zhi\n{xy} 0 0 xy xz yz\n"
+    body = "".join(f"\n{name}\n\n" + "\n".join(lines) + "\n" for name, lines in rows.items())
+    (folder / "it.data").write_text(f"it\n\n{head}{box}{body}")
+    (folder / "in.it").write_text(
+        "units real\natom_style molecular\nbox tilt large\npair_style lj/cut 7.0\nbond_style zero\nread_data it.data\n"
+        "mass * 12\npair_coeff 1 1 0.1 3.5\nbond_coeff * 1.0\nneighbor 1.0 bin\nthermo_style custom step pe\n"
+        "thermo_modify norm no format float %.12g\nrun 0\n"
+    )
+    [(_, [[_, energy]])] = tables(plain_lmp(folder, "-in", "in.it"))
+    return float(energy) / repeat**2
+
+
+@pytest.mark.parametrize(
+    ("special", "style", "weighed"),
+    [
+        ("", "molecular", 3),
+        ("special_bonds lj 0 0 1", "molecular", 2),
+        ("special_bonds lj 0 0 1", "full", 3),
+        ("special_bonds lj/coul 0.0 1.0 1.0", "full", 1),
+        ("special_bonds lj 1 1 1 coul 1 1 1", "full", 0),
+        ("special_bonds fene", "full", 1),
+        ("special_bonds dreiding angle yes", "full", 2),
+        ("special_bonds amber", "full", 3),
+        ("special_bonds fene\nspecial_bonds charmm", "full", 3),
+    ],
+)
+def test_forces_are_taken_off_over_as_many_bonds_as_the_weights_say(
+    tmp_path: Path, special: str, style: str, weighed: int
+) -> None:
+    _, parameters = water(tmp_path)
+    with Path(str(parameters["data"])).open() as lines:
+        data = datafile.parse(lines)
+    text = WATER.replace("special_bonds lj/coul 0.0 0.0 1.0", special).replace("include bonds.lmp\n", BONDS)
+    text = text.replace("atom_style full", f"atom_style {style}")
+    assert forcefield.read(text, {}, replace(data, atom_style=style)).weighed == weighed
+
+
+def test_molecules_that_move_have_a_tenth_to_spare_unless_a_thin_cell_is_meant(tmp_path: Path) -> None:
+    """Seven atoms of a chain and a little: what is three bonds apart is 0.47 of the cell apart."""
+    structure, parameters = endless(tmp_path, 7)
+    structure.positions[:, 2] = np.arange(7) * 1.27 + np.array([0, 0, 0, 0.35, 0, 0, 0])
+    submitted(structure, "static", **parameters)
+    with pytest.raises(StructureError, match=r"are 0\.47 of it apart along cell vector c, where less than 0\.45 is"):
+        submitted(structure, "md", **parameters, **MOVING)
+    submitted(structure, "md", **parameters, **MOVING, thin_cell=True)
 
 
 def test_a_small_ring_is_no_chain_that_comes_back() -> None:

@@ -39,6 +39,10 @@ RUNS_SOMETHING = [
     """if '1 == 1' then "if '2 == 2' then 'shell ls'" """,
     'run 10 every 5 "shell ls"',
     'run 10 every 5 NULL "shell ls"',
+    'run 10 every 5 "include written.in"',
+    "run 10 every 5 NULL \"if '1 == 1' then 'include written.in'\"",
+    "run 10 every 5 \"if '1 == 2' then 'print a' else 'jump written.in'\"",
+    "run 10 every 5 \"if '1 == 1' then quit\"",
     "run 10 every 5 \"if '1 == 1' then 'shell ls'\"",
     "variable c string shell\nrun 10 every 5 '${c} ls'",
     "variable c string 'shell ls'\nrun 10 every 5 \"$c\"",
@@ -338,6 +342,10 @@ def test_coefficients_of_no_style_of_a_hybrid_one_are_found_at_submit(script: st
         "variable s index morse\npair_style hybrid lj/cut 2.5 ${s} 2.5\npair_coeff 2 2 morse 1 1 1",
         "pair_style hybrid lj/cut 2.5\npair_style lj/cut 2.5\npair_coeff 1 1 1.0 1.0",
         "if '${n} == 1' then 'pair_style hybrid morse 2.5'\npair_style hybrid lj/cut 2.5\npair_coeff 1 1 morse 1 1 1",
+        # What is included, or read, may bring the style.
+        "pair_style hybrid lj/cut 2.5\nif '${n} == 1' then 'include ff.lmp'\npair_coeff 1 1 morse 1 1 1",
+        "pair_style hybrid lj/cut 2.5\ninclude ${f}.lmp\npair_coeff 1 1 morse 1 1 1",
+        "pair_style hybrid lj/cut 2.5\nread_restart old.restart\npair_coeff 1 1 morse 1 1 1",
         "angle_style hybrid harmonic cosine\nangle_coeff 1 skip\nangle_coeff 2 cosine 1",
         "pair_style hybrid mliap model linear a.model descriptor sna a.desc lj/cut 2.5\npair_coeff * * mliap Cu",
     ],
@@ -396,7 +404,30 @@ class TestIncludedFiles:
         assert self.submitted(tmp_path, "include ff.lmp", "include ff.lmp\ninclude ff.lmp") == ["ff.lmp"]
 
     def test_where_shells_are_allowed_one_may_have_them(self, tmp_path: Path) -> None:
-        self.submitted(tmp_path, "shell ls", "include ff.lmp", EnginePolicy(allow_shell=True))
+        free = EnginePolicy(allow_shell=True)
+        self.submitted(tmp_path, "shell ls", "include ff.lmp", free)
+        self.submitted(tmp_path, "shell ls", f"include {tmp_path}/elsewhere.lmp\nshell ./make\ninclude made.lmp", free)
+        with pytest.raises(InputError, match=r"ff\.lmp.*quote"):
+            self.submitted(tmp_path, "print 'a'b", "include ff.lmp", free)
+
+    @pytest.mark.parametrize(
+        ("included", "script"),
+        [
+            ("units lj", "include ./ff.lmp"),
+            # Perhaps never executed.
+            ("pair_style lj/cutt 2.5", "if '${n} == 1' then 'jump SELF on'\ninclude ff.lmp\nlabel on"),
+            ("units lj", "print 'units lj' file part${n}.lmp\ninclude part1.lmp"),
+            ("units lj", "write_coeff $n.lmp\ninclude part1.lmp"),
+        ],
+    )
+    def test_what_may_be_right_is_let_through(self, tmp_path: Path, included: str, script: str) -> None:
+        self.submitted(tmp_path, included, script)
+
+    def test_many_that_include_each_other_are_read_in_no_time(self, tmp_path: Path) -> None:
+        for number in range(60):
+            (tmp_path / f"{number}.lmp").write_text(f"include {number + 1}.lmp\n" * 2 if number < 59 else "units lj")
+        files = [str(tmp_path / f"{number}.lmp") for number in range(60)]
+        submitted(None, "script", script="include 0.lmp", files=files)
 
     def test_one_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "ff.lmp").write_bytes(b"\xff\xfe")

@@ -41,6 +41,15 @@ _FIXES = ("qeq", "rattle", "shake")
 #: Unit systems with Å and amu.
 _UNITS: dict[str, Literal["metal", "real"]] = {"metal": "metal", "real": "real"}
 _DEEPEST = 20
+#: Weights that a word of ``special_bonds`` stands for, and of which forces; other words do not matter here.
+_BOTH: Sequence[str] = ("lj", "coul")
+_NEVER: Sequence[str] = ("0", "0", "0")
+_WEIGHTS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "amber": (_BOTH, ("0", "0", "0.5")),
+    "charmm": (_BOTH, _NEVER),
+    "dreiding": (_BOTH, ("0", "0", "1")),
+    "fene": (_BOTH, ("0", "1", "1")),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +66,8 @@ class ForceField:
     commands: tuple[str, ...]
     #: Mass of each atom type, from 1, in amu.
     masses: tuple[float, ...]
+    #: The most bonds between two atoms whose forces on each other are taken off, all or some of them; 0 to 3.
+    weighed: int
 
 
 def read(text: str, files: Mapping[str, str], data: DataFile) -> ForceField:
@@ -89,9 +100,11 @@ def read(text: str, files: Mapping[str, str], data: DataFile) -> ForceField:
         )
     _check_parts(chosen, commands, data)
     _check_hybrids(commands, data)
+    atom_style = _atom_style(chosen.get("atom"), data)
     return ForceField(
         unit_system=_UNITS[units],
-        atom_style=_atom_style(chosen.get("atom"), data),
+        atom_style=atom_style,
+        weighed=_weighed(commands, charged="charge" in COLUMNS[atom_style]),
         chosen=chosen,
         commands=tuple(_ordered(commands, data)),
         masses=_masses(commands, data),
@@ -170,11 +183,34 @@ def _check_parts(chosen: Mapping[str, str], commands: Sequence[Sequence[str]], d
 def _check_hybrids(commands: Sequence[Sequence[str]], data: DataFile) -> None:
     """Raise for coefficients, here or in the data file, of a style that a hybrid style is not made of."""
     parts = styles.parts_of(commands)
-    for words in (*commands, *(line.split() for lines in data.coefficients.values() for line in lines)):
-        try:
-            styles.check_coefficients(words, parts)
-        except InputError as error:
-            raise InputError(f"force_field, {' '.join(words)!r}: {error}") from None
+    there = [line.split() for lines in data.coefficients.values() for line in lines]
+    for where, lines in (("", commands), (" of the data file's coefficients", there)):
+        for words in lines:
+            try:
+                styles.check_coefficients(words, parts)
+            except InputError as error:
+                raise InputError(f"force_field, {' '.join(words)!r}{where}: {error}") from None
+
+
+def _weighed(commands: Sequence[Sequence[str]], *, charged: bool) -> int:
+    """Return the most bonds between two atoms whose forces on each other are taken off, all or some of them."""
+    weights = dict.fromkeys(_BOTH, _NEVER)
+    for name, *words in commands:
+        if name != "special_bonds":
+            continue
+        for index, word in enumerate(words):
+            forces, given = _WEIGHTS.get(word) or (word.split("/"), words[index + 1 : index + 4])
+            if set(forces) <= weights.keys():
+                weights |= dict.fromkeys(forces, given)
+    counted = (weights["lj"], weights["coul"]) if charged else (weights["lj"],)
+    return max((index for each in counted for index, word in enumerate(each, start=1) if not _is_one(word)), default=0)
+
+
+def _is_one(word: str) -> bool:
+    try:
+        return float(word) == 1.0
+    except ValueError:
+        return False
 
 
 def _range(word: str, last: int) -> range:

@@ -1,8 +1,9 @@
 """Whether bonded atoms are near enough to each other that LAMMPS knows which of their images are meant. Pure.
 
-A bond names two atoms, not their images: LAMMPS takes the nearest one, for bonds, angles and dihedrals, and where it
-takes forces off between atoms that are up to three bonds apart (manual, page ``special_bonds``). In a cell that is
-thin for its molecules that is another one, of which it only warns.
+A bond names two atoms, not their images. For bonds, angles, dihedrals and impropers LAMMPS takes the nearest ones.
+Where forces between atoms of a molecule are taken off (manual, page ``special_bonds``), it takes them off for the image
+that is within half of the box along x, y and z (``Domain::minimum_image_check`` of its source). In a cell that is thin
+for its molecules either may be another one than is meant; it warns only sometimes, and sometimes where all is well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanoos_lab.core.errors import StructureError
+from nanoos_lab.engines.lammps.box import Box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,16 +22,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-#: Bonds up to which atoms are one molecule's to LAMMPS.
-_FAR = 3
-#: A part of the cell between two atoms: one half, less what bonds stretch in a run (LAMMPS's own tenth).
-_MOST = 0.5 / 1.1
+#: A part of the cell that is too small to count.
+_NOTHING = 1e-6
 _THIN = "the cell is too thin for its molecules"
-_REMEDY = "LAMMPS would take a nearer image for the one that is meant. Repeat the structure and its data file along it"
+_REMEDY = "LAMMPS would take another image for the one that is meant. Repeat the structure and its data file along it"
 
 
-def check(atoms: Atoms, bonds: Array) -> None:
-    """Raise if two atoms at most three bonds apart are apart by half of the cell, or nearly so.
+def check(atoms: Atoms, bonds: Array, *, weighed: int = 3, placed: int = 2, spare: float = 1.0) -> None:
+    """Raise if LAMMPS would take another image of a bonded atom for the one that is meant.
 
     Parameters
     ----------
@@ -37,6 +37,12 @@ def check(atoms: Atoms, bonds: Array) -> None:
         The structure.
     bonds
         The atoms of each bond by their indices, shape (bonds, 2).
+    weighed
+        The most bonds between atoms whose forces on each other are taken off, all or some of them; 0 to 3.
+    placed
+        The most bonds from an atom to another one that is in the same angle, dihedral or improper; 1 or 2.
+    spare
+        So many times farther than they are now atoms may be from each other.
 
     Raises
     ------
@@ -47,45 +53,67 @@ def check(atoms: Atoms, bonds: Array) -> None:
         return
     if len(selves := bonds[bonds[:, 0] == bonds[:, 1]]):
         raise StructureError(f"{_THIN}: atom {selves[0, 0]} is bonded to itself; {_REMEDY}")
-    parts = _between(atoms, bonds)
-    if _FAR * np.abs(parts).max() <= _MOST:
+    box = Box.around(atoms)
+    vectors = _between(atoms, bonds) @ box.rotation
+    sizes = np.where(box.pbc, np.diag(box.cell), np.inf)
+    last = max(weighed, placed)
+    if last * spare * np.linalg.norm(vectors, axis=1).max() < 0.5 * sizes.min() * (1.0 - _NOTHING):
         return
-    for apart, (first, last, between) in enumerate(_paths(bonds, parts), start=1):
-        path, axis = np.unravel_index(np.abs(between).argmax(), between.shape)
-        if (part := abs(between[path, axis])) > _MOST:
-            one, other = first[path], last[path]
-            those = f"atom {one} and an image of itself" if one == other else f"atoms {one} and {other}"
-            near = "bonded" if apart == 1 else f"{apart} bonds apart"
-            raise StructureError(
-                f"{_THIN}: {those}, {near}, are {part:.2f} of it apart along cell vector {'abc'[axis]}; {_REMEDY}"
-            )
+    for apart, (one, other, way) in enumerate(_paths(bonds, vectors, last), start=1):
+        parts = np.abs(way) / sizes
+        # Two that are bonded are in no doubt only if no other image is as near.
+        wrong = (spare * parts > 0.5 - _NOTHING).any(axis=1) & (apart <= max(weighed, 1))
+        if apart <= placed:
+            wrong |= _farther(atoms, box, spare * way)
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            raise _error(int(one[first]), int(other[first]), apart, parts[first], 0.5 / spare)
+
+
+def _error(one: int, other: int, apart: int, parts: Array, most: float) -> StructureError:
+    axis = int(parts.argmax())
+    those = f"atom {one} and an image of itself" if one == other else f"atoms {one} and {other}"
+    near = "bonded" if apart == 1 else f"{apart} bonds apart"
+    return StructureError(
+        f"{_THIN}: {those}, {near}, are {parts[axis]:.2f} of it apart along cell vector {'abc'[axis]}, where less than "
+        f"{most:.2f} is surely right; {_REMEDY}"
+    )
 
 
 def _between(atoms: Atoms, bonds: Array) -> Array:
-    """Return the vectors between bonded atoms in parts of the periodic cell vectors, shape (bonds, 3)."""
+    """Return the vectors between bonded atoms in Å, shape (bonds, 3)."""
+    return _nearest(atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]], atoms.cell.array, atoms.pbc)
+
+
+def _nearest(vectors: Array, cell: Array, pbc: Array) -> Array:
     from ase.geometry import find_mic
 
-    vectors, _ = find_mic(atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]], atoms.cell, atoms.pbc)
-    parts: Array = np.asarray(vectors) @ np.linalg.inv(atoms.cell.complete())
-    parts[:, ~atoms.pbc] = 0.0
-    return parts
+    found, _ = find_mic(vectors, cell, pbc)
+    return np.asarray(found)
 
 
-def _paths(bonds: Array, parts: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield for one bond, two and three: where paths along bonds begin and end, and what is in between."""
+def _farther(atoms: Atoms, box: Box, ways: Array) -> Array:
+    """Say of each vector in LAMMPS's frame whether it leads farther than to the nearest image, shape (vectors,)."""
+    nearest = _nearest(ways @ box.rotation.T, atoms.cell.array, atoms.pbc)
+    farther: Array = np.linalg.norm(ways, axis=1) > np.linalg.norm(nearest, axis=1) * (1.0 + _NOTHING)
+    return farther
+
+
+def _paths(bonds: Array, vectors: Array, last: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield for one bond, two, and so on: where paths along bonds begin and end, and what is in between."""
     number = len(bonds)
     # Each bond both ways; the way back of one is `number` further on, or before.
     start, end = np.concatenate([bonds, bonds[:, ::-1]]).T
-    step = np.concatenate([parts, -parts])
+    step = np.concatenate([vectors, -vectors])
     order = np.argsort(start, kind="stable")
     count = np.bincount(start, minlength=int(bonds.max()) + 1)
     begin = np.cumsum(count) - count
-    first, last, between, way = start, end, step, np.arange(2 * number)
-    for _ in range(_FAR):
-        yield first, last, between
-        onward = count[last]
-        path = np.repeat(np.arange(len(last)), onward)
-        following = order[np.arange(len(path)) - np.repeat(np.cumsum(onward) - onward, onward) + begin[last][path]]
-        path, following = (one[following != (way[path] + number) % (2 * number)] for one in (path, following))
-        first, last, way = first[path], end[following], following
+    first, to, between, came = start, end, step, np.arange(2 * number)
+    for _ in range(last):
+        yield first, to, between
+        onward = count[to]
+        path = np.repeat(np.arange(len(to)), onward)
+        following = order[np.arange(len(path)) - np.repeat(np.cumsum(onward) - onward, onward) + begin[to][path]]
+        path, following = (each[following != (came[path] + number) % (2 * number)] for each in (path, following))
+        first, to, came = first[path], end[following], following
         between = between[path] + step[following]

@@ -12,6 +12,7 @@ from ase.data import atomic_masses, chemical_symbols
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
 from nanoos_lab.engines.lammps import conversion, inputs, library
 from nanoos_lab.engines.lammps.molecules import datafile, forcefield, images
+from nanoos_lab.engines.lammps.parameters import LammpsMDParameters
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.paths import users_path
 
@@ -32,6 +33,8 @@ _RESERVED = frozenset((_ROLE, inputs.DATA_FILE, "in.lammps", "log.lammps"))
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
 #: A mass in u that is so near to that of an element is meant for it; united atoms and heavy hydrogens are not.
 _SAME_MASS = 0.015
+#: So many times its length a bond comes to have in a run, at most (``BONDSTRETCH`` of LAMMPS's source).
+_STRETCHED = 1.1
 #: A bond that is longer than in the data file by this factor and by this length in Å is one between wrong atoms.
 _LONGER, _MUCH = 3.0, 3.0
 
@@ -48,7 +51,7 @@ def check(parameters: PotentialParameters, atoms: Atoms, files: Mapping[str, Pat
     """
     found = _find(parameters) if files is None else files
     data, force_field = read(parameters, found)
-    check_structure(atoms, data, force_field)
+    check_structure(atoms, data, force_field, spare=spare(parameters))
     commands = [[word.text for word in words_of(command)] for command in force_field.commands]
     for style, word in conversion.arguments(commands):
         if word in found:
@@ -121,8 +124,23 @@ def _named(text: str, files: Mapping[str, Path], depth: int = 0) -> Iterator[str
             yield from _named(files[words[1]].read_text(encoding="utf-8", errors="replace"), files, depth + 1)
 
 
-def check_structure(atoms: Atoms, data: DataFile, force_field: ForceField) -> None:
+def spare(parameters: PotentialParameters) -> float:
+    """Return how many times farther than they are now bonded atoms may come to be from each other."""
+    moves = isinstance(parameters, LammpsMDParameters) and not parameters.thin_cell
+    return _STRETCHED if moves else 1.0
+
+
+def check_structure(atoms: Atoms, data: DataFile, force_field: ForceField, *, spare: float = 1.0) -> None:
     """Raise unless a structure can be one of the atoms of a data file, in the order of their ids.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    data, force_field
+        What it is to be.
+    spare
+        As `images.check` takes it.
 
     Raises
     ------
@@ -134,7 +152,9 @@ def check_structure(atoms: Atoms, data: DataFile, force_field: ForceField) -> No
         raise StructureError(f"the structure has {len(atoms)} atoms, and the data file {count}")
     types, _ = data.atoms(force_field.atom_style)
     _check_species(atoms, types, np.array(force_field.masses))
-    _check_bonds(atoms, data, force_field.atom_style)
+    pairs = _check_bonds(atoms, data, force_field.atom_style)
+    placed = 2 if {"dihedrals", "impropers"} & data.counts.keys() else 1
+    images.check(atoms, pairs, weighed=force_field.weighed, placed=placed, spare=spare)
 
 
 def _check_species(atoms: Atoms, types: Array, masses: Array) -> None:
@@ -158,11 +178,17 @@ def _check_species(atoms: Atoms, types: Array, masses: Array) -> None:
             )
 
 
-def _check_bonds(atoms: Atoms, data: DataFile, style: str) -> None:
-    """Raise if a bond is much longer than in the data file, as between wrong atoms, or could be with another image."""
+def _check_bonds(atoms: Atoms, data: DataFile, style: str) -> Array:
+    """Raise if a bond is much longer than in the data file, as it is between wrong atoms.
+
+    Returns
+    -------
+    np.ndarray
+        The atoms of each bond by their indices, shape (bonds, 2).
+    """
     lines = data.connections.get("Bonds", ())
     if not lines:
-        return
+        return np.empty((0, 2), dtype=int)
     try:
         pairs = np.array([line.split()[2:4] for line in lines], dtype=int) - 1
         before = data.positions(style)
@@ -180,7 +206,7 @@ def _check_bonds(atoms: Atoms, data: DataFile, style: str) -> None:
             f"atoms {one} and {other} are bonded, and {new[index]:.1f} Å apart in the structure, not "
             f"{old[index]:.1f} Å as in the data file; is its order that of the file's ids, and its cell the right one?"
         )
-    images.check(atoms, pairs)
+    return pairs
 
 
 def _lengths(positions: Array, pairs: Array, cell: Array, pbc: Array) -> Array:

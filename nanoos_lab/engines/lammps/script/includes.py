@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.lammps.script import rules
@@ -25,20 +25,28 @@ class Text:
     name: str
     #: Its logical lines.
     lines: Sequence[Line]
+    #: The words of each line.
+    commands: Sequence[Sequence[str]]
 
-    @cached_property
-    def commands(self) -> Sequence[Sequence[str]]:
-        """The words of each line."""
-        return [[word.text for word in words_of(line.text)] for line in self.lines]
+    @classmethod
+    def of(cls, name: str, content: str, *, allow_shell: bool) -> Self:
+        """Read a text, and check it by the rules unless it may do what they refuse."""
+        lines = lines_of(content) if allow_shell else rules.check_script(content)
+        return cls(name, lines, [[word.text for word in words_of(line.text)] for line in lines])
 
     @property
     def included(self) -> Iterator[str]:
         """The names of the files that it includes."""
-        return (words[1] for words in self.commands if words[0] == "include" and len(words) > 1)
+        return filter(None, map(included_by, self.commands))
 
     def where(self, line: Line) -> str:
         """Return where a line is, for who reads of it."""
         return f"{self.name}, line {line.number}" if self.name else f"line {line.number}"
+
+
+def included_by(words: Sequence[str]) -> str:
+    """Return the name of the file that a command includes, in the working directory; empty for any other."""
+    return os.path.normpath(words[1]) if words[0] == "include" and len(words) > 1 else ""
 
 
 def texts_of(script: str, files: Mapping[str, Path], *, allow_shell: bool) -> list[Text]:
@@ -58,9 +66,8 @@ def texts_of(script: str, files: Mapping[str, Path], *, allow_shell: bool) -> li
     InputError
         Names the line, the command and why it is refused.
     """
-    return list(
-        _with_included(Text("", _checked(script, allow_shell=allow_shell)), files, set(), allow_shell=allow_shell)
-    )
+    text = Text.of("", script, allow_shell=allow_shell)
+    return list(_with_included(text, files, set(), allow_shell=allow_shell))
 
 
 def _with_included(text: Text, files: Mapping[str, Path], seen: set[str], *, allow_shell: bool) -> Iterator[Text]:
@@ -68,31 +75,31 @@ def _with_included(text: Text, files: Mapping[str, Path], seen: set[str], *, all
     for name in text.included:
         if name in files and name not in seen:
             seen.add(name)
-            read = Text(name, _lines_of(name, files[name], allow_shell=allow_shell))
+            read = _read(name, files[name], allow_shell=allow_shell)
             yield from _with_included(read, files, seen, allow_shell=allow_shell)
 
 
 def commands_of(texts: Sequence[Text]) -> Iterator[Sequence[str]]:
-    """Yield the commands of texts in their order, those of a file in the place of the command that includes it."""
-    return _in_order(texts[0], {text.name: text for text in texts}, frozenset())
+    """Yield the commands of texts in their order, those of a file in the place of the first that includes it.
+
+    Commands that include what is not among the texts are there too.
+    """
+    return _in_order(texts[0], {text.name: text for text in texts}, {""})
 
 
-def _in_order(text: Text, known: Mapping[str, Text], within: frozenset[str]) -> Iterator[Sequence[str]]:
+def _in_order(text: Text, known: Mapping[str, Text], seen: set[str]) -> Iterator[Sequence[str]]:
     for words in text.commands:
-        name = words[1] if words[0] == "include" and len(words) > 1 else ""
-        if name in known and name not in within | {""}:
-            yield from _in_order(known[name], known, within | {name})
-        else:
+        name = included_by(words)
+        if name not in known or not name:
             yield words
+        elif name not in seen:
+            seen.add(name)
+            yield from _in_order(known[name], known, seen)
 
 
-def _checked(content: str, *, allow_shell: bool) -> list[Line]:
-    return lines_of(content) if allow_shell else rules.check_script(content)
-
-
-def _lines_of(name: str, path: Path, *, allow_shell: bool) -> list[Line]:
+def _read(name: str, path: Path, *, allow_shell: bool) -> Text:
     try:
-        return _checked(path.read_text(encoding="utf-8"), allow_shell=allow_shell)
+        return Text.of(name, path.read_text(encoding="utf-8"), allow_shell=allow_shell)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name!r} cannot be included: {error}") from None
     except InputError as error:

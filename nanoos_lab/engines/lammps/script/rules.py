@@ -76,6 +76,8 @@ _STYLES: dict[str, tuple[slice, dict[str, str]]] = {
     ),
 }
 
+#: Commands after which it is not the one below that comes next.
+_GOES = frozenset({"include", "jump", "quit"})
 _ANY_STYLE: tuple[slice, dict[str, str]] = (slice(0), {})
 
 #: Variables whose arguments are formulas or texts, not names of files.
@@ -186,9 +188,20 @@ def _check_run(words: Sequence[Word]) -> None:
             continue
         check_nested(command)
         inner = words_of(command)
+        _check_stays(inner)
         # LAMMPS fills in these variables without asking again, and only a text in quotes stays one argument.
         if inner and "$" in command and not (inner[0].text == "print" and len(inner) == 2 and inner[1].quoted):
             raise InputError(f"a variable in a command of 'run … every' is refused: {command!r}")
+
+
+def _check_stays(words: Sequence[Word]) -> None:
+    """Raise for a command that goes elsewhere: inside of a run LAMMPS follows it alone, to what nobody has seen."""
+    if words and words[0].text in _GOES:
+        raise InputError(f"{words[0].text!r} in a command of 'run … every' is refused: write a loop around a plain run")
+    if words and words[0].text == "if":
+        for _, commands in branches_of(words):
+            for command in commands:
+                _check_stays(words_of(without_comment(command)))
 
 
 def _check_jump(words: Sequence[Word]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import ParameterError
 from nanoos_lab.engines.lammps import conversion, potentials
-from nanoos_lab.engines.lammps.script.includes import commands_of
+from nanoos_lab.engines.lammps.script.includes import commands_of, included_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,13 +17,14 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.lammps.script.includes import Text
 
 _MISSING = "there is no such file; bring it with files=[…]"
+_VARIABLE = re.compile(r"\$(\{\w+\}|\([^)]*\)|\w)")
 #: LAMMPS's units where a script does not say.
 _USUAL = "lj"
 #: Commands through which a script may have units that it does not say itself.
 _ELSEWHERE = frozenset({"if", "include", "read_restart"})
 
 
-def check(texts: Sequence[Text], found: Mapping[str, Path]) -> None:
+def check(texts: Sequence[Text], found: Mapping[str, Path], *, allow_shell: bool) -> None:
     """Check the files of the commands ``include``, and the potential files of the commands ``pair_coeff``.
 
     Parameters
@@ -30,6 +33,8 @@ def check(texts: Sequence[Text], found: Mapping[str, Path]) -> None:
         The script, and what it includes.
     found
         The files that go with it, by name.
+    allow_shell
+        Whether it may bring files by programs, and include them from anywhere.
 
     Raises
     ------
@@ -38,25 +43,27 @@ def check(texts: Sequence[Text], found: Mapping[str, Path]) -> None:
     """
     commands = list(commands_of(texts))
     reads = ("include", "pair_coeff")
-    others = " ".join(word for words in commands if words[0] not in reads for word in words[1:])
-    for text in texts:
-        for name in text.included:
-            if name not in found and "$" not in name and Path(name).name not in others:
-                raise ParameterError("script", f"include {name}", _MISSING)
+    others = [word for words in commands if words[0] not in reads for word in words[1:]]
+    for name in () if allow_shell else map(included_by, commands):
+        if name and name not in found and "$" not in name and not _may_be_written(name, others):
+            raise ParameterError("script", f"include {name}", _MISSING)
     unit_system = _units(commands)
     for style, word in conversion.arguments(commands):
         name = Path(word).name
         if name in found and unit_system is not None:
             conversion.check(found[name], style, unit_system, "script")
-        elif name not in found and _is_missing(word, others):
+        elif name not in found and _is_potential(word) and not _may_be_written(name, others):
             raise ParameterError("script", f"pair_coeff … {word}", _MISSING)
 
 
-def _is_missing(word: str, others: str) -> bool:
-    """Whether a word can only be a potential file that nobody has brought, and that no other command may write."""
-    path = Path(word)
-    is_file = potentials.style_of(word) is not None and "$" not in word and not path.is_absolute()
-    return is_file and path.name not in others
+def _is_potential(word: str) -> bool:
+    """Whether a word can only be the name of a potential file."""
+    return potentials.style_of(word) is not None and "$" not in word and not Path(word).is_absolute()
+
+
+def _may_be_written(name: str, others: Sequence[str]) -> bool:
+    """Whether a file may be one that another command writes, whose name may be in it with variables."""
+    return any(name in word or fnmatch(name, _VARIABLE.sub("*", word)) for word in others)
 
 
 def _units(commands: Sequence[Sequence[str]]) -> str | None:

@@ -63,7 +63,7 @@ def check(
         return files
     chosen.check(texts)
     found = {**given, **_of_lammps(texts, given)}
-    sources.check(texts, found)
+    sources.check(texts, found, allow_shell=policy.allow_shell)
     return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
 
 
