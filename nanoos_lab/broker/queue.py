@@ -103,8 +103,9 @@ class WorkerState:
     heartbeat: datetime
     #: Messages that it works on.
     messages: tuple[str, ...] = ()
-    #: Cores and graphics processors that its runs may have; None for a worker that does not say, as plain ones do not.
-    cores: int | None = None
+    #: Cores of each node, and graphics processors, that its runs may have; None for a worker that does not say, as
+    #: plain ones do not.
+    cores: tuple[int, ...] | None = None
     gpus: int | None = None
 
 
@@ -283,7 +284,7 @@ def _worker_state(key: str, fields: Mapping[bytes, bytes], executions: Iterable[
             pid=int(values["pid"]),
             heartbeat=datetime.fromisoformat(values["last_heartbeat"]).astimezone(UTC),
             messages=tuple(sorted(_executed(entry) for entry in executions)),
-            cores=int(values[CORES_FIELD]) if CORES_FIELD in values else None,
+            cores=tuple(map(int, values[CORES_FIELD].split(","))) if CORES_FIELD in values else None,
             gpus=int(values[GPUS_FIELD]) if GPUS_FIELD in values else None,
         )
     except (KeyError, ValueError, OverflowError):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nanoos_lab.core.errors import ParameterError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Longest time in s, 30 years, so that what a database adds to its clock stays a date; and most memory in GiB.
 _LONGEST = 10**9
@@ -43,6 +46,11 @@ class Resources:
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fit(resources: Resources, nodes: Sequence[int]) -> bool:
+    """Whether the ranks of a run, each with its threads, have cores on nodes with so many of them."""
+    return sum(there // resources.threads for there in nodes) >= resources.ranks
 
 
 @dataclass(frozen=True, kw_only=True)

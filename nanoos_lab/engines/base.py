@@ -367,8 +367,8 @@ class RunContext(Protocol):
     def progress(self, step: int) -> None:
         """Say how far the run is; cheap, may be called often."""
 
-    def patience(self, seconds: float) -> None:
-        """Say for how many seconds of running time nothing may be heard of the run from now on, until it is killed.
+    def patience(self, seconds: float) -> AbstractContextManager[None]:
+        """Say for how many seconds of running time nothing may be heard of the run, within a block, until it is killed.
 
         What is heard are calls of the methods here, and files that change in its working directory; it is infinity for
         a run that looks after that itself.

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from nanoos_lab.core.errors import EngineError, NotInstalledError
+from nanoos_lab.core.resources import cores
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.hearing import Ear
 from nanoos_lab.engines.ranks import beside
@@ -38,6 +39,8 @@ GRACE, LONG_GRACE = 0.5, 240.0
 _TERM = 1.0
 #: Seconds, at most, that srun has to end its ranks; Slurm kills those that do not heed it.
 _DISMISSED = 10.0
+#: Cores of the nodes of an allocation, such as ``4(x2),2``.
+_NODES, _CORES = "SLURM_JOB_CPUS_PER_NODE", re.compile(r"(\d+)(?:\(x(\d+)\))?")
 #: Longest line that is kept together, in bytes.
 _LONGEST = 1 << 20
 #: Bytes of the end of the error stream that a failure quotes.
@@ -156,11 +159,26 @@ class Command:
         return cls(arguments=(str(launcher), *ranks, *own), environment=environment)
 
 
-def _launcher(program: Path) -> Path:
+def nodes() -> tuple[int, ...]:
+    """Return the cores of each node that ranks of a program may be on: of this host, or an allocation of Slurm."""
+    launcher = _chosen_launcher()
+    counts = _CORES.findall(os.environ.get(_NODES, "")) if launcher is not None and launcher.name == "srun" else []
+    allocated = tuple(int(count) for count, times in counts for _ in range(int(times or 1)))
+    return allocated if len(allocated) > 1 else (cores(),)
+
+
+def _chosen_launcher() -> Path | None:
+    """Return the launcher that the user has named, or that knows the nodes here; None for that of the program's MPI."""
     if (chosen := os.environ.get(variable("mpirun"))) and (found := shutil.which(chosen)):
         return Path(found)
     if "SLURM_JOB_ID" in os.environ and (found := shutil.which("srun")):
         return Path(found)
+    return None
+
+
+def _launcher(program: Path) -> Path:
+    if (chosen := _chosen_launcher()) is not None:
+        return chosen
     beside = (program.with_name(name) for name in ("mpirun", "mpiexec"))
     for launcher in beside:
         if os.access(launcher, os.X_OK):
@@ -235,9 +253,9 @@ class Program:
             raise RuntimeError("the program has no output")
         self._ear = Ear(self._process.stdout.fileno())
         self._context.on_stop(self._ear.ring)
-        if self._silence is not None:
-            # Its words are heard here.
-            self._context.patience(math.inf)
+        # Its words are heard here.
+        self._listening = nullcontext() if self._silence is None else self._context.patience(math.inf)
+        self._listening.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -248,6 +266,7 @@ class Program:
         self._errors.close()
         self._file.close()
         self._output.with_suffix(".pid").unlink(missing_ok=True)
+        self._listening.__exit__(None, None, None)
 
     @property
     def stopped(self) -> bool:

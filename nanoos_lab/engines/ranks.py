@@ -1,11 +1,9 @@
-"""What makes a process a rank of somebody's MPI run, which is not for the programs that it starts; room for theirs."""
+"""What makes a process a rank of somebody's MPI run, and is not for the programs that it starts."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-
-from nanoos_lab.core.resources import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +27,6 @@ _WIDER = {
 }
 #: How ranks find each other. That a step has none says nothing of what the worker is to start.
 _WAY, _NO_WAY = "SLURM_MPI_TYPE", "none"
-#: Cores of each node of an allocation, such as ``4(x2),2``.
-_NODES, _CORES = "SLURM_JOB_CPUS_PER_NODE", re.compile(r"(\d+)(?:\(x(\d+)\))?")
 
 
 def beside(environment: Mapping[str, str]) -> dict[str, str]:
@@ -51,15 +47,3 @@ def beside(environment: Mapping[str, str]) -> dict[str, str]:
     if found.get(_WAY) == _NO_WAY:
         del found[_WAY]
     return found | {name: found[whole] for name, whole in _WIDER.items() if whole in found}
-
-
-def cores_in_reach(environment: Mapping[str, str]) -> int:
-    """Return how many cores ranks may have: those of this host, or of all nodes that srun starts them on.
-
-    Parameters
-    ----------
-    environment
-        That of this process.
-    """
-    allocated = sum(int(count) * int(times or 1) for count, times in _CORES.findall(environment.get(_NODES, "")))
-    return max(cores(), allocated)

@@ -24,7 +24,7 @@ def silence_field() -> Any:
         unit="s",
         ge=0,
         le=1e7,
-        doc="time without any output after which the run is stopped as stuck, 0 for never; unless given that of the "
+        doc="time without a word after which the run is stopped as stuck, 0 for never; unless given that of the "
         f"worker's NANOOS_SILENCE, or else {SILENCE / 3600:g} h",
     )
 

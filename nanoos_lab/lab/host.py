@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import InputError, ParameterError
-from nanoos_lab.core.resources import cores
-from nanoos_lab.engines import registry
-from nanoos_lab.engines.ranks import cores_in_reach
+from nanoos_lab.core.resources import fit
+from nanoos_lab.engines import program, registry
 from nanoos_lab.worker import devices
 
 if TYPE_CHECKING:
@@ -55,11 +53,10 @@ def check(resources: Resources, settings: Settings) -> None:
     """
     if not settings.embedded:
         return
-    here, there = cores(), cores_in_reach(os.environ)
-    if resources.threads > here or (_cores_of(resources) > here and here == there):
-        raise _too_many_cores(resources, f"this machine, where the lab's workers are, has {here} cores")
-    if _cores_of(resources) > there:
-        raise _too_many_cores(resources, f"the nodes that Slurm has given to this lab have {there} cores")
+    nodes = program.nodes()
+    if not fit(resources, nodes):
+        where = "this machine, where the lab's workers are, has" if len(nodes) == 1 else "Slurm has given this lab"
+        raise _too_many_cores(resources, f"{where} {_told(nodes)}")
     if resources.gpus:
         _check_gpus(resources.gpus, devices.visible(settings))
 
@@ -86,25 +83,24 @@ def check_workers(resources: Resources, queue: str, workers: Iterable[WorkerStat
     serving = [worker for worker in workers if queue in worker.queues]
     if not serving or any(worker.cores is None or worker.gpus is None for worker in serving):
         return
-    wanted = _cores_of(resources)
-    if not any(wanted <= (one.cores or 0) and resources.gpus <= (one.gpus or 0) for one in serving):
-        best = max(serving, key=lambda one: ((one.gpus or 0) >= resources.gpus, one.cores or 0, one.gpus or 0))
-        has = f"the best worker of queue {queue!r}, on {best.host}, has {best.cores} cores and {best.gpus} GPUs"
+    if not any(fit(resources, one.cores or ()) and resources.gpus <= (one.gpus or 0) for one in serving):
+        best = max(serving, key=lambda one: ((one.gpus or 0) >= resources.gpus, sum(one.cores or ()), one.gpus or 0))
+        has = f"the best worker of queue {queue!r}, on {best.host}, has {_told(best.cores or ())} and {best.gpus} GPUs"
         remedy = "start a worker that has more first (nanoos-lab worker)"
-        if wanted > (best.cores or 0):
+        if not fit(resources, best.cores or ()):
             raise _too_many_cores(resources, f"{has}; {remedy}")
         raise ParameterError("resources", {"gpus": resources.gpus}, f"{has}; {remedy}")
 
 
-def _cores_of(resources: Resources) -> int:
-    return resources.ranks * resources.threads
+def _told(nodes: Sequence[int]) -> str:
+    return f"{sum(nodes)} cores" if len(nodes) < 2 else f"{' + '.join(map(str, nodes))} cores on {len(nodes)} nodes"
 
 
 def _too_many_cores(resources: Resources, has: str) -> ParameterError:
     return ParameterError(
         "resources",
         {"ranks": resources.ranks, "threads": resources.threads},
-        f"ranks · threads is {_cores_of(resources)}, and {has}",
+        f"ranks · threads is {resources.ranks * resources.threads}, and {has}",
     )
 
 

@@ -117,7 +117,6 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     context.workdir.mkdir()
     os.chdir(context.workdir)
     context.listen()
-    context.patience(silence.patience())
     for refused in found.refused:
         context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
     calculation = registry.calculation(request.engine, request.task)
@@ -128,7 +127,8 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     calculation.check_resources(request.resources)
     if message.fields.get("late"):
         _check_late(calculation, request, context)
-    results = calculation.run(request, context)
+    with context.patience(silence.patience()):
+        results = calculation.run(request, context)
     if steerings := context.applied():
         made_by = {**made_by, "steerings": steerings}
     return replace(results, provenance=provenance.joined(made_by, results.provenance))

@@ -93,6 +93,7 @@ class PipeContext:
         self._steered: dict[int, int] = {}
         self._steer: Callable[[], None] | None = None
         self._lock = threading.Lock()
+        self._patience = inf
 
     def listen(self) -> None:
         """Follow the work-horse's orders in a thread, so that they arrive during a long native call."""
@@ -188,9 +189,18 @@ class PipeContext:
         """Say how far the run is."""
         pipe.send(self._pipe, "progress", {"step": step})
 
-    def patience(self, seconds: float) -> None:
-        """Say for how many seconds nothing may be heard of the run from now on."""
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Say for how many seconds nothing may be heard of the run within a block."""
+        before, self._patience = self._patience, seconds
         pipe.send(self._pipe, "patience", {"seconds": seconds})
+        try:
+            yield
+        finally:
+            self._patience = before
+            # If nobody listens any more it is told by what comes next.
+            with suppress(OSError):
+                pipe.send(self._pipe, "patience", {"seconds": before})
 
     @contextmanager
     def checkpoint(self, step: int, facts: Mapping[str, Any]) -> Iterator[Path]:

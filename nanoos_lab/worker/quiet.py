@@ -31,7 +31,7 @@ class Quiet:
         self.patience = math.inf
         self._directory = directory
         self._since = self._looked = 0.0
-        self._signs: tuple[int, int] | None = None
+        self._signs: int | None = None
 
     def heard(self, moment: float) -> None:
         """Note that something was heard; `moment` is the running time in s."""
@@ -47,15 +47,15 @@ class Quiet:
         return moment - self._since > self.patience
 
 
-def _signs(directory: Path) -> tuple[int, int]:
-    """Return what changes when a file in a directory does: the newest time, and the size of all."""
-    newest = size = 0
+def _signs(directory: Path) -> int:
+    """Return what changes when a file in a directory does."""
+    found = set()
     for file in _files(os.fspath(directory)):
         # It may have gone meanwhile.
         with suppress(OSError):
-            found = file.stat(follow_symlinks=False)
-            newest, size = max(newest, found.st_mtime_ns), size + found.st_size
-    return newest, size
+            status = file.stat(follow_symlinks=False)
+            found.add((file.path, status.st_mtime_ns, status.st_size))
+    return hash(frozenset(found))
 
 
 def _files(directory: str) -> Iterator[os.DirEntry[str]]:

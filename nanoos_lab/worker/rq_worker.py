@@ -25,9 +25,8 @@ from nanoos_lab.broker.connection import ANSWER_TIMEOUT, sibling
 from nanoos_lab.broker.messages import Message, PlainSerializer
 from nanoos_lab.broker.queue import CORES_FIELD, GPUS_FIELD, PriorityQueue
 from nanoos_lab.core.request import QUEUES
-from nanoos_lab.engines import registry
+from nanoos_lab.engines import program, registry
 from nanoos_lab.engines.base import LoadsModel
-from nanoos_lab.engines.ranks import cores_in_reach
 from nanoos_lab.worker import devices, provenance
 from nanoos_lab.worker.keeper import WorkerKeeper
 from nanoos_lab.worker.processes import adopt_orphans, end_children
@@ -215,7 +214,7 @@ class NanoosWorker(Worker):
 
     def serialize(self) -> dict[str, Any]:
         """Return what is registered of the worker: with what its runs may have."""
-        own = {CORES_FIELD: cores_in_reach(os.environ), GPUS_FIELD: len(devices.visible(Settings.load()))}
+        own = {CORES_FIELD: ",".join(map(str, program.nodes())), GPUS_FIELD: len(devices.visible(Settings.load()))}
         return {**super().serialize(), **own}
 
     def execute_job(self, job: Job, queue: Queue) -> None:

@@ -36,7 +36,7 @@ def run(quick: bool) -> list[Figure]:
     with place() as here:
         here.worker(OURS, "simulations")
         for cells, turns in (QUICK if quick else FULL).items():
-            figures += _compare(here.lab, argon(cells), turns, part=0.3 if quick else 1.0)
+            figures += _compare(here.lab, argon(cells), turns, part=0.3 if quick else 0.5)
     return figures
 
 

@@ -56,8 +56,8 @@ class RecordingContext:
     live_samples: list[Sample] = field(default_factory=list)
     progress_steps: list[int] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
-    #: For how many seconds the run might be quiet, in turn.
-    patiences: list[float] = field(default_factory=list)
+    #: For how many seconds the run might be quiet, in turn; None when that was over.
+    patiences: list[float | None] = field(default_factory=list)
     interrupts: list[Callable[[], None]] = field(default_factory=list)
     #: Steps of the checkpoints that were made.
     checkpoint_made: list[int] = field(default_factory=list)
@@ -106,8 +106,11 @@ class RecordingContext:
         """Where checkpoints go."""
         return self.workdir / "checkpoints"
 
-    def patience(self, seconds: float) -> None:
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
         self.patiences.append(seconds)
+        yield
+        self.patiences.append(None)
 
     def log(self, text: str) -> None:
         self.logged.append(text)

@@ -140,7 +140,7 @@ def test_one_that_says_nothing_for_too_long_is_stuck(context: RecordingContext) 
             list(run.lines())
         pid = run._process.pid
     assert not psutil.pid_exists(pid)
-    assert context.patiences == [math.inf], "it is for nobody else to listen to it"
+    assert context.patiences == [math.inf, None], "meanwhile it is for nobody else to listen to it"
 
 
 def test_one_whose_output_tells_nothing_is_left_to_those_who_hear_the_run(context: RecordingContext) -> None:

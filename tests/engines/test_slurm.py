@@ -20,8 +20,8 @@ import pytest
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources, cores
-from nanoos_lab.engines.program import Command, Program
-from nanoos_lab.engines.ranks import beside, cores_in_reach
+from nanoos_lab.engines.program import Command, Program, nodes
+from nanoos_lab.engines.ranks import beside
 from tests.engines.context import RecordingContext
 from tests.fixtures.programs import program
 from tests.fixtures.slurm import NODES
@@ -131,9 +131,9 @@ def test_a_job_has_the_cores_of_all_nodes_that_slurm_has_given(slurm: Mapping[st
     alone, together = found["energies"]
     assert together == pytest.approx(alone, abs=1e-6)
     assert found["three"].startswith("ParameterError: resources={'ranks': 3, 'threads': 1}")
-    assert "the nodes that Slurm has given to this lab have 2 cores" in found["three"]
+    assert "Slurm has given this lab 1 + 1 cores on 2 nodes" in found["three"]
     assert "2 MPI ranks of 1 threads need 2 cores; there are 1 here" in found["library"]
-    assert "on several nodes of Slurm runs only an executable, which NANOOS_LMP names" in found["library"]
+    assert "An executable, which NANOOS_LMP names, runs on all nodes of Slurm's allocation" in found["library"]
 
 
 @pytest.mark.usefixtures("two_nodes")
@@ -154,11 +154,25 @@ def test_ranks_on_two_nodes_end_with_their_run(tmp_path: Path, how: str) -> None
     assert set(ranks) == set(NODES)
 
 
-def test_the_cores_in_reach_are_those_of_the_host_or_of_all_nodes() -> None:
-    here = cores()
-    assert cores_in_reach({}) == here
-    assert cores_in_reach({"SLURM_JOB_CPUS_PER_NODE": f"{here}(x3),2"}) == 3 * here + 2
-    assert cores_in_reach({"SLURM_JOB_CPUS_PER_NODE": "1"}) == here
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2"}, None),
+        ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_JOB_ID": "1"}, (4, 4, 2)),
+        ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_JOB_ID": "1", "NANOOS_MPIRUN": "true"}, None),
+        ({"SLURM_JOB_CPUS_PER_NODE": "1", "SLURM_JOB_ID": "1"}, None),
+    ],
+)
+def test_ranks_may_be_on_all_nodes_where_srun_starts_them(
+    monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str], expected: tuple[int, ...] | None
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_JOB_CPUS_PER_NODE", "NANOOS_MPIRUN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert nodes() == (expected or (cores(),))
 
 
 def test_ranks_stand_still_while_their_job_is_paused(slurm: Mapping[str, str], tmp_path: Path) -> None:

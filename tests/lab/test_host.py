@@ -127,25 +127,26 @@ def test_of_a_cluster_nobody_knows_by_this_machine(lab: Lab) -> None:
     host.check(Resources(ranks=100_000, gpus=8), cluster)
 
 
-def worker(name: str, cores: int | None, gpus: int | None, queue: str = "simulations") -> WorkerState:
-    return WorkerState(
-        name=name, host=name, queues=(queue,), state="idle", pid=1, heartbeat=datetime.now(UTC), cores=cores, gpus=gpus
-    )
+def worker(name: str, *cores: int, gpus: int | None = 0, queue: str = "simulations") -> WorkerState:
+    """A worker with so many cores on each of its nodes; one without any does not say."""
+    has = {"cores": cores, "gpus": gpus} if cores else {}
+    return WorkerState(name=name, host=name, queues=(queue,), state="idle", pid=1, heartbeat=datetime.now(UTC), **has)
 
 
-SMALL, LARGE = worker("small", 2, 0), worker("large", 64, 4)
+SMALL, LARGE, WIDE = worker("small", 2), worker("large", 64, gpus=4), worker("wide", 3, 3)
 
 
 @pytest.mark.parametrize(
     ("asked", "workers"),
     [
         (Resources(ranks=16, threads=4, gpus=4), [SMALL, LARGE]),
+        (Resources(ranks=2, threads=3), [SMALL, WIDE]),
         # Such a worker may yet come, or be there without saying so.
         (Resources(ranks=65), []),
-        (Resources(ranks=65), [worker("other", 2, 0, queue="default")]),
-        (Resources(gpus=5), [SMALL, LARGE, worker("plain", None, None)]),
+        (Resources(ranks=65), [worker("other", 2, queue="default")]),
+        (Resources(gpus=5), [SMALL, LARGE, worker("plain")]),
     ],
-    ids=["one has it", "none is there", "none serves the queue", "one does not say"],
+    ids=["one has it", "one has it on two nodes", "none is there", "none serves the queue", "one does not say"],
 )
 def test_what_a_worker_of_a_cluster_may_have_is_let_through(asked: Resources, workers: list[WorkerState]) -> None:
     host.check_workers(asked, "simulations", workers)
@@ -163,3 +164,9 @@ def test_what_a_worker_of_a_cluster_may_have_is_let_through(asked: Resources, wo
 def test_what_no_worker_of_a_cluster_has_is_refused(asked: Resources, says: str) -> None:
     with pytest.raises(ParameterError, match=says):
         host.check_workers(asked, "simulations", [SMALL, LARGE])
+
+
+def test_ranks_whose_threads_are_on_no_node_together_are_refused() -> None:
+    for asked in (Resources(ranks=3, threads=2), Resources(threads=4)):
+        with pytest.raises(ParameterError, match=r"on wide, has 3 \+ 3 cores on 2 nodes"):
+            host.check_workers(asked, "simulations", [SMALL, WIDE])

@@ -34,7 +34,7 @@ NUMBERS = np.arange(50_000)
 #: Seconds of a lease; how much earlier a lease was asked for than its renewal was answered, at most.
 LEASE, EARLY = 3.0, 0.2
 #: Seconds for which an engine may be quiet; for which it writes to a file.
-PATIENCE, WRITING = 2.0, 8.0
+PATIENCE, WRITING = 4.0, 10.0
 #: Leases that an engine waits for.
 LEASES = 4
 

@@ -112,11 +112,17 @@ class TestWork:
         jobs = [Job.fetch(message.message_id, connection=broker) for message in messages]
         assert [(job.get_status(), job.return_value()) for job in jobs] == [("finished", "succeeded")] * 4
 
+    @pytest.mark.parametrize("where", ["embedded", "cluster"])
     def test_what_the_runs_of_an_engine_begin_with_is_loaded_once_by_the_worker(
-        self, site: Site, broker: Redis, monkeypatch: pytest.MonkeyPatch
+        self, site: Site, broker: Redis, monkeypatch: pytest.MonkeyPatch, where: str
     ) -> None:
         """When the first of its jobs comes, before the fork; a work-horse that was there before is replaced."""
         monkeypatch.setenv("STANDIN_LOADS", "1")
+        if where == "cluster":
+            # Such a worker has a keeper, too.
+            monkeypatch.setenv("REDIS_URL", site.url)
+            monkeypatch.setenv("DATABASE_URL", f"sqlite:///{site.directory / 'store.sqlite'}")
+            monkeypatch.setenv("NANOOS_ARTIFACTS_URL", str(site.directory / "artifacts"))
         engines = ("ase Cu md", "mock Cu md", "nothing", "mock Cu relax", "mock")
         messages = [replace(delivery(20 - index), description=engine) for index, engine in enumerate(engines)]
         JobQueue(broker).put(messages)

@@ -97,17 +97,22 @@ def check_images(atoms: Atoms, cutoff: float | None) -> None:
     vectors, _ = minkowski_reduce(atoms.cell.complete(), atoms.pbc)
     near = float(np.linalg.norm(vectors[atoms.pbc], axis=1).min())
     if near < cutoff:
+        times = _repeats(atoms, near, cutoff)
         raise StructureError(
             f"the cell is too thin for molecular dynamics with this potential: an atom is {near:.2f} Å from an image "
-            f"of itself, and forces reach {cutoff:.2f} Å. Repeat it, as by atoms.repeat({_repeats(atoms, cutoff)}), or "
-            "pass thin_cell=True if all images are to move alike"
+            f"of itself, and forces reach {cutoff:.2f} Å. Repeat it, as by atoms.repeat({times}), or pass "
+            "thin_cell=True if all images are to move alike"
         )
 
 
-def _repeats(atoms: Atoms, cutoff: float) -> tuple[int, ...]:
-    """Return how often a cell must be repeated so that its planes are as far apart as forces reach."""
+def _repeats(atoms: Atoms, near: float, cutoff: float) -> tuple[int, ...]:
+    """Return how often a cell must be repeated so that all images are as far away as forces reach.
+
+    So often that its planes are that far apart, or as often in each direction as scales the way to the nearest image.
+    """
     heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.complete()), axis=0)
-    return tuple(math.ceil(cutoff / height) if there else 1 for height, there in zip(heights, atoms.pbc, strict=True))
+    times = [min(math.ceil(cutoff / height), math.ceil(cutoff / near)) for height in heights]
+    return tuple(number if there else 1 for number, there in zip(times, atoms.pbc, strict=True))
 
 
 def check_own(parameters: LammpsMDParameters) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoos_lab.core.errors import EngineError, NotInstalledError
+from nanoos_lab.core.resources import fit
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import program
 from nanoos_lab.engines.lammps import library
-from nanoos_lab.engines.ranks import cores_in_reach
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nanoos_lab.core.resources import Resources
 
 #: Its usual name; ``NANOOS_LMP`` may name another one.
@@ -41,7 +43,7 @@ def command(*arguments: str, resources: Resources) -> program.Command:
     EngineError
         If it is not there, or there are fewer cores than the ranks and threads ask for.
     """
-    check_cores(resources, cores_in_reach(os.environ))
+    check_cores(resources, program.nodes())
     found = program.find(NAME)
     if found is None:
         variable = program.variable(NAME)
@@ -61,13 +63,15 @@ def launcher_of_wheel() -> Path | None:
     return None
 
 
-def check_cores(resources: Resources, there: int) -> None:
-    """Raise if a run would need more cores than there are."""
-    wanted = resources.ranks * resources.threads
-    if wanted > there:
-        raise EngineError(
-            f"{resources.ranks} MPI ranks of {resources.threads} threads need {wanted} cores; there are {there} here",
-            reason=Reason.INPUT,
-            remedy=f"Ask for resources={{'ranks': {max(there // resources.threads, 1)}}} at most; on several nodes of "
-            f"Slurm runs only an executable, which {program.variable(NAME)} names.",
-        )
+def check_cores(resources: Resources, nodes: Sequence[int]) -> None:
+    """Raise if a run would need more cores than there are on nodes with so many of them."""
+    if fit(resources, nodes):
+        return
+    wanted, there = resources.ranks * resources.threads, sum(nodes)
+    most = max(sum(node // resources.threads for node in nodes), 1)
+    spread = f" An executable, which {program.variable(NAME)} names, runs on all nodes of Slurm's allocation."
+    raise EngineError(
+        f"{resources.ranks} MPI ranks of {resources.threads} threads need {wanted} cores; there are {there} here",
+        reason=Reason.INPUT,
+        remedy=f"Ask for resources={{'ranks': {most}}} at most.{spread if fit(resources, program.nodes()) else ''}",
+    )

@@ -17,6 +17,7 @@ from nanoos_lab.core.parameters import (
     field,
 )
 from nanoos_lab.engines.lammps.failures import NEIGHBORS
+from nanoos_lab.engines.silence import silence_field
 
 if TYPE_CHECKING:
     from typing import Self
@@ -169,6 +170,7 @@ class LammpsScriptParameters(TaskParameters):
         doc="whether columns of thermo are in eV, GPa, Å and fs, not as LAMMPS prints them in the script's units; "
         "reduced ones ('units lj') stay as they are, with unit '1'",
     )
+    silence: float | None = silence_field()
 
     @property
     def deterministic(self) -> bool:

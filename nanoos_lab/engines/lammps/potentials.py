@@ -225,8 +225,8 @@ def _read_reaxff(head: list[str], lines: Iterable[str]) -> _Content:
 
 def meam_cutoff(lines: Iterable[str]) -> float:
     """Return where forces end in Å, as a parameter file of MEAM says it, or else as LAMMPS has it."""
-    settings = (line.split("#")[0].partition("=") for line in lines)
-    said = [value.split()[0] for name, _, value in settings if name.strip() == "rc" and value.strip()]
+    settings = (line.split("#")[0].replace("=", " ").split() for line in lines)
+    said = [words[1] for words in settings if words[:1] == ["rc"] and len(words) > 1]
     with suppress(ValueError, IndexError):
         return float(said[-1])
     return _MEAM_CUTOFF

@@ -116,13 +116,14 @@ def test_the_end_of_reaxffs_forces_is_in_its_file(tmp_path: Path) -> None:
         assert end_in_lammps(tmp_path, script.format(path), units="real") == end
 
 
-def test_meams_forces_end_where_its_parameter_file_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["rc = 4.5  # Å", "rc 5.5"])
+def test_meams_forces_end_where_its_parameter_file_says(tmp_path: Path, line: str) -> None:
     script = (
         "region box block 0 20 0 20 0 20\ncreate_box 1 box\ncreate_atoms 1 single 1 1 1\nmass 1 1\n"
         f"pair_style meam\npair_coeff * * {place('library.meam')} Cu {{}} Cu"
     )
     mine = tmp_path / "mine.meam"
-    mine.write_text("# mine\nrc = 4.5  # Å\ndelr=0.1\n")
+    mine.write_text(f"# mine\n{line}\ndelr=0.1\n")
     both = LammpsEngine.tasks["md"](potential=[str(place("library.meam")), str(mine)], temperature=1.0, steps=1)
     assert forces.cutoff(both, forces.files(both), {}, {"Cu"}) == end_in_lammps(tmp_path, script.format(mine))
     alone = LammpsEngine.tasks["md"](potential="library.meam", temperature=1.0, steps=1)

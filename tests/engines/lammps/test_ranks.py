@@ -203,7 +203,7 @@ def test_failures_of_many_ranks_are_explained_and_corrected(lammps: Lammps, two:
 
 def test_more_ranks_than_cores_are_refused() -> None:
     with pytest.raises(EngineError, match=r"1000 MPI ranks of 1 threads need 1000 cores; there are \d+ here") as caught:
-        executable.check_cores(Resources(ranks=1000), cores())
+        executable.check_cores(Resources(ranks=1000), (cores(),))
     assert caught.value.reason == Reason.INPUT
 
 

@@ -290,7 +290,7 @@ def _command(context: RunContext, arguments: Sequence[str]) -> program.Command:
     if mpi is None or launcher is None or library.folder() is None:
         raise NotInstalledError("there is no LAMMPS with its MPI here", library.INSTALL)
     # Of this host: they are led through a socket of it.
-    executable.check_cores(context.resources, cores())
+    executable.check_cores(context.resources, (cores(),))
     # Files of the user's own lie in the working directory: Python is to take none of them for a module (-P).
     words = ("-P", rank.__file__, str(mpi), _PLACE, *arguments)
     command = program.Command.of(Path(sys.executable), *words, resources=context.resources, launcher=launcher)

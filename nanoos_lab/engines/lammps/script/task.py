@@ -14,6 +14,7 @@ from ase import Atoms
 from nanoos_lab.core.errors import EngineError, ParameterError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines import silence
 from nanoos_lab.engines.lammps import inputs, library, units
 from nanoos_lab.engines.lammps.program import LOG_FILE
 from nanoos_lab.engines.lammps.ranks.program import FILES as RANKS_FILES
@@ -112,7 +113,8 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
         Path(INPUT_FILE).write_text(parameters.script, encoding="utf-8")
         if system is not None:
             Path(inputs.DATA_FILE).write_text(inputs.data_file(system, masses=True), encoding="utf-8")
-        with program_for(context, plain=True) as program:
+        quiet = context.patience(silence.patience(parameters.silence))
+        with quiet, program_for(context, plain=True) as program:
             context.on_stop(program.interrupt)
             recorder = _recorder(program, parameters, context, system)
             runner = Runner(program, recorder, context)
