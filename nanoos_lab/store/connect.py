@@ -134,14 +134,18 @@ class Database:
         return self._pid is not None
 
     def close(self) -> None:
-        """Close the connections; the next use opens new ones."""
+        """Close the connections, those in use when they are given back; the next use opens new ones."""
         if self._pid == os.getpid():
+            pool = self._engine.pool
             self._engine.dispose()
+            # One may have been given back to it meanwhile.
+            pool.dispose()
 
     @contextmanager
     def _checked_out(self) -> Iterator[PoolProxiedConnection]:
         self._own()
         with self._answering():
+            pool = self._engine.pool
             connection = self._engine.raw_connection()
             try:
                 yield connection
@@ -151,6 +155,9 @@ class Database:
                 raise
             finally:
                 connection.close()
+                if self._engine.pool is not pool:
+                    # Another thread has closed the database: nobody will take it from there again.
+                    pool.dispose()
 
     def _stand_alone(self, connection: PoolProxiedConnection, each: bool) -> None:
         """Say whether each statement stands for itself; a connection of the pool may have been used either way."""

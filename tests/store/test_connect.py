@@ -147,6 +147,22 @@ def test_a_connection_that_breaks_in_the_middle_leaves_nothing_half_done(
     store.close()
 
 
+def test_a_connection_that_is_in_use_when_the_store_is_closed_is_closed_when_it_is_given_back(
+    postgres_url: str,
+) -> None:
+    """As that of a thread that looks after a lab which is closed."""
+    database = connecting.Database(postgres_url)
+    drivers = []
+    for before in (True, False):
+        with database.autocommit() as work:
+            drivers.append(work._cursor.connection)
+            work._cursor.execute("SELECT 1")
+            if before:
+                database.close()
+        database.close()
+    assert [driver.closed for driver in drivers] == [True, True]
+
+
 def test_a_forked_child_uses_connections_of_its_own(open_store: Callable[..., Store]) -> None:
     store = open_store()
     jobs = store.add([submission(), submission()])
