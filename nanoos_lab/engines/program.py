@@ -160,11 +160,15 @@ class Command:
 
 
 def nodes() -> tuple[int, ...]:
-    """Return the cores of each node that ranks of a program may be on: of this host, or an allocation of Slurm."""
+    """Return the cores of each node that ranks of a program may be on: of this host, or an allocation of Slurm.
+
+    A launcher that the user has named is taken to start them on this host alone.
+    """
     launcher = _chosen_launcher()
     counts = _CORES.findall(os.environ.get(_NODES, "")) if launcher is not None and launcher.name == "srun" else []
     allocated = tuple(int(count) for count, times in counts for _ in range(int(times or 1)))
-    return allocated if len(allocated) > 1 else (cores(),)
+    # A worker that is a task of a step may have few of its node's cores, and srun all.
+    return allocated if len(allocated) > 1 else (max((cores(), *allocated)),)
 
 
 def _chosen_launcher() -> Path | None:
@@ -239,6 +243,9 @@ class Program:
             )
         self._errors = self._output.with_suffix(".err").open("wb")
         self._file = self._output.open("wb")
+        # Its words are heard here.
+        self._listening = nullcontext() if self._silence is None else self._context.patience(math.inf)
+        self._listening.__enter__()
         self._process = subprocess.Popen(  # noqa: S603 - a list of words, put together by the engine
             [*_end_with_us(), *self._command.arguments],
             cwd=self._context.workdir,
@@ -253,9 +260,6 @@ class Program:
             raise RuntimeError("the program has no output")
         self._ear = Ear(self._process.stdout.fileno())
         self._context.on_stop(self._ear.ring)
-        # Its words are heard here.
-        self._listening = nullcontext() if self._silence is None else self._context.patience(math.inf)
-        self._listening.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:

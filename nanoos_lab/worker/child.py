@@ -119,6 +119,12 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     context.listen()
     for refused in found.refused:
         context.log(f"warning: the checkpoint {refused.directory} cannot be used: {refused.why}")
+    with context.patience(silence.patience()):
+        return _calculated(connection, message, request, context)
+
+
+def _calculated(connection: Connection, message: pipe.Message, request: JobRequest, context: PipeContext) -> Results:
+    """Run a request, once it is known that it can be."""
     calculation = registry.calculation(request.engine, request.task)
     made_by = provenance.collect(request, calculation, context.files)
     # Before anything can go wrong with the run: what failed is to be known as well as what made results.
@@ -127,8 +133,7 @@ def _run(connection: Connection, message: pipe.Message) -> Results:
     calculation.check_resources(request.resources)
     if message.fields.get("late"):
         _check_late(calculation, request, context)
-    with context.patience(silence.patience()):
-        results = calculation.run(request, context)
+    results = calculation.run(request, context)
     if steerings := context.applied():
         made_by = {**made_by, "steerings": steerings}
     return replace(results, provenance=provenance.joined(made_by, results.provenance))

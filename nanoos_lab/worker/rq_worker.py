@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import socket
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -81,11 +82,19 @@ def preload() -> None:
     _keep()
 
 
-def load(name: str) -> bool:
+def _with_model(name: str) -> LoadsModel | None:
+    """Return the engine of that name if it has something to load; a job fails by itself if there is no such engine."""
+    with suppress(Exception):
+        engine = registry.get(name)
+        if isinstance(engine, LoadsModel):
+            return engine
+    return None
+
+
+def _load(name: str, engine: LoadsModel) -> bool:
     """Load what all runs of an engine begin with; return whether there was anything."""
     try:
-        engine = registry.get(name)
-        if not isinstance(engine, LoadsModel) or not engine.load():
+        if not engine.load():
             return False
     except Exception as error:
         # A job fails by itself, with the whole story.
@@ -246,12 +255,14 @@ class NanoosWorker(Worker):
         if name in self._loaded or name not in registry.names():
             return False
         self._loaded.add(name)
+        if (engine := _with_model(name)) is None:
+            return False
         # Nothing is said of it meanwhile.
         with self.connection.pipeline(transaction=False) as pipeline:
             super().heartbeat(LOADING, pipeline)
             execution.heartbeat(job.started_job_registry, LOADING, pipeline)
             pipeline.execute()
-        return load(name)
+        return _load(name, engine)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """Perform a job, in the work-horse, and then those that the worker gives; one that fails is the last."""

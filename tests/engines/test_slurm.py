@@ -163,6 +163,8 @@ def test_ranks_on_two_nodes_end_with_their_run(tmp_path: Path, how: str) -> None
         ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_JOB_ID": "1"}, (4, 4, 2)),
         ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_JOB_ID": "1", "NANOOS_MPIRUN": "true"}, None),
         ({"SLURM_JOB_CPUS_PER_NODE": "1", "SLURM_JOB_ID": "1"}, None),
+        # A step may have less of it.
+        ({"SLURM_JOB_CPUS_PER_NODE": "999", "SLURM_JOB_ID": "1"}, (999,)),
     ],
 )
 def test_ranks_may_be_on_all_nodes_where_srun_starts_them(

@@ -349,6 +349,18 @@ def test_molecules_that_move_have_a_tenth_to_spare_unless_a_thin_cell_is_meant(t
     submitted(structure, "md", **parameters, **MOVING, thin_cell=True)
 
 
+def test_a_bond_whose_forces_are_not_taken_off_only_needs_to_be_to_the_nearest_image() -> None:
+    cell = [(3, 0, 0), (1.5, 2, 0), (0, 0, 20)]
+    pair = Atoms("C2", positions=[(0, 0, 0), (0.2, 1.05, 0)], cell=cell, pbc=True)
+    bond = np.array([(0, 1)])
+    images.check(pair, bond, weighed=0, placed=1)
+    with pytest.raises(StructureError):
+        images.check(pair, bond, weighed=1, placed=1)
+    pair.positions[1] = (1.5, 0, 0)
+    with pytest.raises(StructureError, match=r"bonded, are 0\.50 of it apart"):
+        images.check(pair, bond, weighed=0, placed=1)
+
+
 def test_a_small_ring_is_no_chain_that_comes_back() -> None:
     ring = Atoms("C3", positions=[(0, 0, 0), (1.5, 0, 0), (0.75, 1.3, 0)], cell=[6, 6, 6], pbc=True)
     images.check(ring, np.array([(0, 1), (1, 2), (2, 0)]))

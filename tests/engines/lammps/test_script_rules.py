@@ -224,6 +224,8 @@ def test_potentials_of_the_wheel_that_a_script_names_travel_with_it() -> None:
         ("units real\npair_style adp\npair_coeff * * Ni.adp Ni", "'metal' but does not say so"),
         ("units real\npair_style hybrid sw adp\npair_coeff * * adp Ni.adp Ni", "'metal' but does not say so"),
         ("units metal\npair_style eam\npair_coeff 1 1 nothere.eam", r"nothere\.eam.*there is no such file"),
+        ("units metal\nmass * 1.0\ntimestep ${dt}\ninclude nothere.lmp", r"include nothere\.lmp"),
+        ("units metal\nmass * 1.0\nrun ${n}\npair_style eam\npair_coeff * * nothere.eam", r"nothere\.eam"),
         ("units metal\ninclude nothere.lmp", r"include nothere\.lmp.*there is no such file; bring it with files="),
         ("units metal\npair_style meam\npair_coeff * * library.meam Cu mine.meam Cu", "mine.meam"),
     ],
@@ -418,6 +420,9 @@ class TestIncludedFiles:
             ("pair_style lj/cutt 2.5", "if '${n} == 1' then 'jump SELF on'\ninclude ff.lmp\nlabel on"),
             ("units lj", "print 'units lj' file part${n}.lmp\ninclude part1.lmp"),
             ("units lj", "write_coeff $n.lmp\ninclude part1.lmp"),
+            ("units lj", "print 'units lj' file ${f}\ninclude part1.lmp"),
+            ("units lj", "if '$i == 1' then \"print 'x' file part.$i\"\ninclude part.1"),
+            ("units lj", "print 'x' file part$(v_i*(1+2)).lmp\ninclude part3.lmp"),
         ],
     )
     def test_what_may_be_right_is_let_through(self, tmp_path: Path, included: str, script: str) -> None:

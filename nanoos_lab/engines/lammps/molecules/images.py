@@ -8,6 +8,7 @@ for its molecules either may be another one than is meant; it warns only sometim
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,15 +57,15 @@ def check(atoms: Atoms, bonds: Array, *, weighed: int = 3, placed: int = 2, spar
     box = Box.around(atoms)
     vectors = _between(atoms, bonds) @ box.rotation
     sizes = np.where(box.pbc, np.diag(box.cell), np.inf)
+    shifts = _shifts(atoms) @ box.rotation
     last = max(weighed, placed)
     if last * spare * np.linalg.norm(vectors, axis=1).max() < 0.5 * sizes.min() * (1.0 - _NOTHING):
         return
     for apart, (one, other, way) in enumerate(_paths(bonds, vectors, last), start=1):
         parts = np.abs(way) / sizes
-        # Two that are bonded are in no doubt only if no other image is as near.
-        wrong = (spare * parts > 0.5 - _NOTHING).any(axis=1) & (apart <= max(weighed, 1))
+        wrong = (spare * parts > 0.5 - _NOTHING).any(axis=1) & (apart <= weighed)
         if apart <= placed:
-            wrong |= _farther(atoms, box, spare * way)
+            wrong |= _in_doubt(spare * way, shifts)
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             raise _error(int(one[first]), int(other[first]), apart, parts[first], 0.5 / spare)
@@ -82,21 +83,29 @@ def _error(one: int, other: int, apart: int, parts: Array, most: float) -> Struc
 
 def _between(atoms: Atoms, bonds: Array) -> Array:
     """Return the vectors between bonded atoms in Å, shape (bonds, 3)."""
-    return _nearest(atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]], atoms.cell.array, atoms.pbc)
-
-
-def _nearest(vectors: Array, cell: Array, pbc: Array) -> Array:
     from ase.geometry import find_mic
 
-    found, _ = find_mic(vectors, cell, pbc)
+    found, _ = find_mic(atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]], atoms.cell, atoms.pbc)
     return np.asarray(found)
 
 
-def _farther(atoms: Atoms, box: Box, ways: Array) -> Array:
-    """Say of each vector in LAMMPS's frame whether it leads farther than to the nearest image, shape (vectors,)."""
-    nearest = _nearest(ways @ box.rotation.T, atoms.cell.array, atoms.pbc)
-    farther: Array = np.linalg.norm(ways, axis=1) > np.linalg.norm(nearest, axis=1) * (1.0 + _NOTHING)
-    return farther
+def _shifts(atoms: Atoms) -> Array:
+    """Return the vectors to those images of a place that may be nearest to another place, in Å, shape (images, 3)."""
+    from ase.geometry.minkowski_reduction import minkowski_reduce
+
+    vectors, _ = minkowski_reduce(atoms.cell.complete(), atoms.pbc)
+    ranges = [(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc]
+    shifts: Array = np.array([times for times in product(*ranges) if any(times)]) @ vectors
+    return shifts
+
+
+def _in_doubt(ways: Array, shifts: Array) -> Array:
+    """Say of each vector whether another image is as near as that to which it leads, or nearer, shape (vectors,)."""
+    reach = np.linalg.norm(ways, axis=1) * (1.0 + _NOTHING)
+    doubt = np.zeros(len(ways), dtype=bool)
+    for shift in shifts:
+        doubt |= np.linalg.norm(ways + shift, axis=1) <= reach
+    return doubt
 
 
 def _paths(bonds: Array, vectors: Array, last: int) -> Iterator[tuple[Array, Array, Array]]:

@@ -187,7 +187,7 @@ def _check_run(words: Sequence[Word]) -> None:
         if command == "NULL":
             continue
         check_nested(command)
-        inner = words_of(command)
+        inner = words_of(without_comment(command))
         _check_stays(inner)
         # LAMMPS fills in these variables without asking again, and only a text in quotes stays one argument.
         if inner and "$" in command and not (inner[0].text == "print" and len(inner) == 2 and inner[1].quoted):

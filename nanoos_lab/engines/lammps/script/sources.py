@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.lammps.script.includes import Text
 
 _MISSING = "there is no such file; bring it with files=[…]"
-_VARIABLE = re.compile(r"\$(\{\w+\}|\([^)]*\)|\w)")
+_VARIABLE = re.compile(r"\$(?:\{\w+\}|\(.*\)|\w)")
 #: LAMMPS's units where a script does not say.
 _USUAL = "lj"
 #: Commands through which a script may have units that it does not say itself.
@@ -43,7 +43,7 @@ def check(texts: Sequence[Text], found: Mapping[str, Path], *, allow_shell: bool
     """
     commands = list(commands_of(texts))
     reads = ("include", "pair_coeff")
-    others = [word for words in commands if words[0] not in reads for word in words[1:]]
+    others = [" ".join(words).split() for words in commands if words[0] not in reads]
     for name in () if allow_shell else map(included_by, commands):
         if name and name not in found and "$" not in name and not _may_be_written(name, others):
             raise ParameterError("script", f"include {name}", _MISSING)
@@ -61,9 +61,22 @@ def _is_potential(word: str) -> bool:
     return potentials.style_of(word) is not None and "$" not in word and not Path(word).is_absolute()
 
 
-def _may_be_written(name: str, others: Sequence[str]) -> bool:
+def _may_be_written(name: str, others: Sequence[Sequence[str]]) -> bool:
     """Whether a file may be one that another command writes, whose name may be in it with variables."""
-    return any(name in word or fnmatch(name, _VARIABLE.sub("*", word)) for word in others)
+    for words in others:
+        for before, word in pairwise(words):
+            writes = before in ("append", "file", "log") or before.startswith("write_")
+            if name in word or _stands_for(word.strip("'\""), name, alone=writes):
+                return True
+    return False
+
+
+def _stands_for(word: str, name: str, *, alone: bool) -> bool:
+    """Whether a word with variables may be a name once they are filled in; nothing but variables only if `alone`."""
+    literal = _VARIABLE.split(word)
+    if len(literal) < 2 or not (alone or re.search(r"\w", "".join(literal))):
+        return False
+    return re.fullmatch(".*".join(map(re.escape, literal)), name) is not None
 
 
 def _units(commands: Sequence[Sequence[str]]) -> str | None:
