@@ -56,10 +56,13 @@ def submit(lab: Lab, engine: str) -> Job:
 
 
 def kept_checkpoint(job: Job, beyond: int) -> bool:
-    """Whether the newest whole checkpoint lies beyond a step, and there are samples later than it."""
-    place = job.lab.services.artifacts.attempt_dir(job.id, job.record.attempt) / "checkpoints"
-    newest = max((int(path.name) for path in place.glob("[0-9]*")), default=0)
-    return beyond < newest < max(job.trajectory.steps, default=0)
+    """Whether a whole checkpoint lies beyond a step, and not beyond the last one that the store knows of.
+
+    None that lies beyond that is gone on from.
+    """
+    record = job.record
+    place = job.lab.services.artifacts.attempt_dir(job.id, record.attempt) / "checkpoints"
+    return any(beyond < int(path.name) <= record.step for path in place.glob("[0-9]*"))
 
 
 def began(attempt: Path) -> int:
