@@ -21,6 +21,7 @@ from tests.benchmarks.place import OURS, place
 from tests.processes import engine_of, horse_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ase import Atoms
@@ -86,11 +87,7 @@ def _compare(lab: Lab, atoms: Atoms, turns: int, part: float) -> list[Figure]:
     script = script_of(lab, atoms)
     few = math.ceil(1e6 / len(atoms))
     length = Length.lasting(_run_bare(script, Length(few, few)), part)
-    bare, unwatched, watched = [], [], []
-    for _ in range(turns):
-        bare.append(_run_bare(script, length))
-        unwatched.append(_run(lab, atoms, length, watched=False))
-        watched.append(_run(lab, atoms, length, watched=True))
+    bare, unwatched, watched = in_turns(turns, lambda: _run_bare(script, length), lab, atoms, length)
     cpu = {True: [meter.step for meter in watched], False: [meter.step for meter in unwatched]}
     size = f"{len(atoms)} atoms"
     return [
@@ -121,8 +118,20 @@ def _run_bare(script: Path, length: Length) -> float:
     return float(result.stdout) / length.measured
 
 
-def _run(lab: Lab, atoms: Atoms, length: Length, *, watched: bool) -> Meter:
-    job = submit(lab, atoms, steps=length.steps, every=length.every)
+def in_turns(
+    turns: int, bare: Callable[[], float], lab: Lab, atoms: Atoms, length: Length, **more: Any
+) -> tuple[list[float], list[Meter], list[Meter]]:
+    """Return what was measured of a bare run, and of ours, unwatched and watched, in turns."""
+    found: tuple[list[float], list[Meter], list[Meter]] = ([], [], [])
+    for _ in range(turns):
+        found[0].append(bare())
+        found[1].append(_run(lab, atoms, length, watched=False, **more))
+        found[2].append(_run(lab, atoms, length, watched=True, **more))
+    return found
+
+
+def _run(lab: Lab, atoms: Atoms, length: Length, *, watched: bool, **more: Any) -> Meter:
+    job = submit(lab, atoms, steps=length.steps, every=length.every, **more)
     meter = Meter(lab, job.id, length.learning, length.learning + length.measured)
     subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
     job.result(600)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from nanoos_lab.engines.lammps import executable, library
 from tests.benchmarks.figures import Figure, middle, ratio
-from tests.benchmarks.live_tax import Length, Meter, argon, script_of, submit
+from tests.benchmarks.live_tax import Length, argon, in_turns, script_of
 from tests.benchmarks.place import OURS, place
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ def _compare(lab: Lab, atoms: Atoms, turns: int, part: float) -> list[Figure]:
     script = script_of(lab, atoms)
     few = math.ceil(2e6 / len(atoms))
     length = Length.lasting(_run_bare(script, Length(few, few)), part)
-    bare, unwatched, watched = [], [], []
-    for _ in range(turns):
-        bare.append(_run_bare(script, length))
-        unwatched.append(_run(lab, atoms, length, watched=False))
-        watched.append(_run(lab, atoms, length, watched=True))
+    bare, unwatched, watched = in_turns(turns, lambda: _run_bare(script, length), lab, atoms, length, resources=RANKS)
     wall = {True: [meter.pace for meter in watched], False: [meter.pace for meter in unwatched]}
     size = f"{len(atoms)} atoms, 2 ranks"
     return [
@@ -70,12 +66,3 @@ def _run_bare(script: Path, length: Length) -> float:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return float(result.stdout) / length.measured
-
-
-def _run(lab: Lab, atoms: Atoms, length: Length, *, watched: bool) -> Meter:
-    job = submit(lab, atoms, steps=length.steps, every=length.every, resources=RANKS)
-    meter = Meter(lab, job.id, length.learning, length.learning + length.measured)
-    subscription = lab.watch.subscribe(job.id, meter.hear, frames=watched)
-    job.result(600)
-    subscription.close()
-    return meter

@@ -272,11 +272,7 @@ class TestSilence:
         monkeypatch.setenv("NANOOS_SILENCE", "2")
         job = submitted(site, duration=2.0)
         with running(site, job) as run:
-            site.store.pause(job.id)
-            until(lambda: "stopped" in states(site, job))
-            begun = time.monotonic()
-            until(lambda: time.monotonic() - begun > 5.0)
-            site.store.resume(job.id)
+            pause_for(5.0, site, job)
         assert run.result() == "succeeded"
 
     def test_a_silence_that_is_none_fails_the_run(self, site: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,11 +295,7 @@ class TestPausing:
     def test_a_pause_does_not_count_as_running_time(self, site: Services) -> None:
         job = submitted(site, options={**ONCE, "limits": {"hard": 6.0}}, duration=4.0)
         with running(site, job) as run:
-            site.store.pause(job.id)
-            until(lambda: "stopped" in states(site, job))
-            begun = time.monotonic()
-            until(lambda: time.monotonic() - begun > 7.0)
-            site.store.resume(job.id)
+            pause_for(7.0, site, job)
         assert run.result() == "succeeded"
         [attempt] = site.store.attempts(job.id)
         assert attempt.ran < 6.0
@@ -380,6 +372,15 @@ def running(site: Services, job: JobRecord) -> Iterator[Future[str]]:
         yield run
         run.exception(60)
         pool.submit(retire).result()
+
+
+def pause_for(seconds: float, site: Services, job: JobRecord) -> None:
+    """Have the run of a job stand still for so long."""
+    site.store.pause(job.id)
+    until(lambda: "stopped" in states(site, job))
+    begun = time.monotonic()
+    until(lambda: time.monotonic() - begun > seconds)
+    site.store.resume(job.id)
 
 
 def states(site: Services, job: JobRecord) -> list[str]:
