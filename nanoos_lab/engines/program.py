@@ -159,12 +159,17 @@ class Command:
         return cls(arguments=(str(launcher), *ranks, *own), environment=environment)
 
 
-def nodes() -> tuple[int, ...]:
+def nodes(ranks: int | None = None) -> tuple[int, ...]:
     """Return the cores of each node that ranks of a program may be on: of this host, or an allocation of Slurm.
 
-    A launcher that the user has named is taken to start them on this host alone.
+    One rank is started by no launcher, and a launcher that the user has named is taken to start all on this host.
+
+    Parameters
+    ----------
+    ranks
+        How many there are; many unless given.
     """
-    launcher = _chosen_launcher()
+    launcher = None if ranks == 1 else _chosen_launcher()
     counts = _CORES.findall(os.environ.get(_NODES, "")) if launcher is not None and launcher.name == "srun" else []
     allocated = tuple(int(count) for count, times in counts for _ in range(int(times or 1)))
     # A worker that is a task of a step may have few of its node's cores, and srun all.

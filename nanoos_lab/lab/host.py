@@ -53,7 +53,7 @@ def check(resources: Resources, settings: Settings) -> None:
     """
     if not settings.embedded:
         return
-    nodes = program.nodes()
+    nodes = program.nodes(resources.ranks)
     if not fit(resources, nodes):
         where = "this machine, where the lab's workers are, has" if len(nodes) == 1 else "Slurm has given this lab"
         raise _too_many_cores(resources, f"{where} {_told(nodes)}")

@@ -175,6 +175,7 @@ def test_ranks_may_be_on_all_nodes_where_srun_starts_them(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert nodes() == (expected or (cores(),))
+    assert nodes(ranks=1) == (cores(),)
 
 
 def test_ranks_stand_still_while_their_job_is_paused(slurm: Mapping[str, str], tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def command(*arguments: str, resources: Resources) -> program.Command:
     EngineError
         If it is not there, or there are fewer cores than the ranks and threads ask for.
     """
-    check_cores(resources, program.nodes())
+    check_cores(resources, program.nodes(resources.ranks))
     found = program.find(NAME)
     if found is None:
         variable = program.variable(NAME)
@@ -73,5 +73,5 @@ def check_cores(resources: Resources, nodes: Sequence[int]) -> None:
     raise EngineError(
         f"{resources.ranks} MPI ranks of {resources.threads} threads need {wanted} cores; there are {there} here",
         reason=Reason.INPUT,
-        remedy=f"Ask for resources={{'ranks': {most}}} at most.{spread if fit(resources, program.nodes()) else ''}",
+        remedy=f"Ask for resources={{'ranks': {most}}} at most.{spread if fit(resources, program.nodes(resources.ranks)) else ''}",
     )
