@@ -69,9 +69,10 @@ def check_cores(resources: Resources, nodes: Sequence[int]) -> None:
         return
     wanted, there = resources.ranks * resources.threads, sum(nodes)
     most = max(sum(node // resources.threads for node in nodes), 1)
-    spread = f" An executable, which {program.variable(NAME)} names, runs on all nodes of Slurm's allocation."
+    spreads = fit(resources, program.nodes(resources.ranks))
+    hint = f" An executable, which {program.variable(NAME)} names, runs on all nodes of Slurm's allocation."
     raise EngineError(
         f"{resources.ranks} MPI ranks of {resources.threads} threads need {wanted} cores; there are {there} here",
         reason=Reason.INPUT,
-        remedy=f"Ask for resources={{'ranks': {most}}} at most.{spread if fit(resources, program.nodes(resources.ranks)) else ''}",
+        remedy=f"Ask for resources={{'ranks': {most}}} at most.{hint if spreads else ''}",
     )
