@@ -27,6 +27,9 @@ LARGEST = 10**12
 #: Seconds of running, but no more than this part of the interval, after which the pace of a run counts as known; and
 #: the number of chunks that it takes at least.
 _MEASURING, _PART, _CHUNKS = 1.0, 0.1, 3
+#: Largest part of the running time that checkpoints take, unless intervals shorter than so many seconds, the default,
+#: are asked for: who does that wants them, whatever they cost.
+_SHARE, _DEFAULT = 0.01, 60.0
 
 
 class Savable(Protocol):
@@ -55,6 +58,14 @@ def choose(interval: float, pace: float, every: int) -> int:
     unit = every if wanted * math.sqrt(2) >= every else 1
     power = min(max(round(math.log2(wanted / unit)), 0), math.floor(math.log2(LARGEST / unit)))
     return int(unit * 2**power)
+
+
+def bearable(interval: float, cost: float) -> float:
+    """Return the seconds between checkpoints that are wanted, if one of them costs so many seconds.
+
+    At least `interval`, and so many that checkpoints on the grid that `choose` finds for them take their share at most.
+    """
+    return interval if interval < _DEFAULT else max(interval, math.sqrt(2) * cost / _SHARE)
 
 
 def resume(context: RunContext, load: Callable[[Checkpoint], None]) -> Checkpoint | None:
@@ -99,6 +110,8 @@ class Grid:
         grid, before it counts as made. None if saving leaves no trace in the run.
     worth
         The run is renewed only if the grid has at least so many steps: as many as make the cost bearable.
+    cost
+        Seconds that a checkpoint takes, about.
     """
 
     def __init__(
@@ -110,12 +123,14 @@ class Grid:
         origin: Checkpoint | None = None,
         renew: Renew | None = None,
         worth: int = 1,
+        cost: float = 0.0,
     ) -> None:
         self._run = run
         self._context = context
         self._every = every
         self._renew = renew
         self._worth = worth
+        self._cost = cost
         self._seconds = 0.0
         self._paces: list[float] = []
         self._last = 0
@@ -140,7 +155,9 @@ class Grid:
         self._paces.append(seconds / steps)
         if len(self._paces) >= _CHUNKS and self._seconds >= min(_MEASURING, _PART * interval):
             # The median: the process may have been stopped for hours during one of them.
-            self.steps = choose(interval, median(self._paces), self._every)
+            pace = median(self._paces)
+            self.steps = choose(bearable(interval, self._cost), pace, self._every)
+            self._context.log(f"Checkpoints fall on every {self.steps} steps, about {self.steps * pace:.3g} s apart.")
 
     def following(self, step: int) -> int | None:
         """Return the first step after this one on which a checkpoint falls, if that is known."""

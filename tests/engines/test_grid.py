@@ -14,7 +14,7 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.frames import Checkpoint, RunHead, Sample
 from nanoos_lab.core.units import Column
 from nanoos_lab.engines.drive import Course, drive
-from nanoos_lab.engines.grid import LARGEST, Grid, choose, resume
+from nanoos_lab.engines.grid import LARGEST, Grid, bearable, choose, resume
 from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 
@@ -195,6 +195,29 @@ def test_a_pause_while_the_pace_is_measured_does_not_count(tmp_path: Path, pause
     for chunk in range(3):
         grid.ran(10, 600.0 if chunk == paused else 0.5)
     assert grid.steps == 1600
+
+
+@given(interval=st.floats(60.0, 1e5), cost=st.floats(0.0, 1e3), pace=st.floats(1e-6, 1e3), every=st.integers(1, 10**6))
+def test_checkpoints_take_a_hundredth_of_the_time_at_most(
+    interval: float, cost: float, pace: float, every: int
+) -> None:
+    steps = choose(bearable(interval, cost), pace, every)
+    assert cost <= 0.01 * steps * pace * (1 + 1e-9)
+
+
+def test_who_asks_for_frequent_checkpoints_has_them_at_any_cost() -> None:
+    assert bearable(30.0, 1.0) == 30.0
+    assert bearable(60.0, 0.1) == 60.0
+    assert bearable(60.0, 1.0) == pytest.approx(141.4, abs=0.1)
+
+
+def test_the_grid_minds_what_a_checkpoint_costs_and_the_log_tells_it(tmp_path: Path) -> None:
+    context = context_at(tmp_path)
+    grid = Grid(Count(context), context, every=100, cost=2.0)
+    for _ in range(3):
+        grid.ran(10, 0.5)
+    assert grid.steps == 6400
+    assert context.logged == ["Checkpoints fall on every 6400 steps, about 320 s apart."]
 
 
 def test_the_grid_is_noted_with_each_checkpoint_and_in_the_provenance(tmp_path: Path) -> None:

