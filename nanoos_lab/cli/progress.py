@@ -84,6 +84,8 @@ class _Bar:
     def _show_record(self, record: JobRecord) -> None:
         self._progress.update(self._task, description=f"{record.name}: {record.status}")
         self._show_step(record.step, record.total)
+        if record.caveat is not None:
+            self._progress.console.print(f"not converged: {record.caveat}", style="yellow")
 
     def _show_event(self, event: Mapping[str, Any]) -> None:
         if event.get("kind") != "progress":

@@ -43,10 +43,12 @@ def _whole(job: "Job") -> dict[str, object]:
         "events": [asdict(event) for event in job.events],
         "files": {name: str(path) for name, path in job.files.items()},
         "warning": job.warning,
+        "caveat": job.caveat,
     }
 
 
 def _show(job: "Job") -> None:
+    from nanoos_lab.core.record import CAVEAT
     from nanoos_lab.core.units import unit_of
 
     record, assignment = job.record, job.lab.services.store.assignment(job.id)
@@ -55,7 +57,7 @@ def _show(job: "Job") -> None:
     _show_table("depends on", ("id", "name", "status", "if it fails"), _parent_rows(job))
     _show_table("attempts", _ATTEMPT, [_attempt_row(attempt) for attempt in job.attempts])
     _show_table("steered", _STEERING, [_steering_row(one, record) for one in assignment.steerings])
-    results = [(name, f"{value} {unit_of(name)}".rstrip()) for name, value in record.scalars.items()]
+    results = [(name, f"{value} {unit_of(name)}".rstrip()) for name, value in record.scalars.items() if name != CAVEAT]
     _show_pairs("parameters", list(request.parameters.items()))
     _show_pairs("results", results)
     _show_pairs("files", list(job.files.items()))
@@ -71,6 +73,7 @@ def _summary(job: "Job", record: "JobRecord", request: "JobRequest", limits: "Li
         ("status", standing(record)),
         ("progress", _progress(record)),
         ("warning", job.warning),
+        ("not converged", job.caveat),
         ("message", failure.message if failure else None),
         ("what to do", failure.remedy or None if failure else None),
         ("results of", record.cached_from),

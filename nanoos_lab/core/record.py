@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.core.resources import Limits
 
+#: Name of the property that says what has not converged, of results that are there all the same.
+CAVEAT = "caveat"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
@@ -134,6 +137,12 @@ class JobRecord:
     varied: bool = False
     #: Scalar results of the successful attempt, by property name.
     scalars: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+    @property
+    def caveat(self) -> str | None:
+        """What has not converged, if there are results all the same; None if nothing is known to be missing."""
+        lacks = self.scalars.get(CAVEAT)
+        return str(lacks) if lacks else None
 
     @property
     def progress(self) -> float:

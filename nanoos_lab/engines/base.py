@@ -389,6 +389,10 @@ class RunContext(Protocol):
     def stop(self) -> StopReason | None:
         """Why the run is to stop as soon as it can, or None."""
 
+    @property
+    def grace(self) -> float:
+        """Seconds, from when it was asked to stop, after which it is killed; meaningless before."""
+
     def on_stop(self, interrupt: Callable[[], None]) -> None:
         """Name one more thread-safe function that ends a long native call, or a wait, early when a stop is asked for.
 

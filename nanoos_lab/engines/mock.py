@@ -214,7 +214,13 @@ def _run_relax(crystal: Crystal, given: MockRelax, context: RunContext) -> Resul
             remedy=f"Give it more steps than {given.steps}, or a larger fmax.",
         )
     return Results(
-        properties={"energy": last.potential, "forces": last.forces, "fmax": last.fmax, "steps": step},
+        properties={
+            "energy": last.potential,
+            "forces": last.forces,
+            "converged": not stopped,
+            "fmax": last.fmax,
+            "steps": step,
+        },
         structure=crystal.moved(last),
         provenance={"engine": "mock", "seed": given.seed, **grid.provenance},
         stopped=stopped,

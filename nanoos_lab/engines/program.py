@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 TICK = 0.1
 #: The same, at most, while it says nothing, and no more than this part of the time after which it counts as stuck.
 IDLE, _PART = 2.0, 0.25
-#: Seconds that a program has to stop by itself: after a cancel, and where it is to write a checkpoint first.
-GRACE, LONG_GRACE = 0.5, 240.0
+#: Seconds that a program has to stop by itself after a cancel; where it is to write a checkpoint first, this part of
+#: what its run has.
+GRACE, _OF_GRACE = 0.5, 0.8
 #: Seconds between SIGTERM and SIGKILL.
 _TERM = 1.0
 #: Seconds, at most, that srun has to end its ranks; Slurm kills those that do not heed it.
@@ -108,6 +111,27 @@ def answer(program: Path, *arguments: str, seconds: float = 20.0, environment: M
         )
         return said.stdout.decode(errors="replace")
     return ""
+
+
+def time_to_stop(context: RunContext) -> float:
+    """Return the seconds that a program has, once it was asked, to stop by itself."""
+    return GRACE if context.stop in (None, "cancel") else _OF_GRACE * context.grace
+
+
+def identity(path: Path) -> dict[str, str] | None:
+    """Return path and SHA-256 of a program, for the provenance; None if it cannot be read."""
+    try:
+        found = path.stat()
+        return {"path": str(path), "sha256": _digest(path, found.st_size, found.st_mtime_ns)}
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=100)
+def _digest(path: Path, _size: int, _changed: int) -> str:
+    """Digest a file; one that was replaced has another size or time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,8 +392,7 @@ class Program:
             self.stop()
         if self._asked_at is None:
             return
-        wait = GRACE if self._context.stop in (None, "cancel") else LONG_GRACE
-        waited = time.monotonic() - self._asked_at - (wait if self._ask is not None else 0.0)
+        waited = time.monotonic() - self._asked_at - (time_to_stop(self._context) if self._ask else 0.0)
         if waited > 0 and self._signalled == 0:
             self._signalled = 1
             with suppress(ProcessLookupError):

@@ -383,6 +383,11 @@ class Job:
         """Why the job does not move, if it waits for something that a person must do."""
         return self.lab.warning(self.record)
 
+    @property
+    def caveat(self) -> str | None:
+        """What has not converged, if there are results all the same; None if nothing is known to be missing."""
+        return self.record.caveat
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from nanoos_lab.core.record import CAVEAT
 from nanoos_lab.core.status import Status
 from nanoos_lab.core.units import unit_of
 from nanoos_lab.widgets.series import Series
@@ -146,6 +147,7 @@ class CardModel:
             "elapsed": self.elapsed(now),
             "cancelling": record.cancel_requested is not None and not record.status.finished,
             "warning": self.warning,
+            "caveat": record.caveat or "",
             "notice": self.notice,
             "hint": _hint(record, self.steering),
             "steering": {**self.steering.to_json(record), "answers": self.answers},
@@ -158,7 +160,7 @@ class CardModel:
             "results": [
                 [name, value, unit_of(name)]
                 for name, value in record.scalars.items()
-                if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+                if isinstance(value, (int, float, str)) and not isinstance(value, bool) and name != CAVEAT
             ],
             "logShown": self.log_shown,
             "structureShown": self.structure_shown,

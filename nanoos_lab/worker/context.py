@@ -85,6 +85,7 @@ class PipeContext:
         self.watched = False
         self.live_cost = 0.0
         self.stop: StopReason | None = None
+        self.grace = 0.0
         self._pipe = connection
         self._place = past.place
         self._sampled: int | None = None
@@ -117,6 +118,7 @@ class PipeContext:
                 self.live_cost = order.fields["cost"]
             elif order.kind == "stop":
                 with self._lock:
+                    self.grace = order.fields["grace"]
                     self.stop = cast("StopReason", order.fields["reason"])
                     interrupts = tuple(self._interrupts)
                 for interrupt in interrupts:

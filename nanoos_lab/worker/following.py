@@ -44,7 +44,7 @@ _LEFT = 0.6
 _DEAREST = 3.0
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
-#: Seconds that it has at its soft time limit and before a long pause, to come to a state worth keeping.
+#: Seconds that it has, at least, at its soft time limit and before a long pause, to come to a state worth keeping.
 LONG_GRACE = 300.0
 #: Seconds that a run lasts before orders are listened to: one that is shorter needs no connection for them.
 SHORT = 0.1
@@ -282,7 +282,7 @@ class Follower:
         elif orders.cancel:
             self._stop("cancel", GRACE)
         elif which == "soft":
-            self._stop("soft", LONG_GRACE)
+            self._stop("soft", self._until_hard_limit())
         elif orders.pause != self._time.paused and self._cause is None:
             self._pause() if orders.pause else self._resume()
         elif self._time.paused and self._releasable and time.monotonic() > (self._paused_at or 0.0) + KEPT:
@@ -297,7 +297,12 @@ class Follower:
         self._cause = cause
         self._kill_at = time.monotonic() + grace
         self._resume()
-        self._engine.order("stop", reason=_REASONS[cause])
+        self._engine.order("stop", reason=_REASONS[cause], grace=grace)
+
+    def _until_hard_limit(self) -> float:
+        """Return the seconds that a run has at its soft limit: until the hard one, if there is one that is far away."""
+        hard = self._limits.hard
+        return LONG_GRACE if hard is None else max(LONG_GRACE, hard - self._time.total)
 
     def _kill(self, cause: Cause) -> None:
         self._cause = cause

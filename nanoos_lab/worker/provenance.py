@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanoos_lab.engines import registry
+from nanoos_lab.engines import program, registry
 from nanoos_lab.engines.base import Cites, HasBinary
 
 if TYPE_CHECKING:
@@ -80,13 +79,7 @@ def _binary(engine: Engine) -> dict[str, str] | None:
     else:
         where = registry.found(engine.name).where
         path = Path(where) if os.path.isabs(where) else _record(where)
-    if path is None:
-        return None
-    try:
-        found = path.stat()
-        return {"path": str(path), "sha256": _digest(path, found.st_size, found.st_mtime_ns)}
-    except OSError:
-        return None
+    return None if path is None else program.identity(path)
 
 
 @cache
@@ -97,13 +90,6 @@ def _record(package: str) -> Path | None:
             if file.name == "RECORD":
                 return Path(os.fspath(file.locate()))
     return None
-
-
-@lru_cache(maxsize=100)
-def _digest(path: Path, _size: int, _changed: int) -> str:
-    """Digest a file; one that was replaced has another size or time."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plug_ins(request: JobRequest, calculation: Calculation) -> dict[str, str]:

@@ -266,7 +266,7 @@ def _give(order: str, connection: Connection, pid: int | None) -> None:
         os.kill(pid, signal.SIGKILL)
     else:
         with suppress(OSError):
-            pipe.send(connection, "stop", {"reason": order})
+            pipe.send(connection, "stop", {"reason": order, "grace": 300.0})
 
 
 def _note(attempt: Attempt, message: pipe.Message) -> None:

@@ -43,6 +43,8 @@ class RecordingContext:
     #: The reason with which the context itself asks.
     stop_reason: StopReason = "cancel"
     stop: StopReason | None = None
+    #: Seconds that it has then.
+    grace: float = 300.0
     checkpoint_interval: float = 0.0
     checkpoint_steps: int | None = None
     checkpoints: tuple[Checkpoint, ...] = ()

@@ -29,6 +29,8 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nanoos_lab.engines.base import StopReason
+
 PYTHON = sys.executable
 
 
@@ -105,19 +107,23 @@ def test_a_stop_is_passed_on_as_the_program_wants_it(context: RecordingContext) 
         assert run.stopped
 
 
+@pytest.mark.parametrize("reason", ["cancel", "time_limit"])
 @pytest.mark.parametrize(
     ("deaf", "code"), [("", -signal.SIGTERM), ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", -signal.SIGKILL)]
 )
-def test_one_that_does_not_listen_is_ended_by_signals(context: RecordingContext, deaf: str, code: int) -> None:
+def test_one_that_does_not_listen_is_ended_by_signals(
+    context: RecordingContext, deaf: str, code: int, reason: StopReason
+) -> None:
+    context.grace = 2.0
     text = f"import signal, time\n{deaf}\nprint('up')\ntime.sleep(600)"
     with Program(python(text), context, output="it.out", ask=lambda: None) as run:
         begin = 0.0
         for line in run.lines():
             if line == "up":
-                context.stop = "cancel"
+                context.stop = reason
                 begin = time.monotonic()
         assert run.wait() == code
-        assert time.monotonic() - begin < 60
+        assert program.time_to_stop(context) <= time.monotonic() - begin < 60
 
 
 def test_after_a_time_limit_it_may_take_its_time(context: RecordingContext, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,8 +21,6 @@ from tests.engines.espresso.running import SILICON, silicon
 from tests.waiting import quickest, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nanoos_lab.lab.lab import Lab
 
 
@@ -161,6 +161,8 @@ def test_vibrations_have_their_units_and_the_programs_alone_give_the_same(lab: L
     assert results["force_constants"].shape == (2, 2, 3, 3)
     assert (results.units["frequencies"], results.units["born_charges"]) == ("THz", "e")
     assert "ph.x: representation 2 of 2" in job.log
+    ours = Path(job.provenance["ph.x"]["path"])
+    assert (ours.name, job.provenance["ph.x"]["sha256"]) == ("ph.x", hashlib.sha256(ours.read_bytes()).hexdigest())
     place = job.reproduce(tmp_path / "again")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NANOOS")}
     done = subprocess.run([place / "run.sh"], env=environment, check=True, timeout=60, capture_output=True, text=True)

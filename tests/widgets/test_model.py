@@ -30,6 +30,14 @@ def test_a_queued_job_says_why_it_waits_until_it_runs() -> None:
     assert model.with_record(replace(model.record, status=Status.RUNNING)).to_json(START)["warning"] == ""
 
 
+def test_results_that_have_not_converged_say_so_and_what_is_missing() -> None:
+    scalars = {"energy": -1.0, "converged": False, "caveat": "the SCF cycle has not converged"}
+    state = CardModel.of(a_record(status=Status.SUCCEEDED, scalars=scalars)).to_json(START)
+    assert state["caveat"] == "the SCF cycle has not converged"
+    assert [name for name, _, _ in state["results"]] == ["energy"]
+    assert CardModel.of(a_record(status=Status.SUCCEEDED, scalars={"converged": True})).to_json(START)["caveat"] == ""
+
+
 def test_live_progress_moves_step_rate_and_time_left() -> None:
     state = a_running_model().with_event(progress(10_000)).to_json(START + timedelta(seconds=10))
     assert (state["step"], state["total"], state["rate"]) == (10_000, 50_000, 1000.0)

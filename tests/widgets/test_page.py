@@ -123,6 +123,13 @@ def test_a_failure_shows_the_cause_before_what_to_do(card: BareCard) -> None:
     )
 
 
+def test_results_that_have_not_converged_come_with_a_warning(card: BareCard) -> None:
+    scalars = {"energy": -1.0, "converged": False, "caveat": "the relaxation did not converge"}
+    card.show(a_record(status=Status.SUCCEEDED, scalars=scalars))
+    assert "Succeeded" in card.text
+    assert "Not converged the relaxation did not converge" in card.text
+
+
 def test_whatever_comes_in_stays_text(card: BareCard) -> None:
     evil = "<img src=x onerror='window.hit = 1'>"
     failure = Failure(reason=Reason.ENGINE, message=evil, remedy=evil)

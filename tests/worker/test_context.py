@@ -30,7 +30,7 @@ def test_a_stop_is_told_to_all_who_wait(tmp_path: Path) -> None:
     context.on_stop(lambda: told.append("a long call"))
     context.on_stop(lambda: told.append("a program"))
     with horse:
-        pipe.send(horse, "stop", {"reason": "cancel"})
+        pipe.send(horse, "stop", {"reason": "cancel", "grace": 5.0})
         until(lambda: len(told) == 2)
         # It is told at once to who comes later.
         context.on_stop(lambda: told.append("another program"))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from nanoos_lab.broker.live import LiveWriter, writing
 from nanoos_lab.core.errors import StoreError
@@ -96,6 +97,27 @@ def test_an_engine_that_only_writes_files_is_heard_until_it_writes_no_more(
     assert len((tmp_path / "work" / "calculation" / "program.out").read_text().split()) == WRITING / 0.1
 
 
+@pytest.mark.parametrize(
+    ("hard", "least", "most"), [(None, 300.0, 300.0), (100.0, 300.0, 300.0), (3600.0, 3590.0, 3600.0)]
+)
+def test_at_its_soft_limit_a_run_has_until_the_hard_one(
+    nursery_of: Callable[..., Nursery], broker: Redis, tmp_path: Path, hard: float | None, least: float, most: float
+) -> None:
+    engine = nursery_of(_tell_of_the_stop).engine()
+    engine.pipe.send_bytes(b"go")
+    limits = Limits(soft=0.5, hard=hard)
+    end = _followed(engine, LiveWriter(writing(broker), JOB, 1), tmp_path, lease=LEASE, limits=limits)
+    assert end.message is not None
+    assert end.message.fields["reason"] == "time_limit"
+    assert least <= end.message.fields["grace"] <= most
+
+
+def _tell_of_the_stop(connection: Connection) -> None:
+    while (order := pipe.receive(connection)).kind != "stop":
+        pass
+    pipe.send(connection, "done", dict(order.fields))
+
+
 def _write_and_hang(directory: Path, connection: Connection) -> None:
     pipe.send(connection, "patience", {"seconds": PATIENCE})
     for number in range(round(WRITING / 0.1)):
@@ -139,10 +161,16 @@ def _go_on() -> Orders:
 
 
 def _followed(
-    engine: EngineProcess, live: LiveWriter, place: Path, beat: Callable[[], Orders] = _go_on, *, lease: float = 20.0
+    engine: EngineProcess,
+    live: LiveWriter,
+    place: Path,
+    beat: Callable[[], Orders] = _go_on,
+    *,
+    lease: float = 20.0,
+    limits: Limits | None = None,
 ) -> EndOfRun:
     assignment = Assignment(
-        request=JobRequest(structure=None, engine="mock", task="md", parameters={}), limits=Limits(), ran=0.0
+        request=JobRequest(structure=None, engine="mock", task="md", parameters={}), limits=limits or Limits(), ran=0.0
     )
     recorder = Recorder(place, live)
     follower = Follower(engine, recorder, live, beat, lease=lease, assignment=assignment, releasable=False)

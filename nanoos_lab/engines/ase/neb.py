@@ -56,7 +56,7 @@ def run_neb(atoms: Atoms, given: BandParameters, context: RunContext, make: Call
             context.log(f"warning: the {name} structure is not relaxed: the largest force on it is {force:.3g} eV/Å")
     outcome = optimise(band, given, context)
     return Results(
-        properties={**band.properties(), "fmax": outcome.fmax, "steps": outcome.step},
+        properties={**band.properties(), "converged": not outcome.stopped, "fmax": outcome.fmax, "steps": outcome.step},
         structure=band.top().structure(),
         provenance=outcome.provenance,
         stopped=outcome.stopped,

@@ -46,7 +46,12 @@ def run_relax(atoms: Atoms, given: OptimizerParameters, context: RunContext) -> 
     meter = Meter(atoms, given.label)
     outcome = optimise(_Crystal(atoms, given, meter), given, context)
     return Results(
-        properties={**meter.properties(), "fmax": outcome.fmax, "steps": outcome.step},
+        properties={
+            **meter.properties(),
+            "converged": not outcome.stopped,
+            "fmax": outcome.fmax,
+            "steps": outcome.step,
+        },
         structure=meter.structure(),
         provenance=outcome.provenance,
         stopped=outcome.stopped,

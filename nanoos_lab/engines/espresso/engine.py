@@ -93,8 +93,8 @@ class EspressoEngine:
         return [] if place is None else pseudos.listed(place, elements)
 
     def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
-        """Return what Quantum ESPRESSO asks to be cited."""
-        return {"pw.x": CITATION}
+        """Return what Quantum ESPRESSO asks to be cited, and where pseudopotentials are from, as far as they say."""
+        return {"pw.x": CITATION, **pseudos.origins(files)}
 
     def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
         """Return how to get the numbers of a job with pw.x alone."""

@@ -14,9 +14,10 @@ from nanoos_lab.engines import program, scf, silence
 from nanoos_lab.engines.espresso import failures, inputs, pseudos, schema
 from nanoos_lab.engines.espresso.output import Cycle, Iteration, Reader
 from nanoos_lab.engines.signatures import Scanner
+from nanoos_lab.engines.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from ase import Atoms
@@ -142,6 +143,8 @@ class Execution:
         # Only the first run of a task finds a density; a second one looks at its levels.
         if error is None and stem == STEM and self.reader.last is None:
             return failures.no_results()
+        if error is None and self.parameters.smearing is not None:
+            return failures.lack_of_bands(schema.read(self.results_file).get("occupations"))
         return error
 
     def _take(self, event: Iteration | Cycle | None, follow: Follow) -> EngineError | None:
@@ -175,8 +178,14 @@ class Execution:
 
     # -- results -------------------------------------------------------------------------------------------------------
 
-    def final(self) -> dict[str, Any]:
-        """Return the properties at the end: pw.x's own file has all digits; its output is there if that is not."""
+    def final(self, *caveats: str) -> dict[str, Any]:
+        """Return the properties at the end: pw.x's own file has all digits; its output is there if that is not.
+
+        Parameters
+        ----------
+        caveats
+            What has not converged, besides the SCF cycle.
+        """
         last = self.reader.last
         if last is None:
             return {}
@@ -187,10 +196,17 @@ class Execution:
             self._context.log("warning: results are from pw.x's output; its XML file is missing or of another state")
             found = {}
         found.pop("scf_converged", None)
-        converged = not failures.unconverged(self.reader, self.parameters.conv_thr)
-        if not converged:
-            self._context.log(f"warning: the SCF cycle has not converged: {last.accuracy:g} Ry, whatever pw.x says")
-        return {**printed, **found, "converged": converged, "scf_iterations": last.iterations}
+        most = self.parameters.conv_thr
+        if failures.unconverged(self.reader, most):
+            error = f"its energy is still uncertain by {last.accuracy:.2g} Ry, where {most:g} Ry was asked for"
+            caveats = (f"the SCF cycle has not converged, whatever pw.x says: {error}", *caveats)
+        caveats = (*caveats, *self.missed())
+        return {**printed, **found, **verdict(self._context, *caveats), "scf_iterations": last.iterations}
+
+    def missed(self) -> Iterator[str]:
+        """Yield what is to be said of eigenvalues that have not converged, if there are any."""
+        if self.reader.missed:
+            yield f"{self.reader.missed} eigenvalues have not converged: try another diagonalization"
 
     def final_atoms(self) -> Atoms:
         """Return the structure at the end, with pw.x's own digits where they are to be had."""

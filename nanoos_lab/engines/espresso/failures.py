@@ -8,6 +8,7 @@ Messages: routine names and texts of pw.x's ``errore`` calls, pw.x 6.7.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import EngineError
@@ -19,12 +20,18 @@ from nanoos_lab.engines.signatures import Signature, ladder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
+
     from nanoos_lab.engines.espresso.output import Reader
     from nanoos_lab.engines.espresso.response import Reader as ResponseReader
     from nanoos_lab.engines.signatures import Sign
 
+    Array = np.ndarray[Any, Any]
+
 #: Share of `mixing_beta` that is left after a cycle that did not converge, and where that ends.
 _MIXING, _LEAST_MIXING = 0.7, 0.05
+#: Occupation up to which a band counts as empty; aiida-quantumespresso has the same.
+_EMPTY = 0.005
 #: Largest `cell_factor` that a correction sets.
 _LARGEST_CELL = 8.0
 #: How much smaller a correction makes the least step of the optimiser, and where that ends, in Bohr; pw.x's default.
@@ -69,6 +76,12 @@ def more_steps(parameters: Mapping[str, Any]) -> Correction | None:
     return Correction(
         changes={"steps": after}, why=f"the optimiser was still on its way: steps {before} → {after}, from where it was"
     )
+
+
+def more_bands(bands: int) -> Correction:
+    """Have more bands: a twentieth more, four at least."""
+    after = bands + max(4, math.ceil(bands / 20))
+    return Correction(changes={"nbnd": after}, why=f"the highest band is occupied, so nbnd {bands} → {after}")
 
 
 def larger_cell(parameters: Mapping[str, Any]) -> Correction | None:
@@ -368,6 +381,28 @@ def not_finite(parameters: Mapping[str, Any]) -> EngineError:
         reason=Reason.ENGINE,
         remedy="Check the structure for atoms too near to each other, and the cut-offs.",
         correction=mix_less(parameters),
+    )
+
+
+def lack_of_bands(occupations: Array | None) -> EngineError | None:
+    """Return the error for a metal in which electrons would go to bands that are not there; pw.x does not mind.
+
+    Parameters
+    ----------
+    occupations
+        Those of the bands, shape (spins, k-points, bands); None if they are not known.
+    """
+    if occupations is None:
+        return None
+    most, bands = float(occupations[..., -1].max()), occupations.shape[-1]
+    if most <= _EMPTY:
+        return None
+    return EngineError(
+        f"there are too few bands: at some k-point the highest of {bands} is occupied to {100 * most:.2g} %, so that "
+        "electrons are where they do not belong",
+        reason=Reason.CONVERGENCE,
+        remedy="Use a larger nbnd, or leave it to pw.x.",
+        correction=more_bands(bands),
     )
 
 

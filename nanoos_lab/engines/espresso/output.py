@@ -89,6 +89,8 @@ class Reader:
     done: bool = False
     #: Whether the program says that its optimiser has converged.
     relaxed: bool = False
+    #: Eigenvalues that its diagonalization has not found in the last iteration; in an earlier one they do not matter.
+    missed: int = 0
     #: Positions and cell of the next cycle; None: as those of the last one.
     positions: Array | None = None
     cell: Array | None = None
@@ -132,6 +134,10 @@ class Reader:
 
     def _begin_iteration(self, found: re.Match[str]) -> None:
         self._iteration = int(found.group(1))
+        self.missed = 0
+
+    def _misses_eigenvalues(self, found: re.Match[str]) -> None:
+        self.missed += int(found.group(1))
 
     def _total_energy(self, found: re.Match[str]) -> None:
         self._energy = number(found.group(2)) * units.Ry
@@ -292,6 +298,7 @@ _RULES: tuple[_Rule, ...] = tuple(
         # Of pw.x up to 6.7 and after it.
         (rf"^ *atom:? *\d+ .*magn[:=] *{_NUMBER}", Reader._moment_of_an_atom),
         (rf"^ *magnetization : +{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}", Reader._moment_of_an_atom),
+        (r"c_bands: +(\d+) eigenvalues not converged", Reader._misses_eigenvalues),
         (r"convergence has been achieved in +(\d+) iterations", Reader._converged),
         (r"Forces acting on atoms", Reader._forces),
         (r"total +stress +\(Ry/bohr\*\*3\)", Reader._stress),

@@ -147,7 +147,7 @@ def gamma_phonons(request: JobRequest, parameters: EspressoGammaPhononsParameter
     return Results(
         properties=found,
         structure=Structure.encode(run.atoms),
-        provenance={**run.provenance(), **iterations.grid.provenance},
+        provenance={**run.provenance(), **iterations.grid.provenance, "ph.x": program.identity(where)},
         stopped=run.stopped,
     )
 

@@ -331,6 +331,11 @@ def listed(place: Path, elements: Collection[str]) -> list[PotentialInfo]:
     return found
 
 
+def origins(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return what pseudopotentials say of where they are from, by their role among the input files."""
+    return {role: _header(path).origin for role, path in files.items() if role.startswith(_PREFIX)}
+
+
 def _header(path: Path) -> Header:
     try:
         with path.open("rb") as file:

@@ -10,6 +10,7 @@ from ase import units
 
 from nanoos_lab.core.errors import EngineError, ParameterError, StructureError
 from nanoos_lab.core.frames import Results
+from nanoos_lab.core.record import CAVEAT
 from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import kpoints, program, silence
@@ -23,6 +24,7 @@ from nanoos_lab.engines.espresso.parameters import (
     EspressoParameters,
 )
 from nanoos_lab.engines.espresso.tasks import density
+from nanoos_lab.engines.verdict import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +91,7 @@ def bands(request: JobRequest, parameters: EspressoBandsParameters, context: Run
         found |= {name: levels[name] for name in _LEVELS if name in levels}
         found |= {**kpoints.along(path), **kpoints.gap(levels.get("eigenvalues"), occupied)}
         found.pop("kpoint_weights", None)
+        found |= _verdict(found, second, context)
         run.stopped = second.stopped
     return _results(run, found, iterations.grid.provenance)
 
@@ -115,8 +118,9 @@ def dos(request: JobRequest, parameters: EspressoDosParameters, context: RunCont
             table = _run_dos(program_of_dos, parameters, context)
             levels = schema.read(second.results_file)
             found |= {name: levels[name] for name in ("fermi_level", "fermi_levels") if name in levels}
+            found |= _verdict(found, second, context)
             found |= {"dos_energies": table[:, 0], "dos": table[:, 1:-1].T.copy(), "dos_integral": table[:, -1]}
-    return _results(run, found, iterations.grid.provenance)
+    return _results(run, found, {**iterations.grid.provenance, "dos.x": program.identity(program_of_dos)})
 
 
 def calculation(parameters: EspressoParameters) -> str:
@@ -186,6 +190,12 @@ def _second(request: JobRequest, parameters: EspressoParameters, context: RunCon
     if error is not None:
         raise error
     return run
+
+
+def _verdict(found: dict[str, Any], second: Execution, context: RunContext) -> dict[str, Any]:
+    """Return the verdict on both runs, if the second one lacks something."""
+    missed = list(second.missed())
+    return verdict(context, *filter(None, [found.get(CAVEAT)]), *missed) if missed else {}
 
 
 def _run_dos(where: Path, parameters: EspressoDosParameters, context: RunContext) -> Array:

@@ -124,7 +124,7 @@ def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Resul
     atoms = run.final_atoms()
     if dynamics:
         atoms.set_velocities(dynamics.velocities / units.fs)
-    results = _results(run, Structure.encode(atoms), follower.grid)
+    results = _results(run, Structure.encode(atoms), follower.grid, *_caveats(run, parameters, follower.fmax))
     fmax = {} if dynamics else {"fmax": follower.fmax}
     seed = {"seed": parameters.seed} if isinstance(parameters, EspressoMDParameters) and parameters.temperature else {}
     return replace(
@@ -134,11 +134,21 @@ def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Resul
     )
 
 
-def _results(run: Execution, structure: Structure, grid: Grid) -> Results:
+def _caveats(run: Execution, parameters: Moving, fmax: float) -> list[str]:
+    """Say what a relaxation lacks that has converged: its last cycle has other plane waves, those of the final cell."""
+    if run.stopped or isinstance(parameters, EspressoMDParameters) or not fmax > parameters.fmax:
+        return []
+    return [
+        f"with the plane waves of the final cell fmax is {fmax:.3g} eV/Å, not {parameters.fmax:g} eV/Å: relax once "
+        "more from job.structure, or use a higher ecutwfc"
+    ]
+
+
+def _results(run: Execution, structure: Structure, grid: Grid, *caveats: str) -> Results:
     if not run.stopped:
         run.tidy()
     return Results(
-        properties=run.final(),
+        properties=run.final(*caveats),
         structure=structure,
         provenance={**run.provenance(), **grid.provenance},
         stopped=run.stopped,

@@ -15,7 +15,7 @@ from nanoos_lab.engines.lammps import failures, library
 from nanoos_lab.engines.lammps.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -269,13 +269,14 @@ class Program:
         path = self._workdir / LOG_FILE
         return path.stat().st_size if path.exists() else 0
 
-    def logged_since(self, place: int) -> list[str]:
-        """Return the lines of the log from a place on that `logged` has told."""
+    def logged_since(self, place: int) -> Iterator[str]:
+        """Yield the lines of the log from a place on that `logged` has told; there may be millions."""
         if self.logged() <= place:
-            return []
+            return
         with (self._workdir / LOG_FILE).open("rb") as file:
             file.seek(place)
-            return file.read().decode(errors="replace").splitlines()
+            for line in file:
+                yield line.decode(errors="replace").rstrip("\r\n")
 
     def observe(self, name: str, function: Callable[[int], None], every: int = 1) -> None:
         """Have a function called with the step after evaluations of forces, at the multiples of `every`.

@@ -18,9 +18,10 @@ from nanoos_lab.engines.vasp import incar, poscar, potcar, vasprun
 from nanoos_lab.engines.vasp.parameters import Given, VaspBandsParameters, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.verdict import Ending, judge
 from nanoos_lab.engines.vasp.watch import SCALED, Watch, copy_if_fit
+from nanoos_lab.engines.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ase import Atoms
@@ -301,7 +302,7 @@ class Attempt:
         at_once = self._context.stop in (None, "cancel") or not moves(self._given)
         if not at_once:
             self.watch.hold()
-            at_once = self.watch.slowest > _IN_TIME * program.LONG_GRACE
+            at_once = self.watch.slowest > _IN_TIME * program.time_to_stop(self._context)
         (self._context.workdir / STOP_FILE).write_text("LABORT = .TRUE.\n" if at_once else "LSTOP = .TRUE.\n")
 
     # -- results ---------------------------------------------------------------------------------------------------
@@ -332,7 +333,14 @@ class Attempt:
             properties |= xml.properties
             positions, cell = self.watch.unwrapped(restore(xml.scaled), xml.cell), xml.cell
             properties["forces"] = properties["forces"] if xml.forces is None else restore(xml.forces)
+        if not stopped:
+            properties |= verdict(self._context, *self._caveats())
         return Results(properties=properties, structure=self._structure(positions, cell), stopped=stopped)
+
+    def _caveats(self) -> Iterator[str]:
+        facts = self.watch.facts
+        if isinstance(self._given, VaspMDParameters) and facts.unconverged:
+            yield f"the SCF cycle did not converge in {facts.unconverged} of {facts.steps} ionic steps"
 
     def _magnetism(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

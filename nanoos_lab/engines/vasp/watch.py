@@ -216,7 +216,7 @@ class Watch:
             self._stepped(last)
         if self._due:
             self.save()
-        if self.facts.unconverged > 1:
+        if self.facts.unconverged > 1 and not isinstance(self._given, VaspMDParameters):
             self._context.log(
                 f"warning: the SCF cycle did not converge in {self.facts.unconverged} of {self.facts.steps} ionic steps"
             )

@@ -34,6 +34,7 @@ import { SteeringLine } from "./steering.js";
  * @property {number|null} elapsed       seconds
  * @property {boolean} cancelling
  * @property {string} warning
+ * @property {string} caveat
  * @property {string} notice
  * @property {[string, string]|null} hint   head and text
  * @property {{reason: keyof typeof REASONS, message: string, remedy: string}|null} failure
@@ -109,6 +110,7 @@ function notesOf(state) {
   if (state.failure?.remedy) notes.push(["remedy", "What to do", state.failure.remedy]);
   if (state.hint) notes.push(["hint", ...state.hint]);
   if (state.warning) notes.push(["warning", "Waiting", state.warning]);
+  if (state.caveat) notes.push(["warning", "Not converged", state.caveat]);
   if (state.notice) notes.push(["warning", "Not done", state.notice]);
   return notes;
 }

@@ -338,7 +338,38 @@ def test_pwx_says_converged_where_nothing_has_and_the_results_say_so(pw: Runner)
     said = (run.context.workdir / "espresso.out").read_text()
     assert "convergence has been achieved" in said
     assert run["converged"] is False
+    assert "the SCF cycle has not converged, whatever pw.x says: its energy is still uncertain by" in run["caveat"]
     assert any("has not converged" in line for line in run.context.logged)
+    assert pw(silicon(), "static", **FAST)["converged"] is True
+
+
+def test_a_metal_with_too_few_bands_gets_more(pw: Runner) -> None:
+    """pw.x puts electrons into the bands that there are, and says nothing."""
+    metal = {**SILICON, "smearing": "gaussian", "degauss": 0.05}
+    with pytest.raises(
+        EngineError, match=r"too few bands: at some k-point the highest of 5 is occupied to \S+ %"
+    ) as few:
+        pw(silicon(), "static", **metal, nbnd=5)
+    assert few.value.correction is not None
+    assert few.value.correction.changes == {"nbnd": 9}
+    corrected, free = (pw(silicon(), "static", **metal, **more) for more in (few.value.correction.changes, {}))
+    assert corrected["energy"] == pytest.approx(free["energy"], abs=1e-5)
+    # Without smearing there is no room above, and none is needed.
+    assert pw(silicon(), "static", **SILICON, nbnd=4)["converged"]
+
+
+def test_eigenvalues_count_as_missed_only_in_the_last_iteration() -> None:
+    reader = Reader(natoms=2)
+    for line in (
+        "     iteration #  1     ecut=    20.00 Ry     beta= 0.70",
+        "     c_bands:  2 eigenvalues not converged",
+    ):
+        reader.feed(line)
+    assert reader.missed == 2
+    reader.feed("     c_bands:  1 eigenvalues not converged")
+    assert reader.missed == 3
+    reader.feed("     iteration #  2     ecut=    20.00 Ry     beta= 0.70")
+    assert reader.missed == 0
 
 
 def test_a_relaxation_that_goes_bad_leaves_a_checkpoint_too(pw: Runner, stand_in: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.core.request import JobRequest
 from nanoos_lab.engines.espresso import EspressoEngine, pseudos, upf
 from tests.engines.espresso.running import SILICON, request_of, silicon, text_of
 
@@ -55,6 +56,13 @@ def family(tmp_path: Path) -> Path:
 def test_headers_of_both_versions_are_read(name: str, element: str, functional: str, valence: float) -> None:
     header = upf.parse(installed(name).read_text(errors="replace"))
     assert (header.element, header.functional, header.valence) == (element, functional, valence)
+
+
+def test_results_say_where_their_pseudopotentials_are_from() -> None:
+    files = {"pseudo_B": installed("B.pbe-n-kjpaw_psl.1.0.0.UPF")}
+    request = JobRequest(structure=None, engine="espresso", task="static", parameters={})
+    cited = EspressoEngine().citations(request, files)
+    assert cited["pseudo_B"] == 'Generated using "atomic" code by A. Dal Corso v.6.3, author ADC, 6Sep2018'
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,19 @@ def test_a_free_cell_relaxes_to_the_pressure_that_was_asked_for(pw: Runner) -> N
     assert run.context.series("fmax")[-2] <= 0.05
 
 
+def test_a_cell_that_has_become_another_one_is_told_of_if_its_own_plane_waves_see_forces(pw: Runner) -> None:
+    run = pw(silicon(strain=-0.08), "vc_relax", **SILICON, fmax=0.02)
+    fmax = run.context.series("fmax")
+    assert fmax[-2] <= 0.02 < fmax[-1] == run["fmax"]
+    assert run["converged"] is False
+    assert run["caveat"].startswith(
+        f"with the plane waves of the final cell fmax is {fmax[-1]:.3g} eV/Å, not 0.02 eV/Å"
+    )
+    again = pw(run.results.structure.atoms(), "vc_relax", **SILICON, fmax=0.02)
+    assert again["converged"] is True
+    assert again["fmax"] <= 0.02
+
+
 def test_molecular_dynamics_keeps_its_energy(pw: Runner) -> None:
     run = pw(silicon(shift=0.1), "md", **SILICON, steps=6, timestep=2.0)
     context = run.context

@@ -382,6 +382,26 @@ def test_files_that_are_missing_or_something_else_are_named(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("coefficients", "why"),
+    [
+        ("1 /etc/passwd", "'/etc/passwd' is outside of the working directory"),
+        ("1 table ../x.table O 6.0", "outside of the working directory"),
+        ("1 Cu_u3.eam", "its coefficients name a file 'Cu_u3.eam'; bring it with files="),
+        ("1 $(v_x) 1.0", "is refused"),
+    ],
+)
+def test_a_data_file_whose_coefficients_name_other_files_is_refused(
+    tmp_path: Path, coefficients: str, why: str
+) -> None:
+    water(tmp_path)
+    named = tmp_path / "named.data"
+    named.write_text((tmp_path / "water.data").read_text() + f"\nPair Coeffs\n\n{coefficients}\n2 0.0 1.0\n")
+    error = refused(tmp_path, data=str(named))
+    assert str(error).startswith("data='named.data': ")
+    assert why in str(error)
+
+
+@pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({"potential": "Cu_u3.eam"}, "potential"),

@@ -227,6 +227,30 @@ def test_columns_that_a_later_run_brings_are_there_from_the_start(lammps: Lammps
     assert np.isfinite(run.series("Volume")[-1])
 
 
+@pytest.mark.parametrize(
+    ("last", "converged", "caveat"),
+    [
+        ("minimize 0 1e-9 3 1000", False, "did not converge: Stopping criterion = max iterations"),
+        ("minimize 0 1e-9 1000 5", False, "did not converge: Stopping criterion = max force evaluations"),
+        ("minimize 0 1e-9 3 1000\nminimize 0 1e-2 1000 10000", True, None),
+        ("minimize 0 1e-9 3 1000\nrun 10", None, None),
+        ("timer timeout 00:00:01 every 10\nrun 10000000", False, "timer timeout has ended the last run 9"),
+        (
+            "timer timeout 00:00:01 every 10\nrun 10000000 every 1000 NULL",
+            False,
+            "timer timeout has ended the last run",
+        ),
+    ],
+)
+def test_the_verdict_is_on_what_a_script_did_last(
+    lammps: Lammps, last: str, converged: bool | None, caveat: str | None
+) -> None:
+    script = MELT.replace("run             300", f"displace_atoms all random 0.1 0.1 0.1 1\n{last}")
+    found = lammps(None, "script", script=script).results.properties
+    assert found.get("converged") is converged
+    assert (caveat in found["caveat"]) if caveat else ("caveat" not in found)
+
+
 def test_elements_come_from_the_masses_unless_told(lammps: Lammps) -> None:
     script = (
         "units metal\nregion b block 0 8 0 8 0 8\ncreate_box 2 b\ncreate_atoms 1 single 1 1 1\n"
@@ -278,6 +302,10 @@ def test_what_lammps_refuses_is_told_with_the_line(lammps: Lammps) -> None:
         ("variable s string imd\nregion b block 0 1 0 1 0 1\ncreate_box 1 b\nfix 1 all ${s} 9999", "refused"),
         ("variable e string 'run 1 every 1 \"shell ls\"'\nprint 'shell touch x' file y\ninclude y", "runs programs"),
         ("variable n string \"1 every 1 'shell id'\"\nrun ${n}", "runs programs"),
+        (
+            'print """t\n\n1 atoms\n1 atom types\n\nPair Coeffs\n\n1 /etc/passwd""" file y\nread_data y',
+            "data file 'y', line 8: '/etc/passwd' is outside of the working directory",
+        ),
     ],
 )
 def test_what_variables_and_files_hide_is_refused_when_it_shows(lammps: Lammps, script: str, why: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import bz2
+import gzip
+import lzma
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -43,6 +46,7 @@ RUNS_SOMETHING = [
     "run 10 every 5 NULL \"if '1 == 1' then 'include written.in'\"",
     "run 10 every 5 \"if '1 == 2' then 'print a' else 'jump written.in'\"",
     "run 10 every 5 \"if '1 == 1' then quit\"",
+    'run 10 every 5 "read_data written.data add append"',
     "run 10 every 5 \"if '1 == 1' then 'shell ls'\"",
     "variable c string shell\nrun 10 every 5 '${c} ls'",
     "variable c string 'shell ls'\nrun 10 every 5 \"$c\"",
@@ -354,6 +358,40 @@ def test_coefficients_of_no_style_of_a_hybrid_one_are_found_at_submit(script: st
 )
 def test_coefficients_that_a_hybrid_style_may_have_are_let_through(script: str) -> None:
     submitted(None, "script", script=script)
+
+
+DATA = "a title, /not/a/file\n\n1 atoms # ../nor/this\n1 atom types\n\nPair Coeffs\n\n1 {}\n"
+
+
+class TestDataFiles:
+    """Their coefficients are arguments of commands."""
+
+    @staticmethod
+    def submitted(path: Path) -> None:
+        script = f"units metal\npair_style eam\nread_data {path.name}"
+        submitted(None, "script", script=script, files=[str(path)])
+
+    @pytest.mark.parametrize("name", ["/etc/passwd", "~/x", "'../x'", "eam /etc/passwd"])
+    @pytest.mark.parametrize("ending", ["data", "data.gz", "data.xz", "data.bz2"])
+    def test_a_file_elsewhere_is_refused(self, tmp_path: Path, name: str, ending: str) -> None:
+        path = tmp_path / f"mine.{ending}"
+        unpacked: Any = {"data": open, "data.gz": gzip.open, "data.xz": lzma.open, "data.bz2": bz2.open}[ending]
+        with unpacked(path, "wt") as file:
+            file.write(DATA.format(name))
+        with pytest.raises(InputError, match=rf"data file 'mine\.{ending}', line 8: .* is outside of the working dir"):
+            self.submitted(path)
+
+    def test_one_that_nobody_can_look_at_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.data.zst").write_bytes(b"(")
+        with pytest.raises(InputError, match="cannot be looked at; unpack it first"):
+            self.submitted(tmp_path / "mine.data.zst")
+        (tmp_path / "mine.data.gz").write_bytes(b"not packed")
+        with pytest.raises(InputError, match="cannot be read"):
+            self.submitted(tmp_path / "mine.data.gz")
+
+    def test_others_are_let_through(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.data").write_text(DATA.format("Cu_u3.eam") + "\nAtoms # atomic\n\n1 1 0.5 -.5 1..5\n")
+        self.submitted(tmp_path / "mine.data")
 
 
 class TestIncludedFiles:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nanoos_lab.core.parameters import validate
-from nanoos_lab.engines import program, registry
+from nanoos_lab.engines import registry
 from nanoos_lab.engines.vasp import poscar
 from nanoos_lab.engines.vasp.poscar import Order
 from nanoos_lab.engines.vasp.watch import Watch
@@ -111,7 +111,7 @@ def test_a_soft_stop_does_not_wait_for_a_slow_step(context, replay, tmp_path) ->
 
 
 def test_wave_functions_of_a_killed_program_are_not_kept(context, replay, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(program, "LONG_GRACE", 0.2)
+    context.grace = 0.25
     replay(long_run(tmp_path), speed=20, deaf=True)
     context.checkpoint_interval = 60.0
     context.stop_reason, context.stop_at_step = "time_limit", 3

@@ -100,6 +100,7 @@ def read(text: str, files: Mapping[str, str], data: DataFile) -> ForceField:
         )
     _check_parts(chosen, commands, data)
     _check_hybrids(commands, data)
+    _check_names(data, files)
     atom_style = _atom_style(chosen.get("atom"), data)
     return ForceField(
         unit_system=_UNITS[units],
@@ -192,6 +193,15 @@ def _check_hybrids(commands: Sequence[Sequence[str]], data: DataFile) -> None:
                 raise InputError(f"force_field, {' '.join(words)!r}{where}: {error}") from None
 
 
+def _check_names(data: DataFile, files: Mapping[str, str]) -> None:
+    """Raise if coefficients of the data file are no arguments of commands, or name files that do not come with them."""
+    for line in (line for lines in data.coefficients.values() for line in lines):
+        words = _checked(line)
+        unknown = next((word for word in words[1:] if "." in word and not _is_number(word) and word not in files), None)
+        if unknown is not None:
+            raise InputError(f"its coefficients name a file {unknown!r}; bring it with files=[…]")
+
+
 def _weighed(commands: Sequence[Sequence[str]], *, charged: bool) -> int:
     """Return the most bonds between two atoms whose forces on each other are taken off, all or some of them."""
     weights = dict.fromkeys(_BOTH, _NEVER)
@@ -207,10 +217,15 @@ def _weighed(commands: Sequence[Sequence[str]], *, charged: bool) -> int:
 
 
 def _is_one(word: str) -> bool:
+    return _is_number(word) and float(word) == 1.0
+
+
+def _is_number(word: str) -> bool:
     try:
-        return float(word) == 1.0
+        float(word)
     except ValueError:
         return False
+    return True
 
 
 def _range(word: str, last: int) -> range:

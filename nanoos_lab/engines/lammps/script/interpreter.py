@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from nanoos_lab.core.errors import EngineError, InputError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines.lammps.program import CutOffError
-from nanoos_lab.engines.lammps.script import rules
+from nanoos_lab.engines.lammps.script import datafiles, rules
 from nanoos_lab.engines.lammps.script.text import (
     Line,
     check_characters,
@@ -108,6 +108,7 @@ class Interpreter:
         if not self.context.policy.allow_shell:
             check_characters(command)
             rules.check_command(words)
+            _check_data(words)
         self._follow(command, words)
 
     def _follow(self, command: str, words: Sequence[Word]) -> None:
@@ -181,3 +182,10 @@ class Interpreter:
         if len(words) > 1 and words[1].text != "0":
             raise EngineError(f"the script quit with status {words[1].text}", reason=Reason.ENGINE)
         self.places.clear()
+
+
+def _check_data(words: Sequence[Word]) -> None:
+    """Raise if the data file that is to be read names what it must not; of one that is not there LAMMPS tells."""
+    path = Path(words[1].text) if words[0].text == "read_data" and len(words) > 1 else None
+    if path is not None and path.is_file():
+        datafiles.check(path)

@@ -76,8 +76,8 @@ _STYLES: dict[str, tuple[slice, dict[str, str]]] = {
     ),
 }
 
-#: Commands after which it is not the one below that comes next.
-_GOES = frozenset({"include", "jump", "quit"})
+#: Commands after which it is not the one below that comes next, or the arguments of commands are read from a file.
+_GOES = frozenset({"include", "jump", "quit", "read_data"})
 _ANY_STYLE: tuple[slice, dict[str, str]] = (slice(0), {})
 
 #: Variables whose arguments are formulas or texts, not names of files.
@@ -195,7 +195,7 @@ def _check_run(words: Sequence[Word]) -> None:
 
 
 def _check_stays(words: Sequence[Word]) -> None:
-    """Raise for a command that goes elsewhere: inside of a run LAMMPS follows it alone, to what nobody has seen."""
+    """Raise for a command that leads elsewhere: inside of a run LAMMPS follows it alone, to what nobody has seen."""
     if words and words[0].text in _GOES:
         raise InputError(f"{words[0].text!r} in a command of 'run … every' is refused: write a loop around a plain run")
     if words and words[0].text == "if":

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.drive import Course, drive
-from nanoos_lab.engines.lammps import units
+from nanoos_lab.engines.lammps import failures, units
 from nanoos_lab.engines.lammps.batch.output import Table
+from nanoos_lab.engines.signatures import Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from nanoos_lab.engines.lammps.program import Program
     from nanoos_lab.engines.lammps.script.recorder import Recorder
     from nanoos_lab.engines.lammps.script.text import Word
+
+
+#: Beginning of the line in which a minimiser says why it has ended.
+_CRITERION = "  Stopping criterion ="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +90,11 @@ class Runner:
         self.every = 0
         #: Whether energies of thermo are those of an atom.
         self.normalised = False
+        #: What the last run or minimisation lacks; None if nothing was to converge, "" if it has.
+        self.caveat: str | None = None
         self._style: tuple[str, ...] = ()
         self._derived = False
+        self._timed = False
 
     @property
     def stopped(self) -> bool:
@@ -102,6 +110,8 @@ class Runner:
                 self._style, self.normalised = tuple(style), False
             case ["thermo_modify", *options] if "norm" in options[:-1]:
                 self.normalised = options[options.index("norm") + 1] == "yes"
+            case ["timer", *options] if "timeout" in options[:-1]:
+                self._timed = options[options.index("timeout") + 1] not in ("off", "unlimited")
             case ["compute", *arguments]:
                 self._derived |= any(word.startswith(("f_", "v_")) for word in arguments)
             case ["clear"]:
@@ -124,24 +134,48 @@ class Runner:
         words
             Its words.
         """
+        self.caveat = None
+        first, command = self._program.step, None
         if words[0] == "run":
-            command = RunCommand.parse(words, self._program.step)
+            command = RunCommand.parse(words, first)
             if not command.nested:
                 self._in_chunks(command)
+                self._check_end(first + command.steps)
                 return
         place = self._program.logged()
         self._program.command(text)
         if self._context.stop is None:
             self._keep_printed(place)
             self._keep_present()
+            if command is not None:
+                self._check_end(first + command.steps)
 
     def _keep_printed(self, place: int) -> None:
         """Keep the rows that a command has printed on its way, which nobody could see then; they have no frames."""
         table = Table()
-        rows = [row for line in self._program.logged_since(place) if (row := table.feed(line)) is not None]
-        for row in rows:
-            if row["Step"] != self._program.step:
+        for line in self._program.logged_since(place):
+            row = table.feed(line)
+            if row is not None and row["Step"] != self._program.step:
                 self._recorder.keep_row(row)
+            elif line.startswith(_CRITERION):
+                self._judge(line)
+
+    def _judge(self, line: str) -> None:
+        """Note whether a minimisation has converged, from what it says of why it ended."""
+        sign = Scanner(failures.TABLE).feed(line)
+        self.caveat = f"{sign.signature.meaning}: {sign.line}" if sign else ""
+        if sign:
+            # Of a script's many only the last decides what the results are.
+            self._context.log(f"step {self._recorder.step_of(self._program.step)}: {self.caveat}")
+
+    def _check_end(self, last: int) -> None:
+        """Note that a run has ended before its last step, which LAMMPS does not call an error."""
+        left = last - self._program.step
+        if left > 0 and self._context.stop is None:
+            who = "timer timeout" if self._timed else "fix halt"
+            self._context.log(f"{who} has ended a run {left} steps before its end")
+            if self._timed:
+                self.caveat = f"timer timeout has ended the last run {left} steps before its end"
 
     def _in_chunks(self, command: RunCommand) -> None:
         """Execute a ``run`` command; rows and frames of it are those of one native run."""

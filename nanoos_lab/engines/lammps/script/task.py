@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from contextlib import chdir, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from nanoos_lab.engines.lammps import inputs, library, units
 from nanoos_lab.engines.lammps.program import LOG_FILE
 from nanoos_lab.engines.lammps.ranks.program import FILES as RANKS_FILES
 from nanoos_lab.engines.lammps.ranks.program import program_for
-from nanoos_lab.engines.lammps.script import chosen, includes, sources
+from nanoos_lab.engines.lammps.script import chosen, datafiles, includes, sources
 from nanoos_lab.engines.lammps.script.interpreter import Interpreter
 from nanoos_lab.engines.lammps.script.recorder import Recorder
 from nanoos_lab.engines.lammps.script.runner import Plan, Runner
@@ -27,6 +28,7 @@ from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.lammps.session import INPUT_FILE, provenance
 from nanoos_lab.engines.lammps.system import System
 from nanoos_lab.engines.paths import users_path
+from nanoos_lab.engines.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +66,9 @@ def check(
         return files
     chosen.check(texts)
     found = {**given, **_of_lammps(texts, given)}
+    if not policy.allow_shell:
+        for name in _read_as_data(texts) & given.keys():
+            datafiles.check(given[name])
     sources.check(texts, found, allow_shell=policy.allow_shell)
     return {f"file_{index}": path for index, path in enumerate(found.values(), start=1)}
 
@@ -79,6 +84,12 @@ def _given(parameters: LammpsScriptParameters) -> dict[str, Path]:
             raise ParameterError("files", name, f"there is another file {path.name!r} in the working directory")
         found[path.name] = path.absolute()
     return found
+
+
+def _read_as_data(texts: Sequence[Text]) -> set[str]:
+    """Return the names of the data files that a script reads."""
+    commands = (command for text in texts for command in text.commands)
+    return {os.path.normpath(words[1]) for words in commands if words[0] == "read_data" and len(words) > 1}
 
 
 def _of_lammps(texts: Sequence[Text], given: Mapping[str, Path]) -> dict[str, Path]:
@@ -119,7 +130,7 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
             recorder = _recorder(program, parameters, context, system)
             runner = Runner(program, recorder, context)
             Interpreter(program, runner, context).execute(parameters.script)
-            return _results(request, parameters, program, recorder, runner)
+            return _results(request, parameters, program, recorder, runner, context)
 
 
 def system_of(request: JobRequest, parameters: LammpsScriptParameters) -> System | None:
@@ -158,10 +169,12 @@ def _results(
     program: Program,
     recorder: Recorder,
     runner: Runner,
+    context: RunContext,
 ) -> Results:
     stopped = runner.stopped
+    judged = {} if stopped or runner.caveat is None else verdict(context, *filter(None, [runner.caveat]))
     return Results(
-        properties={} if stopped else _properties(program, recorder, normalised=runner.normalised),
+        properties={} if stopped else {**_properties(program, recorder, normalised=runner.normalised), **judged},
         structure=_structure(program, recorder),
         provenance={
             **provenance(request, program.version, program.suffix, program.ranks),
