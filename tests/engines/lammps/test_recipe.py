@@ -11,7 +11,8 @@ from ase.build import bulk
 
 from nanoos_lab.engines.lammps import LammpsEngine, library
 from nanoos_lab.engines.lammps.batch.output import Table
-from tests.engines.attempts import Job, at_sample
+from tests.engines.attempts import Job, Trouble, at_sample
+from tests.engines.context import RecordingContext
 from tests.engines.lammps.outside import plain_lmp, submitted
 
 if TYPE_CHECKING:
@@ -56,6 +57,61 @@ def test_a_relaxation_that_was_interrupted_is_reproduced_from_its_first_structur
     assert "minimize 0.0 0.0001 200 10050" in found.texts["in.lammps"]
     assert f"at step {first}" in found.notes
     assert "at step" not in LammpsEngine().recipe(request, files, {}).notes
+
+
+@pytest.mark.parametrize(
+    ("more", "steps", "grid"),
+    [
+        # So long that what rounding has changed would show.
+        ({"ensemble": "nvt", "temperature": 1200.0, "timestep": 3.0}, 8000, 1000),
+        # Each renewal draws other random forces.
+        ({"ensemble": "nvt", "thermostat": "langevin", "temperature": 600.0}, 100, 40),
+        (
+            {"ensemble": "npt", "pressure": 0.0, "barostat": "tri", "temperature": 300.0, "temperature_end": 900.0},
+            100,
+            30,
+        ),
+        ({"temperature": 300.0, "strain_rate": 10.0}, 100, 30),
+    ],
+    ids=["hot", "langevin", "ramp", "strained"],
+)
+@pytest.mark.parametrize("trouble", [None, at_sample(60)], ids=["whole", "interrupted"])
+def test_dynamics_are_reproduced_beyond_their_checkpoints(
+    tmp_path: Path, more: dict[str, Any], steps: int, grid: int, trouble: Trouble | None
+) -> None:
+    atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+    parameters = {"potential": "Cu_u3.eam", "steps": steps, "every": steps // 20, **more}
+    job = Job(tmp_path / "job", "lammps", "md", atoms, grid=grid, **parameters)
+    done = job.attempt(trouble) if trouble else None
+    done = job.attempt()
+    provenance = done.fields["provenance"]
+    assert bool(provenance.get("first")) == bool(trouble)
+    request, files = submitted(atoms, "md", **parameters)
+    # The last row of a step counts: it is of the renewed run.
+    rows = {row["Step"]: row for row in rows_of(tmp_path / "again", request, files, provenance)}
+    ours = job.series("potential_energy")
+    assert len(ours) == 21
+    theirs = [rows[step]["PotEng"] for step in job.thermo.steps.tolist()]
+    np.testing.assert_allclose(theirs, ours, rtol=2e-10)
+
+
+def test_restart_files_of_an_executable_are_reproduced_too(
+    own_lmp: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each of them it lists neighbours anew."""
+    for name, value in own_lmp.items():
+        monkeypatch.setenv(name, value)
+    atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+    how = {"potential": "Cu_u3.eam", "ensemble": "nvt", "temperature": 1200.0, "timestep": 3.0}
+    request, files = submitted(atoms, "md", steps=8000, every=400, **how)
+    workdir = tmp_path / "job"
+    workdir.mkdir()
+    context = RecordingContext(workdir=workdir, files=files, checkpoint_interval=60.0, checkpoint_steps=999)
+    results = LammpsEngine().run(request, context)
+    assert context.checkpoint_made[0] == 999
+    rows = {row["Step"]: row for row in rows_of(tmp_path / "again", request, files, results.provenance)}
+    theirs = [rows[step]["PotEng"] for step in context.steps]
+    np.testing.assert_allclose(theirs, context.series("potential_energy"), rtol=2e-10)
 
 
 def test_two_potential_files_of_one_name_stay_two(lammps: Lammps, tmp_path: Path) -> None:
