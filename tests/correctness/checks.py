@@ -6,18 +6,14 @@
     2379 (1988).
 [J] K. W. Jacobsen, P. Stoltze, J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE has it.
 [B] C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019), as tblite has it.
-[G] P. Giannozzi, S. de Gironcoli, P. Pavone, S. Baroni, Phys. Rev. B 43, 7231 (1991).
 """
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,9 +24,9 @@ from ase.calculators.lj import LennardJones
 
 from nanoos_lab.lab.workflows.elastic import elastic_constants
 from nanoos_lab.lab.workflows.eos import equation_of_state, fit
+from tests.correctness import espresso_by_hand as by_hand
 from tests.correctness import lammps_by_hand, vasp_recorded
 from tests.correctness.table import Quantity
-from tests.fixtures.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,31 +37,6 @@ if TYPE_CHECKING:
     Collect = Callable[[], list[Quantity]]
 
 LONG = 600.0
-#: Experiment: CRC Handbook of Chemistry and Physics.
-SILICON_EDGE = 5.431
-PSEUDO = "Si.pz-vbc.UPF"
-PSEUDO_PLACE = "/usr/share/espresso/pseudo"
-PW_INPUT = """&control
- calculation='scf', prefix='hand', outdir='out', pseudo_dir='{place}', tprnfor=.true., tstress=.true.
-/
-&system
- ibrav=0, nat=2, ntyp=1, ecutwfc={ecutwfc}
-/
-&electrons
- conv_thr={conv_thr}
-/
-ATOMIC_SPECIES
-Si 28.085 {pseudo}
-CELL_PARAMETERS angstrom
-0.0 {half} {half}
-{half} 0.0 {half}
-{half} {half} 0.0
-ATOMIC_POSITIONS angstrom
-Si 0.0 0.0 0.0
-Si {second}
-K_POINTS automatic
-4 4 4 0 0 0
-"""
 
 
 def emt(lab: Lab, symbol: str) -> Collect:
@@ -212,94 +183,6 @@ def argon(lab: Lab) -> Collect:
     return collect
 
 
-def silicon(lab: Lab) -> Collect:
-    """Silicon by pw.x: one structure against pw.x run by hand, and the lattice constant against experiment."""
-    shifted = Atoms(
-        "Si2", positions=[[0, 0, 0], [1.40, 1.35, 1.35]], cell=2.7 * (np.ones((3, 3)) - np.eye(3)), pbc=True
-    )
-    given: dict[str, Any] = {"engine": "espresso", "pseudos": {"Si": PSEUDO}, "ecutwfc": 20.0, "kpts": (4, 4, 4)}
-    job = lab.submit(shifted, task="static", conv_thr=1e-10, **given)
-    states = equation_of_state(bulk("Si", a=5.4), points=5, lab=lab, **given)
-
-    def collect() -> list[Quantity]:
-        results, by_hand = job.result(LONG), _pw_by_hand()
-        one = partial(Quantity, engine="espresso", source="pw.x run by hand")
-        pressure = -float(np.mean(results["stress"][:3])) / units.GPa
-        force = float(results["forces"][1][0])
-        edge = _edges(states.wait(LONG).fit())["value"]
-        return [
-            one(name="Si energy", value=float(results["energy"]), tolerance=2e-7, unit="eV", **by_hand["energy"]),
-            one(name="Si force on an atom", value=force, tolerance=3e-7, unit="eV/Å", **by_hand["force"]),
-            one(name="Si pressure", value=pressure, tolerance=1e-3, unit="GPa", **by_hand["pressure"]),
-            Quantity(
-                engine="espresso",
-                name="Si LDA lattice constant",
-                value=edge,
-                reference=SILICON_EDGE,
-                tolerance=0.01 * SILICON_EDGE,
-                unit="Å",
-                source="experiment; LDA is within 1 %",
-            ),
-        ]
-
-    return collect
-
-
-def _pw_input(**values: float | str) -> str:
-    return PW_INPUT.format(place=PSEUDO_PLACE, pseudo=PSEUDO, **values)
-
-
-def _pw_by_hand() -> dict[str, dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder:
-        text = _pw_input(ecutwfc=20.0, conv_thr=1e-10, half=2.7, second="1.40 1.35 1.35")
-        Path(folder, "hand.in").write_text(text)
-        command = [program("pw.x", package="quantum-espresso"), "-in", "hand.in"]
-        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-    energy = float(re.findall(r"^!\s+total energy\s+=\s+(\S+) Ry", said, re.MULTILINE)[-1])
-    force = float(re.findall(r"atom\s+2 type\s+1\s+force =\s+(\S+)", said)[0])
-    kbar = float(re.findall(r"P=\s*(\S+)", said)[-1])
-    return {
-        "energy": {"reference": energy * units.Rydberg},
-        "force": {"reference": force * units.Rydberg / units.Bohr},
-        "pressure": {"reference": kbar / 10},
-    }
-
-
-def vibrations(lab: Lab) -> Collect:
-    """The optical vibration of silicon at q = 0 by ph.x, against ph.x run by hand and against experiment."""
-    job = lab.submit(
-        bulk("Si", a=5.43),
-        engine="espresso",
-        task="gamma_phonons",
-        pseudos={"Si": PSEUDO},
-        ecutwfc=16.0,
-        kpts=(4, 4, 4),
-    )
-
-    def collect() -> list[Quantity]:
-        optical = float(job.result(LONG)["frequencies"][-1])
-        one = partial(Quantity, engine="espresso", name="Si optical vibration", value=optical, unit="THz")
-        return [
-            one(reference=_ph_by_hand(), tolerance=5e-4, source="pw.x and ph.x run by hand"),
-            one(reference=15.53, tolerance=0.01 * 15.53, source="experiment [G]; LDA is within 1 %"),
-        ]
-
-    return collect
-
-
-def _ph_by_hand() -> float:
-    """Return the highest frequency in THz."""
-    text = _pw_input(ecutwfc=16.0, conv_thr=1e-12, half=2.715, second="1.3575 1.3575 1.3575")
-    ph_text = "by hand\n&inputph\n prefix='hand', outdir='out', fildyn='dyn', tr2_ph=1e-14\n/\n0 0 0\n"
-    said = ""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, given in (("pw.x", text), ("ph.x", ph_text)):
-            Path(folder, "hand.in").write_text(given)
-            command = [program(name, package="quantum-espresso"), "-in", "hand.in"]
-            said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-    return float(re.findall(r"freq \( +6\) = +(\S+) \[THz\]", said)[-1])
-
-
 def water(lab: Lab) -> Collect:
     """Water by extended tight binding: energy against tblite's own interface, geometry against its publication."""
     start = molecule("H2O")
@@ -346,8 +229,7 @@ def _tblite_by_hand(atoms: Atoms) -> float:
 def checks(lab: Lab) -> list[Collect]:
     """Submit all jobs; return what collects their numbers."""
     return [
-        silicon(lab),
-        vibrations(lab),
+        *(check(lab) for check in (by_hand.silicon, by_hand.aluminium, by_hand.iron, by_hand.vibrations)),
         *(emt(lab, symbol) for symbol in ("Cu", "Al", "Au", "Ni")),
         *(crystal(lab, known) for known in PUBLISHED),
         argon(lab),

@@ -287,6 +287,9 @@ def test_the_plot_marks_where_the_run_was_changed(card: BareCard) -> None:
         steering=STEERING | {"marks": [[0, "tdamp 50 fs"], [450, "temperature 900 K"], [2000, "tdamp 9 fs"]]},
     )
     card.plot(some_rows())
+    # Before the plot has its width there is no room for both words.
+    words = card.page.locator(".nanoos-change-words")
+    words.nth(1).wait_for()
     # At one moment: the plot may yet be made wider.
     (first, second), begin, end = card.page.evaluate(
         """() => {
@@ -299,7 +302,7 @@ def test_the_plot_marks_where_the_run_was_changed(card: BareCard) -> None:
     assert first == begin
     # Of the time axis that is 900 fs of 1800 fs.
     assert second - first == pytest.approx((end - first) / 2)
-    assert card.page.locator(".nanoos-change-words").all_text_contents() == ["tdamp 50 fs", "temperature 900 K"]
+    assert words.all_text_contents() == ["tdamp 50 fs", "temperature 900 K"]
     told = card.page.locator(".nanoos-plot").get_attribute("aria-label") or ""
     assert "temperature 900 K from step 450 on" in told
 
