@@ -20,6 +20,7 @@ from nanoos_lab.core.errors import (
     UnknownNameError,
 )
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.ase.cancelling import calculation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ def check_elements(calculator: type[BaseCalculator], structure: Structure) -> No
         )
 
 
-def caveat(calculator: BaseCalculator, structure: Structure) -> str:
+def warning(calculator: BaseCalculator, structure: Structure) -> str:
     """Return what a reader of the results should know of the calculator; mostly nothing."""
     toys = sorted(structure.elements & TOYS) if isinstance(calculator, EMT) else []
     return f"ASE's EMT parameters of {', '.join(toys)} are not for any serious use" if toys else ""
@@ -132,9 +133,10 @@ def make(given: CalculatorParameters, policy: EnginePolicy) -> BaseCalculator:
 
 @contextmanager
 def calculating(name: str) -> Iterator[None]:
-    """Turn whatever a calculator raises into an EngineError with its own words."""
+    """Turn whatever a calculator raises into an EngineError with its own words; a cancel may cut it off."""
     try:
-        yield
+        with calculation():
+            yield
     except (NanoosError, MemoryError):
         raise
     except Exception as error:

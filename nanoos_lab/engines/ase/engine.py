@@ -44,11 +44,11 @@ class AseEngine(CalculatorEngine[CalculatorParameters]):
 
         return make(given, context.policy)
 
-    def caveat(self, structure: Structure, calculator: BaseCalculator) -> str:
+    def warning(self, structure: Structure, calculator: BaseCalculator) -> str:
         """Warn of EMT for light elements."""
-        from nanoos_lab.engines.ase.calculators import caveat
+        from nanoos_lab.engines.ase.calculators import warning
 
-        return caveat(calculator, structure)
+        return warning(calculator, structure)
 
     def recipe(self, request: JobRequest, files: Mapping[str, Path], provenance: Mapping[str, Any]) -> Recipe:
         """Return a script for ASE alone."""

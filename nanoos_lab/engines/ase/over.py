@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from nanoos_lab.core.errors import EngineError, InputError, NotInstalledError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines.ase.cancelling import CancelledError, cancelled_in_time
 from nanoos_lab.engines.ase.parameters import (
     TASKS,
     BandParameters,
@@ -89,7 +90,7 @@ class CalculatorEngine(ABC, Generic[Own]):
             If it cannot be made.
         """
 
-    def caveat(self, structure: Structure, calculator: BaseCalculator) -> str:
+    def warning(self, structure: Structure, calculator: BaseCalculator) -> str:
         """Return what a reader of the results should know of the calculator; mostly nothing."""
         return ""
 
@@ -176,18 +177,24 @@ class CalculatorEngine(ABC, Generic[Own]):
         if request.structure is None:
             raise EngineError("there is no structure", reason=Reason.INPUT)
         given = cast("Own", self.tasks[request.task](**request.parameters))
-        make: Make = partial(self._made, given, context)
-        atoms = request.structure.atoms()
         try:
-            atoms.calc = make()
-            warning = self.caveat(request.structure, atoms.calc)
-            if warning:
-                context.log(f"warning: {warning}")
-            results = _run(atoms, given, context, make)
+            with cancelled_in_time(context):
+                results = self._computed(request.structure, given, context)
+        except CancelledError:
+            results = Results(properties={}, structure=None, stopped=True)
         except EngineError as error:
             raise self._recognised(error, request.parameters) from error.__cause__
         made_by = {"engine": self.name, "version": version(self.package), "ase": version("ase")}
         return replace(results, provenance={**made_by, **self.provenance(given), **results.provenance})
+
+    def _computed(self, structure: Structure, given: Own, context: RunContext) -> Results:
+        make: Make = partial(self._made, given, context)
+        atoms = structure.atoms()
+        atoms.calc = make()
+        warning = self.warning(structure, atoms.calc)
+        if warning:
+            context.log(f"warning: {warning}")
+        return _run(atoms, given, context, make)
 
     def _made(self, given: Own, context: RunContext) -> BaseCalculator:
         from nanoos_lab.engines.ase.calculators import calculating

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,3 +92,23 @@ class NotACalculator:
 
 def a_function() -> None:
     """No class at all."""
+
+
+class Slow(Springs):
+    """Its second calculation lasts for ever: in Python, or as one that waits for a program of its own."""
+
+    default_parameters = {"k": 1.0, "waits": False}  # noqa: RUF012
+    calls = 0
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        self.calls += 1
+        if self.calls > 1:
+            Path("at_work").touch()
+            try:
+                if self.parameters["waits"]:
+                    subprocess.run(["sleep", "600"], check=True)
+                while True:
+                    time.sleep(0.001)
+            finally:
+                Path("cut_off").touch()
+        super().calculate(atoms, properties, system_changes)
