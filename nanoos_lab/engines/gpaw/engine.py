@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from nanoos_lab.engines.ase.over import CalculatorEngine
+from nanoos_lab.engines.gpaw import datasets
 from nanoos_lab.engines.gpaw.failures import FAILURES
 from nanoos_lab.engines.gpaw.parameters import GpawParameters, check_structure
 
@@ -34,8 +35,9 @@ class GpawEngine(CalculatorEngine[GpawParameters]):
     failures = FAILURES
 
     def check_calculator(self, structure: Structure, given: GpawParameters, policy: EnginePolicy) -> bool:
-        """Check cell and wave vectors."""
+        """Check cell, wave vectors, and that there are data sets."""
         check_structure(structure, given)
+        datasets.check(structure.elements)
         return True
 
     def make(self, given: GpawParameters, context: RunContext) -> BaseCalculator:

@@ -6,6 +6,7 @@ Silicon in PBE: 5.47 Å and 89 GPa (P. Haas, F. Tran, P. Blaha, Phys. Rev. B 79,
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,14 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.eos import EquationOfState
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, StructureError
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import registry
+from nanoos_lab.engines.ase import cancelling
 from tests.engines.ase.running import energy_of_recipe, requested
 from tests.engines.ase.running import run as run_any
 from tests.engines.context import RecordingContext
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +86,26 @@ def test_electrons_that_do_not_become_self_consistent_are_mixed_less(tmp_path):
     assert caught.value.reason is Reason.CONVERGENCE
     assert caught.value.correction is not None
     assert caught.value.correction.changes == {"mixing": 0.05}
+
+
+def test_an_element_without_a_data_set_is_refused(tmp_path):
+    with pytest.raises(StructureError, match="no PAW data set for Pu in .*gpaw_data/setups"):
+        run(tmp_path, bulk("Pu", "fcc", a=4.6))
+
+
+def test_a_cancel_ends_it_between_two_iterations(tmp_path, monkeypatch):
+    """Of a static calculation too, which has no steps at which it would look."""
+    monkeypatch.setattr(cancelling, "_WAIT", 0.1)
+    context = RecordingContext(workdir=tmp_path)
+    log = tmp_path / "gpaw-0.txt"
+
+    def cancel():
+        until(lambda: log.exists() and "iter:" in log.read_text())
+        context.ask_to_stop()
+
+    asking = threading.Thread(target=cancel)
+    asking.start()
+    results = run_any(context, bulk("Al") * (2, 2, 2), "static", engine="gpaw", ecut=500, kpoints=(8, 8, 8))
+    asking.join()
+    assert results.stopped
+    assert "Free energy:" not in log.read_text()

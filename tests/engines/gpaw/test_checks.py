@@ -13,6 +13,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.ase import over
+from nanoos_lab.engines.gpaw import datasets
 from nanoos_lab.engines.gpaw.failures import FAILURES
 from nanoos_lab.engines.gpaw.parameters import GpawParameters
 from nanoos_lab.engines.signatures import Scanner
@@ -90,6 +91,17 @@ def test_values_that_cannot_be_are_refused(tmp_path, atoms, parameters, field):
 def test_a_molecule_needs_a_cell(tmp_path):
     with pytest.raises(StructureError, match="vacuum"):
         run(RecordingContext(workdir=tmp_path), molecule("H2O"), "static", engine="gpaw")
+
+
+def test_an_element_without_a_data_set_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "Si.PBE.gz").touch()
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    # Where there are none at all GPAW is not installed, and a worker says so.
+    datasets.check({"Al"})
+    monkeypatch.setenv("GPAW_SETUP_PATH", f"{tmp_path}/nowhere:{tmp_path}")
+    datasets.check({"Si"})
+    with pytest.raises(StructureError, match=f"no PAW data set for Al in {tmp_path}; GPAW_SETUP_PATH names folders"):
+        run(RecordingContext(workdir=tmp_path), bulk("Al"), "static", engine="gpaw")
 
 
 def test_a_density_that_swings_is_mixed_less():
