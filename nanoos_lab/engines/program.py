@@ -28,6 +28,7 @@ from nanoos_lab.engines.ranks import beside
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from nanoos_lab.core.record import Correction
     from nanoos_lab.core.resources import Resources
     from nanoos_lab.engines.base import RunContext
 
@@ -240,6 +241,8 @@ class Program:
     silence
         Seconds without any output after which it counts as stuck, infinity for never; None if its output does not
         tell whether it is.
+    stuck
+        What to try next if it is; None for nothing.
 
     Raises
     ------
@@ -255,12 +258,14 @@ class Program:
         output: str,
         ask: Callable[[], None] | None = None,
         silence: float | None = None,
+        stuck: Correction | None = None,
     ) -> None:
         self._command = command
         self._context = context
         self._output = context.workdir / output
         self._ask = ask
         self._silence = silence
+        self._stuck = stuck
         self._asked_at: float | None = None
         self._signalled = 0
 
@@ -408,6 +413,7 @@ class Program:
                 reason=Reason.ENGINE,
                 remedy="The log of the job has its last words; it may have lacked memory or hung in MPI. If it only "
                 f"takes long, {variable('silence')} on the worker's host gives it more seconds.",
+                correction=self._stuck,
             )
 
 

@@ -201,7 +201,9 @@ class Execution:
             error = f"its energy is still uncertain by {last.accuracy:.2g} Ry, where {most:g} Ry was asked for"
             caveats = (f"the SCF cycle has not converged, whatever pw.x says: {error}", *caveats)
         caveats = (*caveats, *self.missed())
-        return {**printed, **found, **verdict(self._context, *caveats), "scf_iterations": last.iterations}
+        for caveat in caveats:
+            self._context.log(f"warning: {caveat}")
+        return {**printed, **found, **verdict(*caveats), "scf_iterations": last.iterations}
 
     def missed(self) -> Iterator[str]:
         """Yield what is to be said of eigenvalues that have not converged, if there are any."""

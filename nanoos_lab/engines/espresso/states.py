@@ -195,7 +195,9 @@ def _second(request: JobRequest, parameters: EspressoParameters, context: RunCon
 def _verdict(found: dict[str, Any], second: Execution, context: RunContext) -> dict[str, Any]:
     """Return the verdict on both runs, if the second one lacks something."""
     missed = list(second.missed())
-    return verdict(context, *filter(None, [found.get(CAVEAT)]), *missed) if missed else {}
+    for caveat in missed:
+        context.log(f"warning: {caveat}")
+    return verdict(*filter(None, [found.get(CAVEAT)]), *missed) if missed else {}
 
 
 def _run_dos(where: Path, parameters: EspressoDosParameters, context: RunContext) -> Array:

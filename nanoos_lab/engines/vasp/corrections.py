@@ -110,6 +110,13 @@ def with_algorithm(*names: str, from_start: bool = False) -> Correct:
     return correct
 
 
+def unstuck(parameters: Mapping[str, Any]) -> Correction | None:
+    """Take the plain algorithm, then positions to more digits: for a run that came to say nothing more."""
+    if algorithm(parameters) != "Normal":
+        return with_tags("VASP came to a stand", ALGO="Normal")(parameters)
+    return with_tags("VASP came to a stand", SYMPREC=1e-8)(parameters)
+
+
 def shorter_steps(parameters: Mapping[str, Any]) -> Correction | None:
     """Halve the time step, or POTIM in a relaxation: for atoms that have come to where nothing can be computed."""
     if (step := parameters.get("timestep")) is not None:

@@ -14,7 +14,7 @@ from nanoos_lab.core.status import Reason
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import grid, program, silence
 from nanoos_lab.engines.program import Command, Program
-from nanoos_lab.engines.vasp import incar, poscar, potcar, vasprun
+from nanoos_lab.engines.vasp import corrections, incar, poscar, potcar, vasprun
 from nanoos_lab.engines.vasp.parameters import Given, VaspBandsParameters, VaspMDParameters, moves
 from nanoos_lab.engines.vasp.verdict import Ending, judge
 from nanoos_lab.engines.vasp.watch import SCALED, Watch, copy_if_fit
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nanoos_lab.core.request import JobRequest
     from nanoos_lab.engines.base import RunContext
     from nanoos_lab.engines.kpoints import Mesh
+    from nanoos_lab.engines.vasp.outcar import Step
     from nanoos_lab.engines.vasp.parameters import Value
     from nanoos_lab.engines.vasp.poscar import Order
     from nanoos_lab.engines.vasp.potcar import Potential
@@ -40,6 +41,9 @@ OUTPUT = "vasp.out"
 STOP_FILE = "STOPCAR"
 #: Ionic steps are waited for if they take at most this part of the time that VASP has for stopping.
 _IN_TIME = 0.5
+#: Smearings whose width is no temperature, and their energy, in eV per atom, above which they are wide (VASP's manual,
+#: page ``SIGMA``).
+_BROAD, _SMEARED = ("gaussian", "methfessel-paxton"), 1e-3
 #: Large files that are of no use once a run is over, unless they were asked for: name, and the tag that asks.
 _LARGE = {"WAVECAR": "LWAVE", "CHGCAR": "LCHARG", "CHG": "LCHARG", "TMPCAR": ""}
 #: Has Fortran's run-time library of GNU say each line at once, though it writes to a pipe.
@@ -271,9 +275,12 @@ class Attempt:
         write(self._begun.inputs.files, workdir)
         self.watch.begin()
         patience = silence.patience(self._given.silence)
+        stuck = corrections.unstuck(self._given.model_dump(mode="json"))
         with (
             potcar.lent(workdir, self._begun.potentials),
-            Program(self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=patience) as running,
+            Program(
+                self._begun.command, self._context, output=OUTPUT, ask=self._ask, silence=patience, stuck=stuck
+            ) as running,
         ):
             for line in running.lines(self.watch.patience):
                 self.watch.heard(line)
@@ -334,13 +341,23 @@ class Attempt:
             positions, cell = self.watch.unwrapped(restore(xml.scaled), xml.cell), xml.cell
             properties["forces"] = properties["forces"] if xml.forces is None else restore(xml.forces)
         if not stopped:
-            properties |= verdict(self._context, *self._caveats())
+            properties |= verdict(*self._caveats())
+            self._warn_of_smearing(last)
         return Results(properties=properties, structure=self._structure(positions, cell), stopped=stopped)
 
     def _caveats(self) -> Iterator[str]:
         facts = self.watch.facts
         if isinstance(self._given, VaspMDParameters) and facts.unconverged:
             yield f"the SCF cycle did not converge in {facts.unconverged} of {facts.steps} ionic steps"
+
+    def _warn_of_smearing(self, last: Step) -> None:
+        """Warn of states that are smeared so much that the energy without smearing is not well known."""
+        each = abs(last.free_energy - last.energy_without_entropy) / len(self._begun.atoms)
+        if self._given.smearing in _BROAD and each > _SMEARED:
+            self._context.log(
+                f"warning: the smearing is wide: its energy is {1e3 * each:.2g} meV an atom, where 1 is usual; take a "
+                "smaller sigma"
+            )
 
     def _magnetism(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

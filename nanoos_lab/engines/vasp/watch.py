@@ -44,7 +44,7 @@ _LOOK = 0.1
 _SOON, _LATE = 0.5, 2.0
 #: Looks at a CONTCAR until one finds it whole.
 _TRIES = 10
-#: Rise of the energy in a step of molecular dynamics at which atoms have come too close, in eV per atom.
+#: Rise of the energy in an ionic step at which atoms have come too close, in eV per atom.
 _EXPLOSION = 1.0
 #: Change of the energy in an SCF iteration, in eV, below which a cycle is never given up.
 _SMALL = 1e-4
@@ -216,7 +216,7 @@ class Watch:
             self._stepped(last)
         if self._due:
             self.save()
-        if self.facts.unconverged > 1 and not isinstance(self._given, VaspMDParameters):
+        if self.facts.unconverged > 1:
             self._context.log(
                 f"warning: the SCF cycle did not converge in {self.facts.unconverged} of {self.facts.steps} ionic steps"
             )
@@ -301,14 +301,16 @@ class Watch:
                 remedy="Take shorter steps, or check the structure for atoms that are too close.",
                 correction=corrections.shorter_steps(parameters),
             )
-        if before is None or not isinstance(self._given, VaspMDParameters):
+        if before is None or not moves(self._given):
             return
         rise = (step.free_energy - before.free_energy) / len(self._atoms)
-        if rise > _EXPLOSION:
+        # An optimiser tries long steps, and comes back from where atoms still are bound.
+        if rise > _EXPLOSION and (step.free_energy > 0 or isinstance(self._given, VaspMDParameters)):
             raise EngineError(
                 f"the energy has risen by {rise:.3g} eV per atom in one step, at step {self.step}",
                 reason=Reason.ENGINE,
-                remedy="Take a shorter timestep, or relax the structure first.",
+                remedy="Take shorter steps (timestep, or POTIM in incar), and check the structure for atoms that are "
+                "too close.",
                 correction=corrections.shorter_steps(parameters),
             )
 

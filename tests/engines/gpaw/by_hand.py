@@ -89,7 +89,7 @@ def test_electrons_that_do_not_become_self_consistent_are_mixed_less(tmp_path):
 
 
 def test_an_element_without_a_data_set_is_refused(tmp_path):
-    with pytest.raises(StructureError, match="no PAW data set for Pu in .*gpaw_data/setups"):
+    with pytest.raises(StructureError, match=r"no PAW data set for Pu in .*gpaw_data/setups"):
         run(tmp_path, bulk("Pu", "fcc", a=4.6))
 
 

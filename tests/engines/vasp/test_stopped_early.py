@@ -10,10 +10,15 @@ from tests.engines.vasp.running import alive, atoms_of, run
 from tests.engines.vasp.synthetic import Run
 
 
-def test_a_run_that_says_nothing_for_too_long_is_stopped(context, replay, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("how", "tags"), [({}, {"SYMPREC": 1e-8}), ({"incar": {"ALGO": "Fast", "NPAR": 2}}, {"ALGO": "Normal", "NPAR": 2})]
+)
+def test_a_run_that_says_nothing_for_too_long_is_stopped(context, replay, tmp_path, how, tags) -> None:
     replay(Run(steps=1, seconds=60).write(tmp_path / "recording"), speed=1)
-    with pytest.raises(EngineError, match=r"has said nothing for 0\.3 s"):
-        run(context, atoms_of(Run()), "static", silence=0.3)
+    with pytest.raises(EngineError, match=r"has said nothing for 0\.3 s") as stuck:
+        run(context, atoms_of(Run()), "static", silence=0.3, **how)
+    assert stuck.value.correction is not None
+    assert stuck.value.correction.changes == {"incar": tags}
     assert not alive(context.workdir)
     assert not (context.workdir / "POTCAR").exists()
 
@@ -25,16 +30,17 @@ def test_one_that_says_nothing_is_stopped_after_what_the_host_says(context, repl
         run(context, atoms_of(Run()), "static")
 
 
-def test_molecular_dynamics_that_blows_up_is_stopped(context, replay, tmp_path) -> None:
-    made = Run(md=True, steps=50, seconds=0.05)
+@pytest.mark.parametrize(("task", "changes"), [("md", {"timestep": 0.5}), ("relax", {"incar": {"POTIM": 0.25}})])
+def test_atoms_that_fly_apart_are_stopped(context, replay, tmp_path, task, changes) -> None:
+    made = Run(md=task == "md", steps=50, seconds=0.05)
     text = made.outcar().replace(f"{made.free_energy(2):18.8f} eV", f"{1e4:18.8f} eV")
     place = made.write(tmp_path / "recording")
     (place / "OUTCAR").write_text(text)
     replay(place, speed=5)
     with pytest.raises(EngineError, match=r"has risen by .* in one step, at step 2") as caught:
-        run(context, atoms_of(Run()), "md", steps=49)
+        run(context, atoms_of(Run()), task, steps=49)
     assert caught.value.correction is not None
-    assert caught.value.correction.changes == {"timestep": 0.5}
+    assert caught.value.correction.changes == changes
     assert context.steps[-1] < 10
     assert not alive(context.workdir)
 
@@ -56,8 +62,10 @@ def test_dynamics_whose_forces_are_not_converged_have_failed(context, replay, tm
 def test_dynamics_get_over_a_few_steps_that_are_not_converged(context, replay, tmp_path) -> None:
     made = Run(md=True, steps=20, unconverged=(0, 19))
     replay(made.write(tmp_path / "recording"))
-    run(context, atoms_of(made), "md", steps=19)
+    results = run(context, atoms_of(made), "md", steps=19)
     assert context.steps[-1] == 19
+    assert results.properties["converged"] is False
+    assert results.properties["caveat"] == "the SCF cycle did not converge in 2 of 20 ionic steps"
     assert "warning: the SCF cycle did not converge in 2 of 20 ionic steps" in context.logged
 
 

@@ -130,7 +130,7 @@ def run(request: JobRequest, parameters: LammpsScriptParameters, context: RunCon
             recorder = _recorder(program, parameters, context, system)
             runner = Runner(program, recorder, context)
             Interpreter(program, runner, context).execute(parameters.script)
-            return _results(request, parameters, program, recorder, runner, context)
+            return _results(request, parameters, program, recorder, runner)
 
 
 def system_of(request: JobRequest, parameters: LammpsScriptParameters) -> System | None:
@@ -169,10 +169,9 @@ def _results(
     program: Program,
     recorder: Recorder,
     runner: Runner,
-    context: RunContext,
 ) -> Results:
     stopped = runner.stopped
-    judged = {} if stopped or runner.caveat is None else verdict(context, *filter(None, [runner.caveat]))
+    judged = {} if stopped or runner.caveat is None else verdict(*filter(None, [runner.caveat]))
     return Results(
         properties={} if stopped else {**_properties(program, recorder, normalised=runner.normalised), **judged},
         structure=_structure(program, recorder),
