@@ -103,3 +103,15 @@ def test_an_energy_that_is_no_number_ends_the_run(context, replay, tmp_path) -> 
     replay(place)
     with pytest.raises(EngineError, match="no longer a finite number at step 1"):
         run(context, atoms_of(Run()), "relax")
+
+
+@pytest.mark.parametrize(("smearing", "told"), [("gaussian", True), ("fermi", False)])
+def test_a_smearing_that_is_too_wide_is_told_of(context, replay, tmp_path, smearing: str, told: bool) -> None:
+    made = Run(steps=1)
+    place = made.write(tmp_path / "recording")
+    free = made.free_energy(0)
+    text = made.outcar().replace(f"{free + 0.002:16.8f}", f"{free + 0.02:16.8f}")
+    (place / "OUTCAR").write_text(text)
+    replay(place)
+    run(context, atoms_of(made), "static", smearing=smearing)
+    assert any("the smearing is wide: its energy is 10 meV an atom" in line for line in context.logged) == told
