@@ -137,14 +137,21 @@ class Grid:
         self._made = origin is not None
         self._first = origin.step if origin else 0
         self.steps = _steps_of(origin) or context.checkpoint_steps
+        self._stops = _stops_of(origin)
+        if self._first and (not self.steps or self._first % self.steps):
+            self._stops = (*self._stops, self._first)
         if not context.checkpoint_interval:
             self.steps = None
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a reader of the results should know: the grid, if it had a part in them, and where the attempt began."""
+        """What a reader of the results should know, as far as it had a part in them.
+
+        The grid; where the attempt began; and where, off the grid, it and earlier ones that led to it did.
+        """
         grid = {"checkpoint_steps": self.steps} if self._made else {}
-        return {**grid, "first": self._first} if self._first else grid
+        stops = {"stops": list(self._stops)} if self._stops else {}
+        return {**grid, "first": self._first, **stops} if self._first else grid
 
     def ran(self, steps: int, seconds: float) -> None:
         """Learn how long steps take; the grid is fixed as soon as that is known."""
@@ -177,7 +184,8 @@ class Grid:
             self._make(step, None)
 
     def _make(self, step: int, renew: Renew | None) -> None:
-        with self._context.checkpoint(step, {"grid": self.steps}) as directory:
+        stops = {"stops": list(self._stops)} if self._stops else {}
+        with self._context.checkpoint(step, {"grid": self.steps, **stops}) as directory:
             self._run.save(directory)
             if renew is not None:
                 renew(directory, step)
@@ -188,3 +196,9 @@ class Grid:
 def _steps_of(checkpoint: Checkpoint | None) -> int | None:
     steps = checkpoint.facts.get("grid") if checkpoint else None
     return steps if isinstance(steps, int) and 1 <= steps <= LARGEST else None
+
+
+def _stops_of(checkpoint: Checkpoint | None) -> tuple[int, ...]:
+    """Return the steps off the grid at which attempts began that led to a checkpoint."""
+    found = checkpoint.facts.get("stops", []) if checkpoint else []
+    return tuple(step for step in found if isinstance(step, int)) if isinstance(found, list) else ()

@@ -44,7 +44,8 @@ _LEFT = 0.6
 _DEAREST = 3.0
 #: Seconds that an engine has to stop by itself before it is killed.
 GRACE = 5.0
-#: Seconds that it has, at least, at its soft time limit and before a long pause, to come to a state worth keeping.
+#: Seconds that it has before a long pause, and at its soft time limit if there is no hard one, to come to a state worth
+#: keeping.
 LONG_GRACE = 300.0
 #: Seconds that a run lasts before orders are listened to: one that is shorter needs no connection for them.
 SHORT = 0.1
@@ -300,9 +301,9 @@ class Follower:
         self._engine.order("stop", reason=_REASONS[cause], grace=grace)
 
     def _until_hard_limit(self) -> float:
-        """Return the seconds that a run has at its soft limit: until the hard one, if there is one that is far away."""
+        """Return the seconds that a run has at its soft limit, at which nothing but the hard one need end it."""
         hard = self._limits.hard
-        return LONG_GRACE if hard is None else max(LONG_GRACE, hard - self._time.total)
+        return LONG_GRACE if hard is None else max(0.0, hard - self._time.total)
 
     def _kill(self, cause: Cause) -> None:
         self._cause = cause

@@ -99,7 +99,7 @@ def printed(name: str, results: ResultsView, said: str) -> list[Quantity]:
         : len(results["forces"])
     ]
     for (index, axis), ours in np.ndenumerate(results["forces"]):
-        if abs(ours) > 1e-3:
+        if abs(float(forces[index][axis])) > 1e-4:
             what = {"name": f"{name} force {'xyz'[axis]} on atom {index}", "unit": "eV/Å"}
             found.append(as_printed(one, ours, forces[index][axis], units.Rydberg / units.Bohr, **what))
     rows = re.search(r"total +stress.*\n((?:(?: +-?\d+\.\d+){6}\n){3})", said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -245,6 +246,25 @@ def test_a_grid_lasts_about_the_interval_and_fits_the_samples(interval: float, p
     wanted = interval / pace
     if 2 <= wanted <= LARGEST / 2:
         assert wanted / 2 < steps < wanted * 2
+
+
+def test_beginnings_off_the_grid_are_remembered_by_what_follows_from_them(tmp_path: Path) -> None:
+    places: list[Path] = []
+    origins = []
+    for number, stops_at in enumerate((73, 155, 260, 0)):
+        found = find(list(reversed(places))).checkpoints
+        context = context_at(tmp_path / str(number), checkpoint_steps=100, checkpoints=found)
+        places.append(context.place)
+        run = Count(context, stops_at)
+        origin = resume(context, partial(_take_up, run))
+        grid = Grid(run, context, every=100, origin=origin, renew=run.renew)
+        origins.append(grid.provenance.get("stops"))
+        drive(run, Course(steps=400, every=100, first=origin.step if origin else 0), context, grid)
+    assert origins == [None, [73], [73, 155], [73, 155, 260]]
+
+
+def _take_up(run: Count, checkpoint: Checkpoint) -> None:
+    run.renew(checkpoint.directory, checkpoint.step)
 
 
 def test_a_pace_that_is_measured_again_mostly_gives_the_same_grid() -> None:

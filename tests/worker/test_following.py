@@ -98,7 +98,7 @@ def test_an_engine_that_only_writes_files_is_heard_until_it_writes_no_more(
 
 
 @pytest.mark.parametrize(
-    ("hard", "least", "most"), [(None, 300.0, 300.0), (100.0, 300.0, 300.0), (3600.0, 3590.0, 3600.0)]
+    ("hard", "least", "most"), [(None, 300.0, 300.0), (100.0, 90.0, 99.5), (3600.0, 3590.0, 3599.5)]
 )
 def test_at_its_soft_limit_a_run_has_until_the_hard_one(
     nursery_of: Callable[..., Nursery], broker: Redis, tmp_path: Path, hard: float | None, least: float, most: float

@@ -143,9 +143,19 @@ class Execution:
         # Only the first run of a task finds a density; a second one looks at its levels.
         if error is None and stem == STEM and self.reader.last is None:
             return failures.no_results()
-        if error is None and self.parameters.smearing is not None:
-            return failures.lack_of_bands(schema.read(self.results_file).get("occupations"))
-        return error
+        return error or (self.lack_of_bands() if stem == STEM else None)
+
+    def lack_of_bands(self, *, from_start: bool = False) -> EngineError | None:
+        """Return the error for a metal whose highest band is not empty at the end.
+
+        Parameters
+        ----------
+        from_start
+            Whether what was computed before is of no use either.
+        """
+        if self.parameters.smearing is None:
+            return None
+        return failures.lack_of_bands(schema.read(self.results_file).get("occupations"), from_start=from_start)
 
     def _take(self, event: Iteration | Cycle | None, follow: Follow) -> EngineError | None:
         """Hand over an event, or return the error for which the run is not worth going on."""

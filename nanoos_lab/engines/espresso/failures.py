@@ -78,10 +78,11 @@ def more_steps(parameters: Mapping[str, Any]) -> Correction | None:
     )
 
 
-def more_bands(bands: int) -> Correction:
+def more_bands(bands: int, *, from_start: bool) -> Correction:
     """Have more bands: a twentieth more, four at least."""
     after = bands + max(4, math.ceil(bands / 20))
-    return Correction(changes={"nbnd": after}, why=f"the highest band is occupied, so nbnd {bands} → {after}")
+    why = f"the highest band is occupied, so nbnd {bands} → {after}"
+    return Correction(changes={"nbnd": after}, why=why, from_start=from_start)
 
 
 def larger_cell(parameters: Mapping[str, Any]) -> Correction | None:
@@ -384,13 +385,15 @@ def not_finite(parameters: Mapping[str, Any]) -> EngineError:
     )
 
 
-def lack_of_bands(occupations: Array | None) -> EngineError | None:
+def lack_of_bands(occupations: Array | None, *, from_start: bool = False) -> EngineError | None:
     """Return the error for a metal in which electrons would go to bands that are not there; pw.x does not mind.
 
     Parameters
     ----------
     occupations
         Those of the bands, shape (spins, k-points, bands); None if they are not known.
+    from_start
+        Whether what was computed before is of no use either.
     """
     if occupations is None:
         return None
@@ -402,7 +405,7 @@ def lack_of_bands(occupations: Array | None) -> EngineError | None:
         "electrons are where they do not belong",
         reason=Reason.CONVERGENCE,
         remedy="Use a larger nbnd, or leave it to pw.x.",
-        correction=more_bands(bands),
+        correction=more_bands(bands, from_start=from_start),
     )
 
 

@@ -34,6 +34,7 @@ from nanoos_lab.engines.espresso.parameters import EspressoMDParameters, Espress
 from nanoos_lab.engines.grid import Grid, resume
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ase import Atoms
@@ -117,14 +118,15 @@ def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Resul
     follower.repeat()
     error = run.run(follower.take)
     if dynamics and run.out_of_steps and follower.step >= parameters.steps:
-        error = None
+        # Each step counts.
+        error = run.lack_of_bands(from_start=True)
     follower.finish(failed=error is not None)
     if error is not None:
         raise error
     atoms = run.final_atoms()
     if dynamics:
         atoms.set_velocities(dynamics.velocities / units.fs)
-    results = _results(run, Structure.encode(atoms), follower.grid, *_caveats(run, parameters, follower.fmax))
+    results = _results(run, Structure.encode(atoms), follower.grid, *_caveats(run, parameters, follower))
     fmax = {} if dynamics else {"fmax": follower.fmax}
     seed = {"seed": parameters.seed} if isinstance(parameters, EspressoMDParameters) and parameters.temperature else {}
     return replace(
@@ -134,14 +136,19 @@ def _move(request: JobRequest, parameters: Moving, context: RunContext) -> Resul
     )
 
 
-def _caveats(run: Execution, parameters: Moving, fmax: float) -> list[str]:
-    """Say what a relaxation lacks that has converged: its last cycle has other plane waves, those of the final cell."""
-    if run.stopped or isinstance(parameters, EspressoMDParameters) or not fmax > parameters.fmax:
-        return []
-    return [
-        f"with the plane waves of the final cell fmax is {fmax:.3g} eV/Å, not {parameters.fmax:g} eV/Å: relax once "
-        "more from job.structure, or use a higher ecutwfc"
-    ]
+def _caveats(run: Execution, parameters: Moving, follower: _Steps) -> Iterator[str]:
+    """Yield what has not converged though the run has ended well, the last SCF cycle left out."""
+    if run.stopped:
+        return
+    if isinstance(parameters, EspressoMDParameters):
+        if follower.unconverged:
+            yield f"the SCF cycle has not converged in {follower.unconverged} of {parameters.steps + 1} steps"
+    elif follower.fmax > parameters.fmax:
+        # The last cycle has other plane waves than the optimiser had.
+        yield (
+            f"with the plane waves of the final cell fmax is {follower.fmax:.3g} eV/Å, not {parameters.fmax:g} eV/Å: "
+            "relax once more from job.structure, or use a higher ecutwfc"
+        )
 
 
 def _results(run: Execution, structure: Structure, grid: Grid, *caveats: str) -> Results:
@@ -256,6 +263,8 @@ class _Steps:
         #: The last step that is complete, -1 before the first.
         self.step = -1
         self.fmax = math.nan
+        #: Cycles that need not converge and have not, those of earlier attempts included.
+        self.unconverged = 0
         origin = resume(context, self._load)
         #: Step of the first cycle of this attempt.
         self.first = self.step + 1
@@ -289,6 +298,7 @@ class _Steps:
             # It has stopped before the forces, so the step is not complete.
             return
         self.step += 1
+        self.unconverged += not event.accuracy <= self._run.parameters.conv_thr
         if event.positions is not None:
             execution.place(self.atoms, event.positions, event.cell)
         self._sample(event)
@@ -316,6 +326,7 @@ class _Steps:
             row=np.array(row),
             last_positions=frame.positions,
             last_cell=frame.cell,
+            unconverged=self.unconverged,
         )
         if self._run.stopped:
             kept = execution.copy_state(self._run.out, directory, limit=LARGEST_STATE)
@@ -324,6 +335,8 @@ class _Steps:
     def _load(self, checkpoint: Checkpoint) -> None:
         with np.load(checkpoint.directory / _STATE, allow_pickle=False) as state:
             positions, cell, row = state["positions"], state["cell"], state["row"]
+            # A checkpoint of an earlier version does not have it.
+            self.unconverged = int(state["unconverged"]) if "unconverged" in state else 0
             frame = Frame(
                 step=checkpoint.step,
                 time=self._time(checkpoint.step),

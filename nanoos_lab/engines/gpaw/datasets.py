@@ -1,4 +1,8 @@
-"""The PAW data sets that are installed here, found as GPAW finds them, without loading it."""
+"""The PAW data sets that are installed here, found without loading GPAW.
+
+GPAW looks into the folders of its package, of a variable, and of those that the user's ``~/.gpaw/rc.py`` names, which
+is a program: where there is one nobody knows before.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +28,15 @@ def folders() -> list[Path]:
 
 
 def check(elements: Collection[str]) -> None:
-    """Raise if there are data sets, but none for one of the elements, whatever the functional.
+    """Raise if there are data sets, and surely none for one of the elements, whatever the functional.
 
     Raises
     ------
     StructureError
         Names the elements, and where data sets were looked for.
     """
+    if Path("~/.gpaw/rc.py").expanduser().exists():
+        return
     found = folders()
     missing = [symbol for symbol in sorted(elements) if not any(any(path.glob(f"{symbol}.*")) for path in found)]
     if found and missing:

@@ -131,7 +131,7 @@ class Dynamics(Simulation):
         self._passed: Callable[[int], None] = lambda step: None
         #: From which step on that is wanted.
         self._due = math.inf
-        #: How long it took to be set up when that was last done.
+        #: How long it took to be set up when that was last done, what is done only once left out.
         self.seconds_of_set_up = 0.0
 
     def start(self) -> None:
@@ -194,8 +194,13 @@ class Dynamics(Simulation):
             *inputs.dynamics(system, leg.parameters, step),
         ]
         self._program.clear()
+        calm = 0.0
         for line in lines:
+            since = time.perf_counter()
             self._program.command(line)
+            if line.startswith("minimize"):
+                # No other attempt does it again.
+                calm += time.perf_counter() - since
         apart = -(-_APART // len(self.system.atoms))
         self._program.observe(_PASSING, lambda step: self._passed(step) if step >= self._due else None, apart)
         # A box that is strained is led from step 0 to the last; what else is led has its beginning now.
@@ -203,4 +208,4 @@ class Dynamics(Simulation):
         if self._noted is None or self._noted.parameters != leg.parameters:
             self._session.note([f"# from step {step} on", *lines] if self._noted else lines)
             self._noted = leg
-        self.seconds_of_set_up = time.perf_counter() - began
+        self.seconds_of_set_up = time.perf_counter() - began - calm

@@ -141,11 +141,11 @@ def _motion(found: Place, parameters: LammpsMDParameters, provenance: Mapping[st
 
 
 def _renewals(parameters: LammpsMDParameters, provenance: Mapping[str, Any]) -> list[int]:
-    """Return the steps at which the library was renewed: those of the grid, and where the last attempt went on."""
-    grid, first = provenance.get("checkpoint_steps"), provenance.get("first", 0)
-    if not grid or _restarts(provenance):
+    """Return the steps at which the library was renewed: those of the grid, and where it was stopped and went on."""
+    grid, stops = provenance.get("checkpoint_steps"), provenance.get("stops", ())
+    if _restarts(provenance):
         return []
-    return sorted({*range(grid, parameters.steps, grid), *([first] if first else [])})
+    return sorted({*(range(grid, parameters.steps, grid) if grid else ()), *stops})
 
 
 def _restarts(provenance: Mapping[str, Any]) -> list[str]:

@@ -63,6 +63,8 @@ class Origin:
     scaled: Array | None = None
     #: Where VASP's random numbers stand there; None if that is not known.
     random_seed: tuple[int, int, int] | None = None
+    #: Steps before whose SCF cycle has not converged.
+    unconverged: int = 0
 
 
 _BEGINNING = Origin()
@@ -241,7 +243,10 @@ def _origin(given: Given, context: RunContext, order: Order) -> Origin:
             copy_if_fit(checkpoint.directory / name, context.workdir / name)
         seeds = checkpoint.facts.get("random_seed")
         random_seed = None if seeds is None else (int(seeds[0]), int(seeds[1]), int(seeds[2]))
-        found.append(Origin(step=checkpoint.step, contcar=text, scaled=scaled, random_seed=random_seed))
+        unconverged = int(checkpoint.facts.get("unconverged", 0))
+        found.append(
+            Origin(step=checkpoint.step, contcar=text, scaled=scaled, random_seed=random_seed, unconverged=unconverged)
+        )
 
     grid.resume(context, load)
     return found[-1] if found else _BEGINNING
@@ -267,7 +272,15 @@ class Attempt:
         self._given = given
         self._context = context
         origin = begun.origin
-        self.watch = Watch(begun.atoms, begun.order, given, context, first=origin.step, scaled=origin.scaled)
+        self.watch = Watch(
+            begun.atoms,
+            begun.order,
+            given,
+            context,
+            first=origin.step,
+            scaled=origin.scaled,
+            unconverged=origin.unconverged,
+        )
 
     def run(self) -> Results:
         """Run the program to its end, and judge what it has done."""
@@ -346,9 +359,8 @@ class Attempt:
         return Results(properties=properties, structure=self._structure(positions, cell), stopped=stopped)
 
     def _caveats(self) -> Iterator[str]:
-        facts = self.watch.facts
-        if isinstance(self._given, VaspMDParameters) and facts.unconverged:
-            yield f"the SCF cycle did not converge in {facts.unconverged} of {facts.steps} ionic steps"
+        if isinstance(self._given, VaspMDParameters) and (count := self.watch.unconverged):
+            yield f"the SCF cycle did not converge in {count} of {self._given.steps + 1} ionic steps"
 
     def _warn_of_smearing(self, last: Step) -> None:
         """Warn of states that are smeared so much that the energy without smearing is not well known."""

@@ -71,6 +71,8 @@ class _State:
     scaled: Array
     #: Where VASP's random numbers stand; None if it has not said so.
     random_seed: list[int] | None
+    #: Ionic steps so far whose SCF cycle has not converged.
+    unconverged: int
 
 
 class Watch:
@@ -91,6 +93,8 @@ class Watch:
     scaled
         Positions from which atoms are followed across the sides of the cell, in units of the cell vectors and in the
         user's order, shape (atoms, 3); None for those of the structure.
+    unconverged
+        Ionic steps of earlier attempts whose SCF cycle has not converged.
     """
 
     def __init__(
@@ -102,8 +106,10 @@ class Watch:
         *,
         first: int,
         scaled: Array | None = None,
+        unconverged: int = 0,
     ) -> None:
         self._given = given
+        self._unconverged = unconverged
         self._context = context
         self._order = order
         self._first = first
@@ -133,6 +139,11 @@ class Watch:
     def facts(self) -> outcar.Facts:
         """What the OUTCAR says so far."""
         return self._reader.facts
+
+    @property
+    def unconverged(self) -> int:
+        """Ionic steps so far whose SCF cycle has not converged, those of earlier attempts included."""
+        return self._unconverged + self.facts.unconverged
 
     @property
     def fmax(self) -> float:
@@ -393,7 +404,11 @@ class Watch:
         state = self._held if self.facts.broken_off else self._state() or self._held
         if state is None:
             return
-        facts = {"evaluated": state.evaluated, "random_seed": state.random_seed}
+        facts = {
+            "evaluated": state.evaluated,
+            "random_seed": state.random_seed,
+            "unconverged": state.unconverged,
+        }
         with self._context.checkpoint(state.step, facts) as directory:
             (directory / "CONTCAR").write_text(state.contcar)
             np.save(directory / SCALED, state.scaled)
@@ -437,6 +452,7 @@ class Watch:
             contcar=text,
             scaled=self._scaled,
             random_seed=_random_seed(self._context.workdir / "REPORT"),
+            unconverged=self.unconverged,
         )
 
     def _is_last(self, there: poscar.Cell) -> bool:

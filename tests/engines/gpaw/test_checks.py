@@ -102,6 +102,10 @@ def test_an_element_without_a_data_set_is_refused(tmp_path, monkeypatch):
     datasets.check({"Si"})
     with pytest.raises(StructureError, match=f"no PAW data set for Al in {tmp_path}; GPAW_SETUP_PATH names folders"):
         run(RecordingContext(workdir=tmp_path), bulk("Al"), "static", engine="gpaw")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gpaw").mkdir()
+    (tmp_path / ".gpaw" / "rc.py").touch()
+    datasets.check({"Al"})
 
 
 def test_a_density_that_swings_is_mixed_less():

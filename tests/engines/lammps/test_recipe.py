@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,17 +76,19 @@ def test_a_relaxation_that_was_interrupted_is_reproduced_from_its_first_structur
     ],
     ids=["hot", "langevin", "ramp", "strained"],
 )
-@pytest.mark.parametrize("trouble", [None, at_sample(60)], ids=["whole", "interrupted"])
+@pytest.mark.parametrize(
+    "troubles", [[], [at_sample(45)], [at_sample(25), at_sample(55)]], ids=["whole", "interrupted", "twice"]
+)
 def test_dynamics_are_reproduced_beyond_their_checkpoints(
-    tmp_path: Path, more: dict[str, Any], steps: int, grid: int, trouble: Trouble | None
+    tmp_path: Path, more: dict[str, Any], steps: int, grid: int, troubles: list[Trouble]
 ) -> None:
     atoms = bulk("Cu", cubic=True) * (3, 3, 3)
     parameters = {"potential": "Cu_u3.eam", "steps": steps, "every": steps // 20, **more}
     job = Job(tmp_path / "job", "lammps", "md", atoms, grid=grid, **parameters)
-    done = job.attempt(trouble) if trouble else None
-    done = job.attempt()
-    provenance = done.fields["provenance"]
-    assert bool(provenance.get("first")) == bool(trouble)
+    for trouble in troubles:
+        job.attempt(replace(trouble, sample=trouble.sample / 100 * steps))
+    provenance = job.attempt().fields["provenance"]
+    assert bool(provenance.get("first")) == bool(troubles)
     request, files = submitted(atoms, "md", **parameters)
     # The last row of a step counts: it is of the renewed run.
     rows = {row["Step"]: row for row in rows_of(tmp_path / "again", request, files, provenance)}

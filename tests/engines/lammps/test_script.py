@@ -234,6 +234,19 @@ def test_columns_that_a_later_run_brings_are_there_from_the_start(lammps: Lammps
         ("minimize 0 1e-9 1000 5", False, "did not converge: Stopping criterion = max force evaluations"),
         ("minimize 0 1e-9 3 1000\nminimize 0 1e-2 1000 10000", True, None),
         ("minimize 0 1e-9 3 1000\nrun 10", None, None),
+        ("minimize 0 1e-9 3 1000\nrun 0", False, "did not converge: Stopping criterion = max iterations"),
+        ("minimize 0 1e-2 1000 10000\nrun 0", True, None),
+        (
+            "timer timeout 00:00:01 every 10\nrun 10000000\nminimize 0 1e-9 1000 10000",
+            False,
+            "the last minimisation did not converge: Stopping criterion = walltime limit reached",
+        ),
+        (
+            "timer timeout 01:00:00 every 10\nvariable enough equal step>=30\n"
+            "fix halt all halt 1 v_enough > 0 error continue\nrun 300",
+            None,
+            None,
+        ),
         ("timer timeout 00:00:01 every 10\nrun 10000000", False, "timer timeout has ended the last run 9"),
         (
             "timer timeout 00:00:01 every 10\nrun 10000000 every 1000 NULL",

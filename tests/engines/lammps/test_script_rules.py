@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -372,22 +373,26 @@ class TestDataFiles:
         submitted(None, "script", script=script, files=[str(path)])
 
     @pytest.mark.parametrize("name", ["/etc/passwd", "~/x", "'../x'", "eam /etc/passwd"])
-    @pytest.mark.parametrize("ending", ["data", "data.gz", "data.xz", "data.bz2"])
-    def test_a_file_elsewhere_is_refused(self, tmp_path: Path, name: str, ending: str) -> None:
-        path = tmp_path / f"mine.{ending}"
-        unpacked: Any = {"data": open, "data.gz": gzip.open, "data.xz": lzma.open, "data.bz2": bz2.open}[ending]
+    @pytest.mark.parametrize("called", ["mine.data", "mine.data.gz", "mine.xz", "mine.bz2", ".gz", ".xz", ".BZ2", "gz"])
+    def test_a_file_elsewhere_is_refused(self, tmp_path: Path, name: str, called: str) -> None:
+        path = tmp_path / called
+        ending = called.rpartition(".")[2].lower() if "." in called else ""
+        unpacked: Any = {"gz": gzip.open, "xz": lzma.open, "bz2": bz2.open}.get(ending, open)
         with unpacked(path, "wt") as file:
             file.write(DATA.format(name))
-        with pytest.raises(InputError, match=rf"data file 'mine\.{ending}', line 8: .* is outside of the working dir"):
+        with pytest.raises(InputError, match=rf"data file '{re.escape(called)}', line 8: .* is outside of the working"):
             self.submitted(path)
 
     def test_one_that_nobody_can_look_at_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "mine.data.zst").write_bytes(b"(")
-        with pytest.raises(InputError, match="cannot be looked at; unpack it first"):
-            self.submitted(tmp_path / "mine.data.zst")
-        (tmp_path / "mine.data.gz").write_bytes(b"not packed")
-        with pytest.raises(InputError, match="cannot be read"):
-            self.submitted(tmp_path / "mine.data.gz")
+        for name in ("mine.data.zst", ".lz4"):
+            (tmp_path / name).write_bytes(b"(")
+            with pytest.raises(InputError, match="cannot be looked at; unpack it first"):
+                self.submitted(tmp_path / name)
+        packed = gzip.compress(b"some text, packed" * 1000)
+        for content in (b"not packed", packed[:20], packed[:10] + b"\xff" * 50):
+            (tmp_path / "mine.data.gz").write_bytes(content)
+            with pytest.raises(InputError, match="cannot be read"):
+                self.submitted(tmp_path / "mine.data.gz")
 
     def test_others_are_let_through(self, tmp_path: Path) -> None:
         (tmp_path / "mine.data").write_text(DATA.format("Cu_u3.eam") + "\nAtoms # atomic\n\n1 1 0.5 -.5 1..5\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zlib
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-#: How packed files are read, by the ending of their names; LAMMPS has programs for these and others.
-_PACKED: Mapping[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_ALSO_PACKED = (".zst", ".lz4", ".lzma")
+#: How packed files are read, by what follows the last dot of their names; LAMMPS has programs for these and others.
+_PACKED: Mapping[str, Callable[..., IO[str]]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+_ALSO_PACKED = ("zst", "lz4", "lzma")
 
 
 def check(path: Path) -> None:
@@ -29,7 +30,7 @@ def check(path: Path) -> None:
     InputError
         Names the line.
     """
-    if path.suffix.lower() in _ALSO_PACKED:
+    if _ending(path) in _ALSO_PACKED:
         raise InputError(f"data file {path.name!r} cannot be looked at; unpack it first")
     try:
         with _opened(path) as lines:
@@ -37,12 +38,18 @@ def check(path: Path) -> None:
             for number, line in enumerate(islice(lines, 1, None), start=2):
                 if "/" in line or "~" in line or ".." in line:
                     _check_line(path.name, number, line)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"data file {path.name!r} cannot be read: {error}") from None
 
 
+def _ending(path: Path) -> str:
+    """Return what LAMMPS takes for the ending of a name: of one that begins with its only dot it is all the rest."""
+    _, dot, ending = path.name.rpartition(".")
+    return ending.lower() if dot else ""
+
+
 def _opened(path: Path) -> IO[str]:
-    unpacked: Callable[..., IO[str]] = _PACKED.get(path.suffix.lower(), open)
+    unpacked: Callable[..., IO[str]] = _PACKED.get(_ending(path), open)
     return unpacked(path, "rt", encoding="utf-8", errors="replace")
 
 

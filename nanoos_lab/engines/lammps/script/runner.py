@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from nanoos_lab.core.errors import InputError
 from nanoos_lab.engines.drive import Course, drive
-from nanoos_lab.engines.lammps import failures, units
+from nanoos_lab.engines.lammps import units
 from nanoos_lab.engines.lammps.batch.output import Table
-from nanoos_lab.engines.signatures import Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Beginning of the line in which a minimiser says why it has ended.
 _CRITERION = "  Stopping criterion ="
+#: Reasons that are those for which it was started.
+_CONVERGED = frozenset({"energy tolerance", "force tolerance", "forces are zero"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ class Runner:
         self._style: tuple[str, ...] = ()
         self._derived = False
         self._timed = False
+        self._halts: set[str] = set()
 
     @property
     def stopped(self) -> bool:
@@ -112,10 +114,15 @@ class Runner:
                 self.normalised = options[options.index("norm") + 1] == "yes"
             case ["timer", *options] if "timeout" in options[:-1]:
                 self._timed = options[options.index("timeout") + 1] not in ("off", "unlimited")
+            case ["fix", name, _, "halt", *_]:
+                self._halts.add(name)
+            case ["unfix", name]:
+                self._halts.discard(name)
             case ["compute", *arguments]:
                 self._derived |= any(word.startswith(("f_", "v_")) for word in arguments)
             case ["clear"]:
                 self.every, self._style, self._derived, self.normalised = 0, (), False, False
+                self._halts.clear()
 
     @property
     def _may_halt_anywhere(self) -> bool:
@@ -134,14 +141,16 @@ class Runner:
         words
             Its words.
         """
-        self.caveat = None
         first, command = self._program.step, None
         if words[0] == "run":
             command = RunCommand.parse(words, first)
-            if not command.nested:
-                self._in_chunks(command)
-                self._check_end(first + command.steps)
-                return
+        if command is None or command.steps:
+            # A run of no steps only looks at what there is.
+            self.caveat = None
+        if command is not None and not command.nested:
+            self._in_chunks(command)
+            self._check_end(first + command.steps)
+            return
         place = self._program.logged()
         self._program.command(text)
         if self._context.stop is None:
@@ -162,9 +171,9 @@ class Runner:
 
     def _judge(self, line: str) -> None:
         """Note whether a minimisation has converged, from what it says of why it ended."""
-        sign = Scanner(failures.TABLE).feed(line)
-        self.caveat = f"{sign.signature.meaning}: {sign.line}" if sign else ""
-        if sign:
+        why = line.partition("=")[2].strip()
+        self.caveat = "" if why in _CONVERGED else f"the last minimisation did not converge: {line.strip()}"
+        if self.caveat:
             # Of a script's many only the last decides what the results are.
             self._context.log(f"step {self._recorder.step_of(self._program.step)}: {self.caveat}")
 
@@ -172,9 +181,10 @@ class Runner:
         """Note that a run has ended before its last step, which LAMMPS does not call an error."""
         left = last - self._program.step
         if left > 0 and self._context.stop is None:
-            who = "timer timeout" if self._timed else "fix halt"
+            who = " or ".join([*(["timer timeout"] if self._timed else []), *(["fix halt"] if self._halts else [])])
             self._context.log(f"{who} has ended a run {left} steps before its end")
-            if self._timed:
+            # Who has a fix halt means it.
+            if self._timed and not self._halts:
                 self.caveat = f"timer timeout has ended the last run {left} steps before its end"
 
     def _in_chunks(self, command: RunCommand) -> None:
