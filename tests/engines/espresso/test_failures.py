@@ -354,6 +354,12 @@ def test_a_metal_with_too_few_bands_gets_more(pw: Runner) -> None:
     assert few.value.correction.changes == {"nbnd": 9}
     corrected, free = (pw(silicon(), "static", **metal, **more) for more in (few.value.correction.changes, {}))
     assert corrected["energy"] == pytest.approx(free["energy"], abs=1e-5)
+    # Of dynamics each step counts, so all are made again.
+    with pytest.raises(EngineError, match="too few bands") as moving:
+        pw(silicon(), "md", **metal, nbnd=5, steps=2)
+    assert moving.value.correction is not None
+    assert (moving.value.correction.changes, moving.value.correction.from_start) == ({"nbnd": 9}, True)
+    assert not few.value.correction.from_start
     # Without smearing there is no room above, and none is needed.
     assert pw(silicon(), "static", **SILICON, nbnd=4)["converged"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,3 +80,14 @@ def test_a_run_that_began_hotter_than_any_bond_goes_on_as_hot(  # type: ignore[n
     done = job.attempt()
     assert (done.first > 0, done.end) == (True, "done")
     assert min(job.series("temperature")) > 1e5
+
+
+def test_what_is_done_before_the_first_step_is_not_what_a_checkpoint_costs(tmp_path: Path) -> None:
+    """By that measure they would be minutes apart: a checkpoint takes a hundredth of the time at most."""
+    atoms = bulk("Si", cubic=True) * (10, 10, 10)
+    atoms.rattle(0.3, seed=1)
+    how = {"potential": "Si.tersoff", "temperature": 30.0, "timestep": 0.1}
+    job = Job(tmp_path / "job", "lammps", "md", atoms, **how, minimize_first=True, steps=100, every=20)
+    told = re.search(r"Checkpoints fall on every \d+ steps, about (\S+) s apart", job.attempt().log)
+    assert told is not None
+    assert float(told.group(1)) < 60 * 1.42

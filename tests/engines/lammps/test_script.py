@@ -237,9 +237,14 @@ def test_columns_that_a_later_run_brings_are_there_from_the_start(lammps: Lammps
         ("minimize 0 1e-9 3 1000\nrun 0", False, "did not converge: Stopping criterion = max iterations"),
         ("minimize 0 1e-2 1000 10000\nrun 0", True, None),
         (
-            "timer timeout 00:00:01 every 10\nrun 10000000\nminimize 0 1e-9 1000 10000",
+            "timer timeout 00:00:01 every 10\nmin_style fire\nminimize 0 1e-30 10000000 10000000",
             False,
             "the last minimisation did not converge: Stopping criterion = walltime limit reached",
+        ),
+        (
+            "timer timeout 00:00:01 every 10\nrun 10000000\nminimize 0 1e-9 1000 10000",
+            False,
+            "the last minimisation was not made: the time that timer timeout gives was over",
         ),
         (
             "timer timeout 01:00:00 every 10\nvariable enough equal step>=30\n"

@@ -158,6 +158,8 @@ class Runner:
             self._keep_present()
             if command is not None:
                 self._check_end(first + command.steps)
+            elif self.caveat is None and self._timed:
+                self.caveat = "the last minimisation was not made: the time that timer timeout gives was over"
 
     def _keep_printed(self, place: int) -> None:
         """Keep the rows that a command has printed on its way, which nobody could see then; they have no frames."""
