@@ -183,8 +183,8 @@ class Runner:
         """Note that a run has ended before its last step, which LAMMPS does not call an error."""
         left = last - self._program.step
         if left > 0 and self._context.stop is None:
-            who = " or ".join([*(["timer timeout"] if self._timed else []), *(["fix halt"] if self._halts else [])])
-            self._context.log(f"{who} has ended a run {left} steps before its end")
+            suspects = [name for name, there in (("timer timeout", self._timed), ("fix halt", self._halts)) if there]
+            self._context.log(f"{' or '.join(suspects) or 'LAMMPS'} has ended a run {left} steps before its end")
             # Who has a fix halt means it.
             if self._timed and not self._halts:
                 self.caveat = f"timer timeout has ended the last run {left} steps before its end"
