@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -341,6 +342,15 @@ def test_pwx_says_converged_where_nothing_has_and_the_results_say_so(pw: Runner)
     assert "the SCF cycle has not converged, whatever pw.x says: its energy is still uncertain by" in run["caveat"]
     assert any("has not converged" in line for line in run.context.logged)
     assert pw(silicon(), "static", **FAST)["converged"] is True
+
+
+def test_dynamics_are_judged_by_all_their_cycles(pw: Runner) -> None:
+    loose = {"electrons": {"scf_must_converge": False}}
+    run = pw(silicon(shift=0.1), "md", **FAST, steps=2, scf_iterations=3, input=loose)
+    assert run["converged"] is False
+    found = re.search(r"the SCF cycle has not converged in (\d) of 3 steps", run["caveat"])
+    assert found is not None
+    assert int(found.group(1)) == int((run.context.series("scf_accuracy") > 1e-8).sum()) > 0
 
 
 def test_a_metal_with_too_few_bands_gets_more(pw: Runner) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.status import Reason
+from nanoos_lab.store.checkpoints import find
+from tests.engines.context import RecordingContext
 from tests.engines.vasp.running import alive, atoms_of, run
 from tests.engines.vasp.synthetic import Run
 
@@ -115,3 +117,17 @@ def test_a_smearing_that_is_too_wide_is_told_of(context, replay, tmp_path, smear
     replay(place)
     run(context, atoms_of(made), "static", smearing=smearing)
     assert any("the smearing is wide: its energy is 10 meV an atom" in line for line in context.logged) == told
+
+
+def test_dynamics_are_judged_by_the_steps_of_earlier_attempts_too(context, replay, tmp_path) -> None:
+    made, rest = Run(md=True, steps=20, closing=False, unconverged=(3,)), Run(md=True, steps=5, begin=19)
+    replay(made.write(tmp_path / "broken off"), rest.write(tmp_path / "rest"))
+    context.checkpoint_interval = 60.0
+    with pytest.raises(EngineError, match="without its closing words"):
+        run(context, atoms_of(made), "md", steps=23)
+    work = tmp_path / "second"
+    work.mkdir()
+    found = find([context.place]).checkpoints
+    assert [each.step for each in found] == [19]
+    results = run(RecordingContext(workdir=work, checkpoints=found), atoms_of(made), "md", steps=23)
+    assert results.properties["caveat"] == "the SCF cycle did not converge in 1 of 24 ionic steps"
