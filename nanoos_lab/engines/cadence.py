@@ -65,12 +65,14 @@ class Cadence:
         What looking at the run may cost it.
     passing
         Whether the run can be glimpsed.
+    dearest_stop
+        CPU seconds that a stop costs at most, where that is known: a run whose steps take minutes would learn it late.
     """
 
-    def __init__(self, budget: Budget | None = None, *, passing: bool = False) -> None:
+    def __init__(self, budget: Budget | None = None, *, passing: bool = False, dearest_stop: float = math.inf) -> None:
         self._budget = budget or Budget()
         self._passing = passing
-        self._fit = _Fit()
+        self._fit = _Fit(dearest_stop)
         #: CPU and wall seconds of a step, stops included, of late.
         self._effort, self._pace = _Mean(), _Mean()
         self._sample = self._glimpse = self._report = 0.0
@@ -201,9 +203,15 @@ class _Fit:
 
     Dividing by n weighs chunks by their relative noise. One more equation, constant, says ``stop = step``: a
     prior that errs on the dear side until short chunks have shown better.
+
+    Parameters
+    ----------
+    most
+        What a stop costs at most, whatever chunks seem to show.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: float) -> None:
+        self._most = most
         self._weight = self._x = self._xx = self._y = self._xy = 0.0
 
     def add(self, steps: int, seconds: float) -> None:
@@ -220,8 +228,9 @@ class _Fit:
         determinant = a * d - b * b
         step = (d * self._y - b * self._xy) / determinant
         stop = (a * self._xy - b * self._y) / determinant
-        if stop < 0:
-            step, stop = self._y / self._weight, 0.0
+        if not 0 <= stop <= self._most:
+            stop = min(max(stop, 0.0), self._most)
+            step = (self._y - stop * self._x) / self._weight
         if step <= 0:
             step = 1e-9
         return step, stop

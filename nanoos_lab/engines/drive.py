@@ -62,6 +62,8 @@ class Course:
     origin: int = 0
     #: Whether the simulation may halt between samples, for progress and live samples.
     between: bool = True
+    #: CPU seconds that it costs at most to halt, where that is known beforehand.
+    dearest_halt: float = math.inf
     #: Tells the CPU seconds of the simulation: those of this process, unless it runs in others.
     clock: Callable[[], float] = time.process_time
 
@@ -100,7 +102,8 @@ def drive(
     int
         The last step that was reached: the last of the course, or less if the context asked to stop.
     """
-    cadence = Cadence(passing=isinstance(run, Passing)) if course.between else None
+    passing = isinstance(run, Passing)
+    cadence = Cadence(passing=passing, dearest_stop=course.dearest_halt) if course.between else None
     glimpser = _Glimpser(run, cadence, context, course.clock)
     step = course.first
     _set_out(run, course, context, helm)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nanoos_lab.engines import registry
 from nanoos_lab.lab import local
 from nanoos_lab.lab.lab import Lab
 from nanoos_lab.worker.settings import Settings
@@ -27,7 +28,9 @@ def main() -> int:
     console.print(table_of(quantities))
     if why := vasp_recorded.missing():
         console.print(f"Without vasp: {why}.")
-    console.print("chgnet and gpaw are checked by hand: pytest tests/engines/chgnet/by_hand.py, and gpaw's alike.")
+    for name in ("chgnet", "gpaw"):
+        if not registry.found(name).found:
+            console.print(f"Without {name}: {registry.get(name).missing}")
     return int(not all(one.agrees for one in quantities))
 
 

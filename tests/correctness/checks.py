@@ -24,8 +24,8 @@ from ase.calculators.lj import LennardJones
 
 from nanoos_lab.lab.workflows.elastic import elastic_constants
 from nanoos_lab.lab.workflows.eos import equation_of_state, fit
+from tests.correctness import calculators_by_hand, lammps_by_hand, vasp_recorded
 from tests.correctness import espresso_by_hand as by_hand
-from tests.correctness import lammps_by_hand, vasp_recorded
 from tests.correctness.table import Quantity
 
 if TYPE_CHECKING:
@@ -237,5 +237,6 @@ def checks(lab: Lab) -> list[Collect]:
         lammps_by_hand.from_the_library(lab),
         lammps_by_hand.in_real_units(lab),
         lammps_by_hand.from_an_executable(lab),
+        *(check(lab) for check in calculators_by_hand.found()),
         *([] if vasp_recorded.missing() else [vasp_recorded.recorded]),
     ]

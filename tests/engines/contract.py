@@ -74,6 +74,8 @@ class Case:
     hide: Callable[[pytest.MonkeyPatch], None] | None
     #: Python modules, and variables with programs, without which a run cannot begin.
     needs: tuple[str, ...] = ()
+    #: Whether it is tested only where it is found, in CI too: large, or compiled.
+    optional: bool = False
     #: How far energies of a run that went on may be from those of one that was not stopped, in eV.
     resumed: float = 1e-7
     #: Whether there are no forces, wherever the atoms of the structure are.
@@ -138,6 +140,19 @@ def _copper() -> Atoms:
 
 def _water() -> Atoms:
     atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def _salt() -> Atoms:
+    atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def _hydrogen() -> Atoms:
+    atoms = molecule("H2")
+    atoms.center(vacuum=2.5)
     atoms.rattle(0.05, seed=1)
     return atoms
 
@@ -223,17 +238,50 @@ CASES = (
         hide=_without_vasp,
         stage=_vasp,
     ),
+    Case(
+        engine="chgnet",
+        optional=True,
+        atoms=_salt,
+        common={"model": "0.3.0"},
+        tasks={"static": {}, "relax": _RELAX, "md": _MD},
+        long={"relax": {"fmax": 1e-14, "steps": 10**6, "optimizer": "MDMin"}, "md": _LONG_MD},
+        bad=("md", {**_MD, "timestep": -1}, "timestep"),
+        failing=("relax", {"steps": 1, "fmax": 1e-6}),
+        hide=_without_package("chgnet"),
+        needs=("chgnet",),
+        # Single precision.
+        resumed=1e-4,
+        forces=1e-2,
+    ),
+    Case(
+        engine="gpaw",
+        optional=True,
+        atoms=_hydrogen,
+        common={"ecut": 300, "smearing": 0},
+        tasks={"static": {}, "relax": _RELAX, "md": {**_MD, "timestep": 0.5}},
+        long={"relax": {"fmax": 1e-14, "steps": 10**6, "optimizer": "MDMin"}, "md": {**_LONG_MD, "timestep": 0.5}},
+        bad=("static", {"ecut": -1}, "ecut"),
+        failing=("relax", {"steps": 1, "fmax": 1e-6}),
+        hide=_without_package("gpaw"),
+        needs=("gpaw",),
+        resumed=1e-4,
+        forces=1e-2,
+    ),
 )
 #: Names a module with `CASES` that are tested instead of ours.
 VARIABLE = "NANOOS_CONTRACT_CASES"
 
 
 def _found() -> dict[str, Case]:
-    """Return the cases to test by engine; of ours those that are there, in CI all of them."""
+    """Return the cases to test by engine; of ours those that are there, in CI all that are not optional."""
     if theirs := os.environ.get(VARIABLE):
         return {case.engine: case for case in import_module(theirs).CASES}
-    everything = bool(os.environ.get("NANOOS_CI"))
-    return {case.engine: case for case in CASES if case.stage or everything or registry.found(case.engine).found}
+    surely = bool(os.environ.get("NANOOS_CI"))
+    return {
+        case.engine: case
+        for case in CASES
+        if case.stage or (surely and not case.optional) or registry.found(case.engine).found
+    }
 
 
 FOUND = _found()

@@ -205,5 +205,20 @@ def test_the_budget_can_be_set() -> None:
     assert 0.03 * generous.bare < generous.watching <= 0.0575 * generous.bare
 
 
+def test_slow_steps_are_shown_at_once_where_a_stop_is_known_to_be_cheap() -> None:
+    """As of an ML potential or of DFT, whose steps differ by more than a stop costs."""
+    slow = Cost(step=10.0, stop=1e-4, sample=1e-3, noise=0.5)
+    bill = watch(Cadence(dearest_stop=2e-4), slow, seconds=200)
+    assert bill.shown >= bill.stops - 2 - bill.stops // 8
+    assert bill.stops > 15
+    assert watch(Cadence(), slow, seconds=200).shown < 5
+
+
+@pytest.mark.parametrize("cost", [LJ_4K, TINY], ids=["LJ 4k", "tiny"])
+def test_a_bound_of_what_a_stop_costs_changes_nothing_where_it_is_not_reached(cost: Cost) -> None:
+    bound, learnt = (watch(cadence, cost, seconds=60) for cadence in (Cadence(dearest_stop=0.1), Cadence()))
+    assert bound == learnt
+
+
 def test_the_first_look_comes_after_a_single_step() -> None:
     assert Cadence().plan(watched=True).steps == 1

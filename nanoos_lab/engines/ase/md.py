@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     Heat = Callable[[float], None]
 
 
+#: CPU seconds that ASE's integrators take at most, without a calculator, to end a run of steps and to begin another.
+_HALT, _HALT_OF_ATOM = 5e-5, 3e-7
+
+
 def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Results:
     """Run molecular dynamics.
 
@@ -82,7 +86,8 @@ def run_md(atoms: Atoms, given: DynamicsParameters, context: RunContext) -> Resu
     run.guard.expect(run.meter.temperature)
     grid = Grid(run, context, every=given.every, origin=origin, renew=run.renew, worth=state.WORTH)
     context.begin(replace(run.meter.head(total=given.steps), first=first))
-    step = drive(run, Course(steps=given.steps, every=given.every, first=first), context, grid, helm)
+    course = Course(steps=given.steps, every=given.every, first=first, dearest_halt=_HALT + _HALT_OF_ATOM * len(atoms))
+    step = drive(run, course, context, grid, helm)
     return Results(
         properties=run.meter.properties(),
         structure=run.meter.structure(),

@@ -1,6 +1,4 @@
-"""CHGNet itself; not part of the suite, for torch is large. By hand: ``pytest tests/engines/chgnet/by_hand.py``.
-
-What needs a graphics processor is skipped where torch finds none.
+"""CHGNet itself. A stage of its own in CI, for torch is large: ``pytest tests/engines/chgnet/on_cpu.py``.
 
 Lattice constants and bulk moduli are those of its training data, PBE: silicon 5.47 Å and 89 GPa, copper 3.63 Å and
 137 GPa, sodium chloride 5.70 Å and 24 GPa (the model is softer than what it has learnt for silicon).
@@ -23,6 +21,8 @@ from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
 from nanoos_lab.engines import registry
+from tests.correctness import calculators_by_hand
+from tests.correctness.table import table_of
 from tests.engines.ase.running import energy_of_recipe, requested
 from tests.engines.ase.running import run as run_any
 from tests.engines.attempts import Job, at_checkpoint
@@ -39,15 +39,6 @@ CRYSTALS = {
 def run(directory: Path, atoms: Atoms, task: str = "static", *, resources: Resources | None = None, **parameters):
     context = RecordingContext(workdir=directory, resources=resources or Resources())
     return run_any(context, atoms, task, engine="chgnet", **{"model": "0.3.0", **parameters})
-
-
-@pytest.fixture
-def on_gpu() -> Resources:
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("torch finds no graphics processor")
-    return Resources(gpus=1)
 
 
 def python(script: str, *arguments: object, **environment: str) -> list[str]:
@@ -133,7 +124,7 @@ from pathlib import Path
 from ase.build import bulk
 from nanoos_lab.core.errors import EngineError
 from nanoos_lab.core.resources import Resources
-from tests.engines.chgnet.by_hand import run
+from tests.engines.chgnet.on_cpu import run
 run(Path(sys.argv[1]), bulk("Cu"))
 import torch
 assert not torch.cuda.is_initialized()
@@ -154,41 +145,6 @@ def test_where_no_graphics_processor_is_shown_a_job_that_asks_for_one_is_told(tm
     )
     assert line.startswith(f"failed: {Reason.RESOURCE}")
     assert "no graphics processor that torch could use" in line
-
-
-def test_where_a_graphics_processor_has_too_little_memory_a_job_is_told(tmp_path, on_gpu):
-    script = ASKS_FOR_A_GPU.format(before="torch.cuda.set_per_process_memory_fraction(1e-4)")
-    (line,) = (line for line in python(script, tmp_path) if line.startswith("failed:"))
-    assert line.startswith(f"failed: {Reason.MEMORY}")
-
-
-@pytest.mark.parametrize("name", CRYSTALS)
-def test_a_graphics_processor_says_what_the_processor_says(tmp_path, on_gpu, name):
-    atoms = CRYSTALS[name][0] * (3, 3, 3)
-    atoms.rattle(0.1, seed=1)
-    expected, found = (run(tmp_path, atoms, resources=where).properties for where in (None, on_gpu))
-    assert found["energy"] == pytest.approx(expected["energy"], abs=1e-5 * len(atoms))
-    np.testing.assert_allclose(found["forces"], expected["forces"], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found["stress"] / units.GPa, expected["stress"] / units.GPa, rtol=0, atol=1e-3)
-    np.testing.assert_allclose(found["magmoms"], expected["magmoms"], rtol=0, atol=1e-4)
-
-
-def test_a_graphics_processor_says_the_same_each_time(tmp_path, on_gpu):
-    atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True) * (3, 3, 3)
-    atoms.rattle(0.1, seed=1)
-    first, *others = (run(tmp_path, atoms, resources=on_gpu).properties for _ in range(4))
-    for other in others:
-        np.testing.assert_array_equal(other["forces"], first["forces"])
-        np.testing.assert_array_equal(other["stress"], first["stress"])
-
-
-def test_energy_is_kept_on_a_graphics_processor(tmp_path, on_gpu):
-    atoms = bulk("NaCl", "rocksalt", a=5.69, cubic=True) * (2, 2, 2)
-    context = RecordingContext(workdir=tmp_path, resources=on_gpu)
-    motion = {"ensemble": "nve", "temperature": 600, "timestep": 1.0, "steps": 100, "every": 5}
-    run_any(context, atoms, "md", engine="chgnet", model="0.3.0", **motion)
-    assert np.ptp(context.series("total_energy")) < 1e-4 * len(atoms)
-    assert np.ptp(context.series("kinetic_energy")) > 1e-2 * len(atoms)
 
 
 def test_the_weights_are_those_that_were_asked_for(tmp_path):
@@ -229,7 +185,7 @@ from pathlib import Path
 from ase.build import bulk
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.engines import registry
-from tests.engines.chgnet.by_hand import run
+from tests.engines.chgnet.on_cpu import run
 registry.get("chgnet").preload()
 import torch
 assert not torch.cuda.is_initialized()
@@ -243,14 +199,14 @@ for _ in range(3):
 """
 
 
-@pytest.mark.parametrize("gpus", [0, 1])
-def test_a_model_that_was_loaded_before_a_fork_gives_the_same_and_starts_no_thread(tmp_path, gpus, request):
-    if gpus:
-        request.getfixturevalue("on_gpu")
-    lines = python(FORKS_WITH_THE_MODEL, tmp_path, gpus, NANOOS_PRELOAD="chgnet")
-    energies = [float(line) for line in lines if line.startswith("-")]
-    assert len(energies) == 3
-    np.testing.assert_allclose(energies, run(tmp_path, bulk("Si")).properties["energy"], rtol=1e-6)
+def energies_of_forks(directory: Path, gpus: int) -> list[float]:
+    lines = python(FORKS_WITH_THE_MODEL, directory, gpus, NANOOS_PRELOAD="chgnet")
+    return [float(line) for line in lines if line.startswith("-")]
+
+
+def test_a_model_that_was_loaded_before_a_fork_gives_the_same_and_starts_no_thread(tmp_path):
+    expected = run(tmp_path, bulk("Si")).properties["energy"]
+    assert energies_of_forks(tmp_path, 0) == pytest.approx([expected] * 3, rel=1e-6)
 
 
 def test_in_a_lab_the_worker_loads_the_model_once_and_its_jobs_begin_with_it(own_lab, monkeypatch):
@@ -263,3 +219,10 @@ def test_in_a_lab_the_worker_loads_the_model_once_and_its_jobs_begin_with_it(own
     cpu = [job.attempts[-1].cpu for job in jobs]
     print(f"CPU of the jobs: {cpu} s")
     assert max(cpu) < 3.0
+
+
+def test_it_says_what_its_own_interface_says(own_lab):
+    quantities = calculators_by_hand.chgnet(own_lab)()
+    wrong = [one for one in quantities if not one.agrees]
+    assert len(quantities) == 44
+    assert not wrong, table_of(wrong)
