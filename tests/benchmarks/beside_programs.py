@@ -72,7 +72,7 @@ PW = _Program(
 VASP = _Program(
     name="VASP (replay)",
     atoms=atoms_of(PLAYED),
-    how={"engine": "vasp", "task": "relax", "steps": 1000, "fmax": 1e-6},
+    how={"engine": "vasp", "xc": "PBE", "task": "relax", "steps": 1000, "fmax": 1e-6},
     output="vasp.out",
     iteration=r"^DAV:",
 )

@@ -128,7 +128,9 @@ def gpaw(lab: Lab) -> Collect:
     """Energy, forces and stress of silicon out of order, as the log of GPAW says them."""
     atoms = bulk("Si", a=5.3)
     atoms.positions[1] += (0.1, 0.05, 0.0)
-    job = lab.submit(atoms, engine="gpaw", task="static", ecut=300, kpoints=(3, 3, 3), smearing=0.1, cache=False)
+    job = lab.submit(
+        atoms, engine="gpaw", task="static", xc="PBE", ecut=300, kpoints=(3, 3, 3), smearing=0.1, cache=False
+    )
 
     def collect() -> list[Quantity]:
         ours = job.result(LONG)

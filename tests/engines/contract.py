@@ -231,6 +231,7 @@ CASES = (
     Case(
         engine="vasp",
         atoms=lambda: atoms_of(Recording()),
+        common={"xc": "PBE"},
         tasks={"static": {}, "relax": {"fmax": 0.02, "every": 2}, "md": _MD},
         long={"relax": {"fmax": 1e-6, "steps": 1000}, "md": {**_LONG_MD, "steps": 1000}},
         bad=("static", {"encut": -1}, "encut"),
@@ -257,7 +258,7 @@ CASES = (
         engine="gpaw",
         optional=True,
         atoms=_hydrogen,
-        common={"ecut": 300, "smearing": 0},
+        common={"xc": "PBE", "ecut": 300, "smearing": 0},
         tasks={"static": {}, "relax": _RELAX, "md": {**_MD, "timestep": 0.5}},
         long={"relax": {"fmax": 1e-14, "steps": 10**6, "optimizer": "MDMin"}, "md": {**_LONG_MD, "timestep": 0.5}},
         bad=("static", {"ecut": -1}, "ecut"),

@@ -77,7 +77,7 @@ def test_periodic_vectors_that_are_parallel_are_refused() -> None:
         ("ase", SPRINGS),
         ("tblite", {"method": "GFN2-xTB"}),
         ("chgnet", {"model": "0.3.0"}),
-        ("gpaw", {}),
+        ("gpaw", {"xc": "PBE"}),
         ("lammps", {"potential": "Cu_u3.eam"}),
     ],
 )

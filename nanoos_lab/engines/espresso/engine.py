@@ -124,6 +124,7 @@ class EspressoEngine:
                 place=pseudos.directory(parameters.pseudopotentials),
                 named=parameters.pseudos,
                 family=parameters.family,
+                alone=pseudos.is_named(parameters.pseudopotentials),
             )
         found = pseudos.read_all(files)
         if missing := sorted(structure.elements - found.keys()):

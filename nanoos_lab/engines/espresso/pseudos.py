@@ -63,13 +63,27 @@ def role(element: str) -> str:
 
 
 def directory(given: str | None) -> Path | None:
-    """Return the directory of the pseudopotentials: the given one, else the first that is there.
+    """Return the directory of the pseudopotentials: the given one, else that of a variable, else that beside pw.x.
 
     Raises
     ------
     ParameterError
         If the given one is not there, or one that a variable names.
     """
+    named = _named_directory(given)
+    if named is not None:
+        return named
+    where = program.find("pw.x")
+    beside = [Path(os.path.normpath(where.resolve().parent / place)) for place in _BESIDE] if where else []
+    return next((place for place in beside if place.is_dir()), None)
+
+
+def is_named(given: str | None) -> bool:
+    """Say whether somebody has named the directory of the pseudopotentials: it is not just that beside pw.x."""
+    return _named_directory(given) is not None
+
+
+def _named_directory(given: str | None) -> Path | None:
     if given is not None:
         place = users_path(given, "pseudopotentials")
         if not place.is_dir():
@@ -80,13 +94,16 @@ def directory(given: str | None) -> Path | None:
             if not Path(named).is_dir():
                 raise ParameterError(variable, named, f"there is no directory {Path(named).absolute()}")
             return Path(named)
-    where = program.find("pw.x")
-    beside = [Path(os.path.normpath(where.resolve().parent / place)) for place in _BESIDE] if where else []
-    return next((place for place in beside if place.is_dir()), None)
+    return None
 
 
 def choose(
-    elements: Collection[str], *, place: Path | None, named: Mapping[str, str], family: str | None
+    elements: Collection[str],
+    *,
+    place: Path | None,
+    named: Mapping[str, str],
+    family: str | None,
+    alone: bool = True,
 ) -> dict[str, Path]:
     """Return the input files by their role: a pseudopotential for each element, and the table, if there is one.
 
@@ -100,6 +117,8 @@ def choose(
         Files for some elements: names in the directory, or paths.
     family
         Name of the table without its ending, where the directory has several.
+    alone
+        Whether the only table of the directory, or the only file for an element, is chosen with the directory.
 
     Raises
     ------
@@ -115,13 +134,13 @@ def choose(
         raise ParameterError(
             "pseudopotentials", None, f"the directory of pseudopotential files, which may also be in {VARIABLES[0]}"
         )
-    table = _table(place, family) if place is not None and (rest or family) else None
+    table = _table(place, family, alone=alone) if place is not None and (rest or family) else None
     if table is not None and place is not None:
         entries = read_table(table)
         files |= {role(symbol): _listed(symbol, entries, place, table.name) for symbol in rest}
         files[TABLE] = table
     elif rest and place is not None:
-        files |= _only_ones(rest, place)
+        files |= _only_ones(rest, place, alone=alone)
     return files
 
 
@@ -240,14 +259,14 @@ def _named(symbol: str, name: str, place: Path | None) -> Path:
     raise ParameterError("pseudos", {symbol: name}, f"there is no file {given.absolute()}")
 
 
-def _table(place: Path, family: str | None) -> Path | None:
+def _table(place: Path, family: str | None, *, alone: bool) -> Path | None:
     tables = {path.stem: path for path in sorted(place.glob("*.json")) if _looks_like_table(path)}
     if family is not None:
         if family not in tables:
             raise UnknownNameError(f"family in {place}", family, tables)
         return tables[family]
-    if len(tables) > 1:
-        raise ParameterError("family", None, f"one of {', '.join(map(repr, tables))}, all of which are in {place}")
+    if len(tables) > 1 or (tables and not alone):
+        raise ParameterError("family", None, f"a choice among those in {place}: {', '.join(map(repr, tables))}")
     return next(iter(tables.values()), None)
 
 
@@ -285,7 +304,7 @@ def _digest(path: Path, kind: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
-def _only_ones(elements: Iterable[str], place: Path) -> dict[str, Path]:
+def _only_ones(elements: Iterable[str], place: Path, *, alone: bool) -> dict[str, Path]:
     by_element = candidates(place)
     files = {}
     for symbol in elements:
@@ -293,7 +312,7 @@ def _only_ones(elements: Iterable[str], place: Path) -> dict[str, Path]:
         if not fitting:
             known = ", ".join(sorted(by_element)) or "none at all"
             raise StructureError(f"there is no pseudopotential for {symbol} in {place}; there are files for: {known}")
-        if len(fitting) > 1:
+        if len(fitting) > 1 or not alone:
             names = ", ".join(path.name for path in fitting)
             raise ParameterError("pseudos", None, f"a choice such as {{{symbol!r}: …}}, since {place} has {names}")
         files[role(symbol)] = fitting[0]

@@ -20,7 +20,9 @@ Count = Annotated[int, Field(ge=1, le=1000)]
 class GpawParameters(Calculated):
     """Functional, basis, wave vectors and electrons."""
 
-    xc: Annotated[str, StringConstraints(min_length=1)] = field("PBE", doc="exchange and correlation, as GPAW names it")
+    xc: Annotated[str, StringConstraints(min_length=1)] = field(
+        doc="exchange and correlation as GPAW names it, such as 'PBE', 'LDA', 'RPBE' or 'PBEsol'"
+    )
     ecut: float = field(350.0, unit="eV", ge=50, le=5000, doc="cut-off of the plane waves")
     kpoints: tuple[Count, Count, Count] | None = field(
         None, doc="wave vectors along the three cell vectors, around Γ; by `kpoint_density` unless given"

@@ -63,7 +63,7 @@ _FORBIDDEN = "\n\r;#!\\{}"
 class VaspParameters(TaskParameters):
     """What all tasks share: the level of theory, the mesh, and whatever else an INCAR may have."""
 
-    xc: Functional = field("PBE", doc="exchange and correlation")
+    xc: Functional = field(doc="exchange and correlation")
     potentials: (
         Literal[
             "potpaw_PBE",
@@ -78,10 +78,10 @@ class VaspParameters(TaskParameters):
         ]
         | None
     ) = field(None, doc="folder of POTCARs under VASP_PP_PATH; by default potpaw_PBE, or potpaw for LDA")
-    setups: str | dict[str, str] = field(
-        "recommended",
-        doc="which POTCAR of an element: 'recommended', 'minimal' or 'materialsproject' (ASE's tables), or a mapping "
-        "of elements to suffixes such as {'Fe': '_pv'}, with the table under 'base'",
+    setups: str | dict[str, str] | None = field(
+        None,
+        doc="which POTCAR where an element has several: 'recommended', 'minimal' or 'materialsproject' (ASE's tables), "
+        "or a mapping of elements to suffixes such as {'Fe': '_pv'}, a table for the others under 'base'",
     )
     encut: float | None = field(
         None,

@@ -79,7 +79,7 @@ def find(given: VaspParameters, species: Sequence[str]) -> list[Potential]:
     """
     folder = _folder(given)
     suffixes = _suffixes(given.setups, species)
-    return [_read(folder, symbol, suffixes.get(symbol, ""), given) for symbol in species]
+    return [_read(folder, symbol, suffixes.get(symbol), given) for symbol in species]
 
 
 def families(elements: Collection[str]) -> list[PotentialInfo]:
@@ -112,21 +112,22 @@ def _folder(given: VaspParameters) -> Path:
     raise ParameterError("potentials", given.potentials, f"there is no folder {names[0]} in {root}; {choice}")
 
 
-def _suffixes(setups: str | Mapping[str, str], species: Sequence[str]) -> Mapping[str, str]:
+def _suffixes(setups: str | Mapping[str, str] | None, species: Sequence[str]) -> Mapping[str, str]:
+    """Return the suffixes that are chosen, by element; an element for which none is has none here."""
     from ase.data import atomic_numbers
 
     tables = _tables()
-    own = {} if isinstance(setups, str) else dict(setups)
-    base = setups if isinstance(setups, str) else own.pop("base", "minimal")
-    if base not in tables:
+    own = {} if setups is None or isinstance(setups, str) else dict(setups)
+    base = setups if isinstance(setups, str) else own.pop("base", None)
+    if base is not None and base not in tables:
         raise UnknownNameError("table of setups", base, tables)
     for symbol, suffix in own.items():
         if symbol not in atomic_numbers:
             raise UnknownNameError("element in setups", symbol, atomic_numbers)
         if not re.fullmatch(r"[A-Za-z0-9_.]*", suffix):
             raise ParameterError("setups", {symbol: suffix}, "a suffix such as '_pv', '_sv_GW' or ''")
-    found: dict[str, str] = {**tables[base], **own}
-    return {symbol: suffix for symbol, suffix in found.items() if symbol in species}
+    table = dict.fromkeys(species, "") | tables[base] if base is not None else {}
+    return {symbol: suffix for symbol, suffix in {**table, **own}.items() if symbol in species}
 
 
 @cache
@@ -139,19 +140,27 @@ def _tables() -> dict[str, dict[str, str]]:
     return tables
 
 
-def _read(folder: Path, symbol: str, suffix: str, given: VaspParameters) -> Potential:
-    path = folder / (symbol + suffix) / FILE
-    if not path.is_file():
-        there = sorted(
-            each.name
-            for each in folder.iterdir()
-            if re.fullmatch(rf"{symbol}(?![a-z]).*", each.name) and (each / FILE).is_file()
+def _read(folder: Path, symbol: str, suffix: str | None, given: VaspParameters) -> Potential:
+    there = sorted(
+        each.name
+        for each in folder.iterdir()
+        if re.fullmatch(rf"{symbol}(?![a-z]).*", each.name) and (each / FILE).is_file()
+    )
+    if not there:
+        raise StructureError(f"there is no POTCAR for {symbol} in {folder}")
+    choice = " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in there)
+    if suffix is None and len(there) > 1:
+        usual = symbol + _tables()["recommended"].get(symbol, "")
+        raise ParameterError(
+            "setups",
+            given.setups,
+            f"a choice for {symbol}, since {folder} has {', '.join(there)}: {choice}; VASP recommends {usual}, which "
+            "is setups='recommended' for all elements",
         )
-        if not there:
-            raise StructureError(f"there is no POTCAR for {symbol} in {folder}")
-        choice = " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in there)
-        raise ParameterError("setups", given.setups, f"there is no {symbol}{suffix} in {folder}; take {choice}")
-    found = describe(path, symbol)
+    name = there[0] if suffix is None else symbol + suffix
+    if name not in there:
+        raise ParameterError("setups", given.setups, f"there is no {name} in {folder}; take {choice}")
+    found = describe(folder / name / FILE, symbol)
     _check_functional(found, given)
     return found
 

@@ -112,6 +112,36 @@ def test_a_family_brings_files_and_cutoffs(family: Path, pw: Runner) -> None:
     assert "ecutrho = 70.0" in text
 
 
+def test_nothing_is_chosen_from_the_files_beside_pwx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it has but one for an element: it is there because pw.x is."""
+    place = pseudos.directory(None)
+    assert place is not None
+    alone = next(symbol for symbol, files in pseudos.candidates(place).items() if len(files) == 1)
+    atoms, given = bulk(alone, "fcc", a=4.0), {"ecutwfc": 20, "smearing": "gaussian"}
+    with pytest.raises(ParameterError, match=rf"since {place} has {alone}\.") as caught:
+        request_of(atoms, "static", **given)
+    assert caught.value.field == "pseudos"
+    # Where somebody has named a directory that has but one, they have chosen it.
+    for more in ({"pseudos": {alone: pseudos.candidates(place)[alone][0].name}}, {"pseudopotentials": place}):
+        _, files = request_of(atoms, "static", **given, **more)
+        assert set(files) == {f"pseudo_{alone}"}
+    monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(place))
+    request_of(atoms, "static", **given)
+
+
+def test_no_family_beside_pwx_is_chosen_for_the_user(family: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (family / "share/espresso").mkdir(parents=True)
+    (family / "bin").mkdir()
+    program = shutil.copy("/bin/true", family / "bin" / "pw.x")
+    (family / "share/espresso/pseudo").symlink_to(family)
+    monkeypatch.setenv("NANOOS_PW_X", str(program))
+    with pytest.raises(ParameterError, match=r"a choice among those in .*: 'LDA'") as caught:
+        request_of(silicon(), "static")
+    assert caught.value.field == "family"
+    _, files = request_of(silicon(), "static", family="LDA")
+    assert files["family"].name == "LDA.json"
+
+
 def test_a_dual_stands_for_the_second_cutoff(family: Path) -> None:
     table = json.loads((family / "LDA.json").read_text())
     table["Si"] = {"filename": "Si.pz-vbc.UPF", "cutoff": 20, "dual": 8}

@@ -32,7 +32,7 @@ CHEAP = {"ecut": 300, "kpoints": (4, 4, 4)}
 
 
 def run(directory: Path, atoms: Atoms, task: str = "static", **parameters):
-    return run_any(RecordingContext(workdir=directory), atoms, task, engine="gpaw", **parameters)
+    return run_any(RecordingContext(workdir=directory), atoms, task, engine="gpaw", xc="PBE", **parameters)
 
 
 def test_it_is_found():
@@ -76,7 +76,7 @@ def test_its_recipe_gives_the_same_numbers_without_us(tmp_path, task, parameters
     atoms.center(vacuum=2.5)
     given = {"ecut": 300, "smearing": 0, **parameters}
     expected = run(tmp_path, atoms, task, **given).properties["energy"]
-    energy = energy_of_recipe(tmp_path / "again", requested(atoms, task, engine="gpaw", **given))
+    energy = energy_of_recipe(tmp_path / "again", requested(atoms, task, engine="gpaw", xc="PBE", **given))
     assert energy == pytest.approx(expected, abs=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_a_cancel_ends_it_between_two_iterations(tmp_path, monkeypatch):
 
     asking = threading.Thread(target=cancel)
     asking.start()
-    results = run_any(context, bulk("Al") * (2, 2, 2), "static", engine="gpaw", ecut=500, kpoints=(8, 8, 8))
+    results = run_any(context, bulk("Al") * (2, 2, 2), "static", engine="gpaw", xc="PBE", ecut=500, kpoints=(8, 8, 8))
     asking.join()
     assert results.stopped
     assert "Free energy:" not in log.read_text()

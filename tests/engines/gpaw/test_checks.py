@@ -36,18 +36,18 @@ def test_it_says_what_is_missing_and_how_to_get_it(monkeypatch):
 def test_a_run_on_a_host_without_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gpaw", None)
     with pytest.raises(EngineError, match="cannot be loaded on this host") as caught:
-        run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="gpaw")
+        run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="gpaw", xc="PBE")
     assert caught.value.reason is Reason.RESOURCE
 
 
 def test_its_parameters_become_those_of_gpaw():
-    found = GpawParameters(ecut=300, kpoints=(4, 4, 4), smearing=0.05, spin=True, mixing=0.1).keywords()
+    found = GpawParameters(xc="PBE", ecut=300, kpoints=(4, 4, 4), smearing=0.05, spin=True, mixing=0.1).keywords()
     assert found["mode"] == {"name": "pw", "ecut": 300}
     assert found["kpts"] == {"size": (4, 4, 4), "gamma": True}
     assert found["occupations"] == {"name": "fermi-dirac", "width": 0.05}
     assert found["spinpol"] is True
     assert found["mixer"] == {"beta": 0.1}
-    usual = GpawParameters().keywords()
+    usual = GpawParameters(xc="PBE").keywords()
     assert usual["kpts"] == {"density": 3.5, "gamma": True}
     assert "spinpol" not in usual
     assert "mixer" not in usual
@@ -58,7 +58,7 @@ def test_its_recipe_is_a_script_for_ase_and_gpaw_alone():
         structure=Structure.encode(bulk("Si")),
         engine="gpaw",
         task="relax",
-        parameters={"ecut": 300, "kpoints": (4, 4, 4), "fmax": 0.02},
+        parameters={"xc": "PBE", "ecut": 300, "kpoints": (4, 4, 4), "fmax": 0.02},
     )
     script = registry.get("gpaw").recipe(request, {}, {}).texts["run.py"]
     compile(script, "run.py", "exec")
@@ -67,7 +67,7 @@ def test_its_recipe_is_a_script_for_ase_and_gpaw_alone():
     (made,) = (line.strip() for line in script.splitlines() if "GPAW(" in line)
     # What the script calls is what the engine calls, but for the log.
     found = eval(made.removeprefix("return "), {"GPAW": dict})
-    assert found == {**GpawParameters(ecut=300, kpoints=(4, 4, 4)).keywords(), "txt": "gpaw.txt"}
+    assert found == {**GpawParameters(xc="PBE", ecut=300, kpoints=(4, 4, 4)).keywords(), "txt": "gpaw.txt"}
     assert "fmax=0.02" in script
 
 
@@ -84,13 +84,18 @@ def test_values_that_cannot_be_are_refused(tmp_path, atoms, parameters, field):
     if field == "kpoints" and not atoms.pbc.all():
         atoms.cell[2, 2] = 20
     with pytest.raises(ParameterError) as caught:
-        run(RecordingContext(workdir=tmp_path), atoms, "static", engine="gpaw", **parameters)
+        run(RecordingContext(workdir=tmp_path), atoms, "static", engine="gpaw", xc="PBE", **parameters)
     assert caught.value.field == field
+
+
+def test_the_functional_is_the_users_choice(tmp_path):
+    with pytest.raises(ParameterError, match=r"xc=None is not allowed: .*such as 'PBE', 'LDA'"):
+        run(RecordingContext(workdir=tmp_path), bulk("Si"), "static", engine="gpaw")
 
 
 def test_a_molecule_needs_a_cell(tmp_path):
     with pytest.raises(StructureError, match="vacuum"):
-        run(RecordingContext(workdir=tmp_path), molecule("H2O"), "static", engine="gpaw")
+        run(RecordingContext(workdir=tmp_path), molecule("H2O"), "static", engine="gpaw", xc="PBE")
 
 
 def test_an_element_without_a_data_set_is_refused(tmp_path, monkeypatch):
@@ -101,7 +106,7 @@ def test_an_element_without_a_data_set_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GPAW_SETUP_PATH", f"{tmp_path}/nowhere:{tmp_path}")
     datasets.check({"Si"})
     with pytest.raises(StructureError, match=f"no PAW data set for Al in {tmp_path}; GPAW_SETUP_PATH names folders"):
-        run(RecordingContext(workdir=tmp_path), bulk("Al"), "static", engine="gpaw")
+        run(RecordingContext(workdir=tmp_path), bulk("Al"), "static", engine="gpaw", xc="PBE")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".gpaw").mkdir()
     (tmp_path / ".gpaw" / "rc.py").touch()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def parameters(task: str, **values: Any) -> Any:
-    return validate(registry.get("vasp").tasks[task], values, where="test")
+    return validate(registry.get("vasp").tasks[task], {"xc": "PBE", "setups": "recommended", **values}, where="test")
 
 
 def check(atoms: Atoms, task: str = "static", **values: Any) -> None:

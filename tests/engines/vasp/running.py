@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(context: RecordingContext, atoms: Atoms, task: str, **parameters: Any) -> Results:
-    return run_any(context, atoms, task, engine="vasp", **parameters)
+    return run_any(context, atoms, task, engine="vasp", **{"xc": "PBE", "setups": "recommended", **parameters})
 
 
 def atoms_of(run_: Run) -> Atoms:

@@ -103,7 +103,7 @@ TABLE = (*failures.FATAL, *failures.HINTS)
 
 
 def parameters(task: str, **values: Any) -> Any:
-    own = {"steps": 10} if task == "md" else {}
+    own = {"xc": "PBE", "steps": 10} if task == "md" else {"xc": "PBE"}
     return validate(registry.get("vasp").tasks[task], {**own, **values}, where="test")
 
 

@@ -29,7 +29,7 @@ def replays(directory: Path) -> list[psutil.Process]:
 def test_a_job_is_corrected_resumed_and_finished(replay, own_lab, tmp_path) -> None:
     first = Run(steps=3)
     diary = replay(first.write(tmp_path / "first"), Run(steps=2, accurate=True).write(tmp_path / "second"))
-    job = own_lab.submit(atoms_of(first), engine="vasp", task="relax", steps=2).wait(120)
+    job = own_lab.submit(atoms_of(first), engine="vasp", xc="PBE", task="relax", steps=2).wait(120)
     assert job.status == "succeeded", job.log
     assert [attempt.outcome for attempt in job.attempts] == ["corrected", "succeeded"]
     assert job.attempts[0].correction.changes == {"steps": 4}
@@ -51,7 +51,9 @@ def test_a_job_is_corrected_resumed_and_finished(replay, own_lab, tmp_path) -> N
 def test_the_numbers_of_a_job_can_be_had_with_vasp_alone(replay, own_lab, potentials, tmp_path) -> None:
     made = Run(species=["In", "As"], counts=[1, 2], steps=1)
     diary = replay(made.write(tmp_path / "recording"))
-    job = own_lab.submit(atoms_of(made), engine="vasp", task="static", kpts=[3, 3, 3]).wait(60)
+    job = own_lab.submit(
+        atoms_of(made), engine="vasp", xc="PBE", setups="recommended", task="static", kpts=[3, 3, 3]
+    ).wait(60)
     place = job.reproduce(tmp_path / "again")
     assert not (place / "POTCAR").exists()
     environment = {**os.environ, "VASP": os.environ["NANOOS_VASP_STD"]}
@@ -72,7 +74,7 @@ def test_levels_along_a_path_can_be_had_with_vasp_alone(replay, own_lab, tmp_pat
     first, second = Run(steps=1, kpoints=points[:1]), Run(steps=1, kpoints=points)
     recordings = [first.write(tmp_path / "density"), second.write(tmp_path / "path")]
     diary = replay(*recordings, *recordings)
-    job = own_lab.submit(atoms_of(first), engine="vasp", task="bands", path="GX", points=5).wait(60)
+    job = own_lab.submit(atoms_of(first), engine="vasp", xc="PBE", task="bands", path="GX", points=5).wait(60)
     assert job.status == "succeeded", job.log
     assert job.results["eigenvalues"].shape == (1, 5, 8)
     place = job.reproduce(tmp_path / "again")
@@ -86,7 +88,7 @@ def test_levels_along_a_path_can_be_had_with_vasp_alone(replay, own_lab, tmp_pat
 
 def test_a_job_is_cancelled_with_all_its_processes(replay, own_lab, tmp_path) -> None:
     replay(Run(steps=400, seconds=0.05).write(tmp_path / "recording"), speed=1)
-    job = own_lab.submit(atoms_of(Run()), engine="vasp", task="relax")
+    job = own_lab.submit(atoms_of(Run()), engine="vasp", xc="PBE", task="relax")
     until(lambda: job.status == "running" and len(job.trajectory) > 1, what="the first steps")
     assert replays(tmp_path)
     job.cancel()
@@ -97,7 +99,7 @@ def test_a_job_is_cancelled_with_all_its_processes(replay, own_lab, tmp_path) ->
 
 def test_a_failure_says_what_vasp_said_and_what_to_do(replay, own_lab, tmp_path) -> None:
     replay(Run(steps=1, says=(" Error reading item 'SIGMA' from file INCAR.",)).write(tmp_path / "recording"))
-    job = own_lab.submit(atoms_of(Run()), engine="vasp", task="static").wait(60)
+    job = own_lab.submit(atoms_of(Run()), engine="vasp", xc="PBE", task="static").wait(60)
     assert (job.status, str(job.record.reason)) == ("failed", "input")
     with pytest.raises(JobFailedError, match="Error reading item 'SIGMA' from file INCAR") as caught:
         job.result()
@@ -106,8 +108,8 @@ def test_a_failure_says_what_vasp_said_and_what_to_do(replay, own_lab, tmp_path)
 
 def test_bad_input_is_refused_in_the_users_cell(replay, own_lab, monkeypatch) -> None:
     with pytest.raises(UnknownNameError):
-        own_lab.submit(atoms_of(Run()), engine="vasp", task="static", incar={"ISMEER": 0})
+        own_lab.submit(atoms_of(Run()), engine="vasp", xc="PBE", task="static", incar={"ISMEER": 0})
     monkeypatch.delenv("VASP_PP_PATH")
     with pytest.raises(InputError, match="VASP_PP_PATH is not set"):
-        own_lab.submit(atoms_of(Run()), engine="vasp", task="static")
+        own_lab.submit(atoms_of(Run()), engine="vasp", xc="PBE", task="static")
     assert len(own_lab.jobs()) == 0

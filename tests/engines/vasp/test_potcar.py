@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 from ase.build import bulk
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError, UnknownNameError
+from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.structures import Structure
 from nanoos_lab.engines import registry
 from nanoos_lab.engines.base import EnginePolicy
@@ -85,7 +87,7 @@ def test_a_killed_run_leaves_no_potcar_with_its_job(potentials, workdir, tmp_pat
         "import sys, time\nfrom pathlib import Path\n"
         "from nanoos_lab.core.parameters import validate\n"
         "from nanoos_lab.engines.vasp import VaspEngine, potcar\n"
-        "given = validate(VaspEngine.tasks['static'], {}, where='')\n"
+        "given = validate(VaspEngine.tasks['static'], {'xc': 'PBE'}, where='')\n"
         "with potcar.lent(Path(sys.argv[1]), potcar.find(given, ['As'])) as path:\n"
         "    print(path.read_text(), flush=True)\n    time.sleep(600)\n"
     )
@@ -148,6 +150,19 @@ def test_a_folder_that_is_not_there_is_answered_with_those_that_are(potentials) 
     assert caught.value.field == "potentials"
     with pytest.raises(ParameterError, match="no folder potpaw in"):
         check(bulk("Si"), xc="LDA")
+
+
+def test_nothing_is_chosen_for_the_user_where_there_is_a_choice(potentials) -> None:
+    with pytest.raises(ParameterError, match="xc=None is not allowed: test needs one of 'PBE', 'PBEsol'"):
+        validate(registry.get("vasp").tasks["static"], {}, where="test")
+    both = "has In, In_d: setups={'In': ''} or setups={'In': '_d'}; VASP recommends In_d, which is setups='recommended'"
+    for setups in (None, {"Si": ""}):
+        with pytest.raises(ParameterError, match=re.escape(both)) as caught:
+            check(bulk("In"), setups=setups)
+        assert caught.value.field == "setups"
+    check(bulk("Si"), setups=None)
+    (indium,) = potcar.find(parameters("static", setups={"base": "recommended", "Si": ""}), ["In"])
+    assert indium.title.startswith("PAW_PBE In_d")
 
 
 def test_elements_and_setups_without_a_potcar(potentials) -> None:

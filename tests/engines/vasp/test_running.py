@@ -29,7 +29,7 @@ from tests.engines.vasp.synthetic import Run
 
 
 def test_the_outcar_is_looked_at_less_often_the_longer_vasp_says_nothing(context) -> None:
-    given = validate(registry.get("vasp").tasks["relax"], {}, where="test")
+    given = validate(registry.get("vasp").tasks["relax"], {"xc": "PBE"}, where="test")
     watch = Watch(atoms_of(Run()), Order.of(["Si", "Si"]), given, context, first=0)
 
     def patience_after(*lines: str | None) -> list[float]:
@@ -371,7 +371,7 @@ def test_a_worker_with_other_potentials_says_so(context, replay, potentials, tmp
     made = Run(steps=1)
     replay(made.write(tmp_path / "recording"))
     species = ["Si"]
-    given = validate(registry.get("vasp").tasks["static"], {}, where="test")
+    given = validate(registry.get("vasp").tasks["static"], {"xc": "PBE"}, where="test")
     context.files = {"potentials": potcar.note(species, potcar.find(given, species))}
     run(context, atoms_of(made), "static")
     place = potentials / "potpaw_PBE" / "Si" / "POTCAR"

@@ -48,7 +48,7 @@ def along_x(**values: Any) -> Run:
 
 
 def parameters(**values: Any) -> Any:
-    return validate(registry.get("vasp").tasks["bands"], values, where="test")
+    return validate(registry.get("vasp").tasks["bands"], {"xc": "PBE", **values}, where="test")
 
 
 def inputs(atoms: Atoms, **values: Any) -> tuple[Inputs, dict[str, str]]:

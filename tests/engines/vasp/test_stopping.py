@@ -139,7 +139,7 @@ def test_a_checkpoint_is_of_the_step_whose_structure_it_holds(context) -> None:
     """Several steps have come between two looks, so that the CONTCAR is not of the one on which a checkpoint fell."""
     made = Run(steps=10, md=True, closing=False)
     atoms, order = atoms_of(made), Order.of(["Si", "Si"])
-    given = validate(registry.get("vasp").tasks["md"], {"steps": 20}, where="test")
+    given = validate(registry.get("vasp").tasks["md"], {"xc": "PBE", "steps": 20}, where="test")
     context.checkpoint_interval, context.checkpoint_steps = 60.0, 4
     watch = Watch(atoms, order, given, context, first=0)
     watch.begin()
@@ -154,7 +154,7 @@ def test_a_checkpoint_is_of_the_step_whose_structure_it_holds(context) -> None:
 def test_half_a_contcar_of_a_killed_program_costs_no_checkpoint(context) -> None:
     made = Run(steps=5, closing=False)
     atoms, order = atoms_of(made), Order.of(["Si", "Si"])
-    given = validate(registry.get("vasp").tasks["relax"], {}, where="test")
+    given = validate(registry.get("vasp").tasks["relax"], {"xc": "PBE"}, where="test")
     context.checkpoint_interval = 60.0
     watch = Watch(atoms, order, given, context, first=0)
     watch.begin()
