@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ase.data import atomic_numbers, chemical_symbols
 
 from nanoos_lab.core.errors import InputError
+from nanoos_lab.engines.lammps.script.text import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -185,7 +186,7 @@ def _meam_symbol(name: str, number: str) -> str:
 def _read_triples(head: list[str], lines: Iterable[str]) -> _Content:
     entries: dict[tuple[str, ...], Sequence[str]] = {}
     entry: tuple[str, ...] = ()
-    for named, group in groupby(_words([*head, *lines]), key=lambda word: not _is_number(word)):
+    for named, group in groupby(_words([*head, *lines]), key=lambda word: not is_number(word)):
         words = list(group)
         if named and len(words) != 3:
             raise ValueError(words)
@@ -234,14 +235,6 @@ def meam_cutoff(lines: Iterable[str]) -> float:
 
 def _words(lines: Iterable[str]) -> list[str]:
     return [word for line in lines for word in line.split("#", 1)[0].split()]
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _tag(first: str, name: str) -> str:

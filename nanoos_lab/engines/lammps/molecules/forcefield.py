@@ -9,7 +9,7 @@ from nanoos_lab.core.errors import InputError, ParameterError, UnknownNameError
 from nanoos_lab.engines.lammps import checks, styles
 from nanoos_lab.engines.lammps.molecules.datafile import COLUMNS, CONNECTIONS
 from nanoos_lab.engines.lammps.script import rules
-from nanoos_lab.engines.lammps.script.text import lines_of, words_of
+from nanoos_lab.engines.lammps.script.text import is_number, lines_of, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -197,7 +197,7 @@ def _check_names(data: DataFile, files: Mapping[str, str]) -> None:
     """Raise if coefficients of the data file are no arguments of commands, or name files that do not come with them."""
     for line in (line for lines in data.coefficients.values() for line in lines):
         words = _checked(line)
-        unknown = next((word for word in words[1:] if "." in word and not _is_number(word) and word not in files), None)
+        unknown = next((word for word in words[1:] if "." in word and not is_number(word) and word not in files), None)
         if unknown is not None:
             raise InputError(f"its coefficients name a file {unknown!r}; bring it with files=[…]")
 
@@ -217,15 +217,7 @@ def _weighed(commands: Sequence[Sequence[str]], *, charged: bool) -> int:
 
 
 def _is_one(word: str) -> bool:
-    return _is_number(word) and float(word) == 1.0
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return is_number(word) and float(word) == 1.0
 
 
 def _range(word: str, last: int) -> range:

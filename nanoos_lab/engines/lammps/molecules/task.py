@@ -10,8 +10,8 @@ import numpy as np
 from ase.data import atomic_masses, chemical_symbols
 
 from nanoos_lab.core.errors import InputError, ParameterError, StructureError
-from nanoos_lab.engines.lammps import conversion, inputs, library
-from nanoos_lab.engines.lammps.molecules import datafile, forcefield, images
+from nanoos_lab.engines.lammps import checks, conversion, inputs, library
+from nanoos_lab.engines.lammps.molecules import datafile, forcefield, images, reach
 from nanoos_lab.engines.lammps.parameters import LammpsMDParameters
 from nanoos_lab.engines.lammps.script.text import lines_of, words_of
 from nanoos_lab.engines.paths import users_path
@@ -56,6 +56,8 @@ def check(parameters: PotentialParameters, atoms: Atoms, files: Mapping[str, Pat
     for style, word in conversion.arguments(commands):
         if word in found:
             conversion.check(found[word], style, force_field.unit_system, "force_field")
+    if isinstance(parameters, LammpsMDParameters) and not parameters.thin_cell:
+        checks.check_images(atoms, reach.of(commands, found))
     return found
 
 

@@ -32,6 +32,15 @@ class Word:
     quoted: bool
 
 
+def is_number(word: str) -> bool:
+    """Say whether a word is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def lines_of(script: str) -> list[Line]:
     """Split a script into logical lines, empty ones left out.
 
