@@ -1,7 +1,8 @@
 """How VASP fails: its own words, with a class, a plain sentence, a remedy and perhaps a correction each.
 
 The messages and the ways around them are those that custodian knows (materialsproject/custodian,
-``custodian/vasp/handlers.py``). None of them was provoked in VASP itself here.
+``custodian/vasp/handlers.py``). None was provoked in VASP itself here; all but five are found in failing runs that
+custodian's developers have recorded, see ``tests/engines/vasp/by_hand.py``.
 """
 
 from __future__ import annotations

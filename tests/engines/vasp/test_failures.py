@@ -1,7 +1,7 @@
 """Each way in which VASP fails is recognised, and has a way around it or a plain remedy.
 
 The lines are VASP's as custodian and the VASP forum have them, or recorded where it says so; a row of the table without
-one here fails the last test.
+one here fails the last test. Whole recordings that are not ours are in ``by_hand.py``.
 """
 
 from __future__ import annotations
