@@ -306,17 +306,18 @@ def _digest(path: Path, kind: str) -> str:
 
 def _only_ones(elements: Iterable[str], place: Path, *, alone: bool) -> dict[str, Path]:
     by_element = candidates(place)
-    files = {}
-    for symbol in elements:
-        fitting = by_element.get(symbol, [])
-        if not fitting:
-            known = ", ".join(sorted(by_element)) or "none at all"
-            raise StructureError(f"there is no pseudopotential for {symbol} in {place}; there are files for: {known}")
-        if len(fitting) > 1 or not alone:
-            names = ", ".join(path.name for path in fitting)
-            raise ParameterError("pseudos", None, f"a choice such as {{{symbol!r}: …}}, since {place} has {names}")
-        files[role(symbol)] = fitting[0]
-    return files
+    fitting = {symbol: by_element.get(symbol, []) for symbol in elements}
+    if missing := [symbol for symbol, paths in fitting.items() if not paths]:
+        known = ", ".join(sorted(by_element)) or "none at all"
+        raise StructureError(
+            f"there is no pseudopotential for {', '.join(missing)} in {place}; there are files for: {known}"
+        )
+    open_ = {symbol: paths for symbol, paths in fitting.items() if len(paths) > 1 or not alone}
+    if open_:
+        example = ", ".join(f"{symbol!r}: {paths[0].name!r}" for symbol, paths in open_.items())
+        there = "; ".join(f"{', '.join(path.name for path in paths)} for {symbol}" for symbol, paths in open_.items())
+        raise ParameterError("pseudos", None, f"a choice such as {{{example}}}, since {place} has {there}")
+    return {role(symbol): paths[0] for symbol, paths in fitting.items()}
 
 
 def candidates(place: Path) -> dict[str, list[Path]]:
