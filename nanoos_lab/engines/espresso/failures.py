@@ -192,7 +192,7 @@ TABLE: tuple[Signature, ...] = (
     ),
     Signature(
         name="memory",
-        pattern=r"oom-kill|[Cc]annot allocate memory|Error allocating \d+ bytes|Allocation would exceed|"
+        pattern=r"oom-kill|[Cc]annot allocate|[Ee]rror allocating|Allocation would exceed|"
         r"[Ii]nsufficient virtual memory",
         reason=Reason.MEMORY,
         meaning="there was not enough memory",

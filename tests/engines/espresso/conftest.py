@@ -8,7 +8,7 @@ import pytest
 
 from nanoos_lab.engines import program
 from nanoos_lab.engines.espresso import pseudos
-from tests.engines.espresso.running import Runner
+from tests.engines.espresso.running import FAST, SHRINKING, ByHand, Runner, silicon, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,3 +33,19 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         monkeypatch.setenv("NANOOS_PW_X", str(path))
 
     return put
+
+
+@pytest.fixture(scope="session")
+def texts() -> dict[str, str]:
+    """Inputs that work, by the name of the task."""
+    return {
+        "static": text_of(silicon(), **FAST),
+        "relax": text_of(silicon(shift=0.2), "relax", **FAST),
+        "vc_relax": text_of(SHRINKING[0], "vc_relax", **SHRINKING[1]),
+    }
+
+
+@pytest.fixture
+def hand(tmp_path: Path, texts: dict[str, str]) -> ByHand:
+    """Run pw.x on a changed input: ``hand((old, new), task="relax")``."""
+    return ByHand(tmp_path / "by hand", texts)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +14,30 @@ from ase.build import bulk
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.request import FileRef, JobRequest
 from nanoos_lab.core.structures import Structure
+from nanoos_lab.engines import program
 from nanoos_lab.engines.base import EnginePolicy
-from nanoos_lab.engines.espresso import EspressoEngine, inputs, pseudos
-from nanoos_lab.engines.espresso.output import read
+from nanoos_lab.engines.espresso import EspressoEngine, failures, inputs, pseudos
+from nanoos_lab.engines.espresso.output import Reader, read
+from nanoos_lab.engines.signatures import Scanner
 from nanoos_lab.store.checkpoints import find
 from tests.engines.context import RecordingContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ase import Atoms
 
+    from nanoos_lab.core.errors import EngineError
     from nanoos_lab.core.frames import Results
-    from nanoos_lab.engines.espresso.output import Cycle, Reader
+    from nanoos_lab.engines.espresso.output import Cycle
+    from nanoos_lab.engines.signatures import Sign
 
+#: The name of the pseudopotential in the input of a run by hand.
+FILE = "Si.upf"
 #: Silicon as small as it makes sense: not converged, quick.
 SILICON: Mapping[str, Any] = {"pseudos": {"Si": "Si.pz-vbc.UPF"}, "ecutwfc": 12, "kpts": (2, 2, 2)}
+FAST: Mapping[str, Any] = {**SILICON, "kpts": (1, 1, 1)}
 #: With iterations that last some tenth of a second, so that one who asks for a stop in the middle is not too late.
 SLOW_SILICON: Mapping[str, Any] = {**SILICON, "ecutwfc": 30, "kpts": (6, 6, 6)}
 
@@ -38,6 +48,10 @@ def silicon(*, shift: float = 0.0, strain: float = 0.0, lattice: float = 5.40) -
     atoms.set_cell(atoms.cell * (1 + strain), scale_atoms=True)
     atoms.positions[1, 0] += shift
     return atoms
+
+
+#: A cell much too large: it shrinks beyond the plane waves for which there is room.
+SHRINKING = (silicon(strain=0.18, shift=0.1), {**SILICON, "ecutwfc": 16})
 
 
 def request_of(atoms: Atoms, task: str, **parameters: Any) -> tuple[JobRequest, Mapping[str, Path]]:
@@ -114,3 +128,63 @@ def continued(context: RecordingContext, pw: Runner) -> RecordingContext:
     found = find([context.place])
     assert not found.refused
     return pw.context(checkpoints=found.checkpoints, checkpoint_interval=3600.0)
+
+
+@dataclass
+class Ended:
+    """How pw.x has ended."""
+
+    code: int
+    done: bool
+    sign: Sign | None
+    error: EngineError | None
+
+
+class ByHand:
+    """Runs pw.x on inputs that the engine would never write.
+
+    Parameters
+    ----------
+    place
+        The directory.
+    texts
+        Inputs by the name of the task, as the engine writes them.
+    """
+
+    def __init__(self, place: Path, texts: dict[str, str]) -> None:
+        self.place = place
+        self._texts = texts
+        (place / "pseudo").mkdir(parents=True)
+        package = pseudos.directory(None)
+        assert package is not None
+        shutil.copy(package / "Si.pz-vbc.UPF", place / "pseudo" / FILE)
+        shutil.copy(package / "Si.pbe-rrkj.UPF", place / "pseudo")
+
+    def __call__(
+        self,
+        *changes: tuple[str, str],
+        task: str = "static",
+        launch: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> Ended:
+        text = self._texts[task]
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (self.place / "pw.in").write_text(text)
+        where = program.find("pw.x")
+        assert where is not None
+        words = (*launch, str(where), *options, "-in", "pw.in")
+        root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        environment = {**os.environ, **root, "OMP_NUM_THREADS": "1"}
+        said = subprocess.run(
+            words, cwd=self.place, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        reader, scanner = Reader(natoms=2), Scanner(failures.TABLE)
+        for line in said.stdout.splitlines():
+            reader.feed(line)
+            scanner.feed(line)
+        sign = scanner.scan(said.stderr.splitlines())
+        words_ = said.stdout.splitlines()[-5:]
+        error = failures.verdict(reader, sign, said.returncode, {}, words=words_)
+        return Ended(said.returncode, reader.done, sign, error)
