@@ -170,6 +170,12 @@ TABLE: tuple[Signature, ...] = (
         "Leave nbnd out, or make it larger.",
     ),
     _input(
+        "too many bands",
+        r"more bands than PWs|too many bands, or too few plane waves",
+        "there are more bands than plane waves to make them of",
+        "Make nbnd smaller, or ecutwfc larger.",
+    ),
+    _input(
         "cut-offs",
         r"ecutrho <= ecutwfc",
         "the cut-off of the density is too small",

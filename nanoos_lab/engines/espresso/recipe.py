@@ -68,4 +68,6 @@ def recipe(request: JobRequest, given: EspressoParameters, files: Mapping[str, P
 def _line(program: str, name: str, resources: Resources) -> str:
     launcher = f"mpirun -n {resources.ranks} " if resources.ranks > 1 else ""
     output = name.removesuffix(".in") + ".out"
-    return f"OMP_NUM_THREADS={resources.threads} {launcher}{program} -in {name} > {output}"
+    # A program that breaks off says why, and does not see to it that this reaches a file.
+    environment = f"GFORTRAN_UNBUFFERED_PRECONNECTED=y OMP_NUM_THREADS={resources.threads}"
+    return f"{environment} {launcher}{program} -in {name} > {output}"

@@ -50,6 +50,8 @@ RUNS = [
     ("overlap", [(SECOND, "Si 0 0 0")], "static", 1, False),
     ("charge is wrong", [("nat = 2", "nat = 2\n tot_charge = 1")], "static", 1, False),
     ("too few bands", [("nat = 2", "nat = 2\n nbnd = 2")], "static", 1, False),
+    ("too many bands", [("nat = 2", "nat = 2\n nbnd = 400")], "static", 1, False),
+    ("too many bands", [("nat = 2", "nat = 2\n nbnd = 30"), ("ecutwfc = 12.0", "ecutwfc = 3.0")], "static", 1, False),
     ("cut-offs", [("nat = 2", "nat = 2\n ecutrho = 5")], "static", 1, False),
     ("not implemented", [("'david'", "'davit'")], "static", 1, False),
     ("directory", [("outdir = 'out'", "outdir = 'pw.in/out'")], "static", 1, False),
