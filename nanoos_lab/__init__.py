@@ -76,7 +76,7 @@ _HOME = {
     "nanoos_lab.lab.workflows.convergence": ("convergence_test",),
     "nanoos_lab.lab.workflows.elastic": ("elastic_constants",),
     "nanoos_lab.lab.workflows.eos": ("equation_of_state",),
-    "nanoos_lab.lab.workflows.phonons": ("phonons",),
+    "nanoos_lab.lab.workflows.phonons": ("lattice_dynamics", "phonons"),
     "nanoos_lab.lab.workflows.ramp": ("temperature_ramp",),
     "nanoos_lab.worker.settings": ("Settings",),
 }

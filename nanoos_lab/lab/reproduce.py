@@ -35,7 +35,7 @@ def reproduce(job: Job, directory: str | Path) -> Path:
         raise InputError(
             f"job {job.id} was steered, at step {steps}, which no recipe does; job.provenance['steerings'] tells how"
         )
-    request = _whole(job)
+    request = as_run(job)
     recipe = _recipe(request, results, job)
     place = Path(directory).expanduser()
     if place.exists() and any(place.iterdir()):
@@ -59,7 +59,7 @@ def _recipe(request: JobRequest, results: Results, job: Job) -> Recipe:
     return source.recipe(request, files, results.provenance)
 
 
-def _whole(job: Job) -> JobRequest:
+def as_run(job: Job) -> JobRequest:
     """Return what was run in the end: with the parameters that corrections have changed, and with its structure."""
     store = job.lab.services.store
     request = store.assignment(store.holder(job.id).id).corrected_request

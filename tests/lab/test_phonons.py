@@ -17,7 +17,7 @@ from ase.build import bulk, molecule
 from nanoos_lab.core.errors import InputError, JobFailedError, ParameterError, StructureError
 from nanoos_lab.lab.workflows.elastic import elastic_constants
 from nanoos_lab.lab.workflows.eos import equation_of_state
-from nanoos_lab.lab.workflows.phonons import phonons
+from nanoos_lab.lab.workflows.phonons import lattice_dynamics, phonons
 
 if TYPE_CHECKING:
     from nanoos_lab.lab.lab import Lab
@@ -204,6 +204,28 @@ def test_without_phonopy_it_says_how_to_get_it(lab: Lab, monkeypatch: pytest.Mon
     monkeypatch.setitem(__import__("sys").modules, "phonopy", None)
     with pytest.raises(InputError, match=r"pip install 'nanoos-lab\[phonons\]'"):
         phonons(bulk("Si"), lab=lab, **SW)
+
+
+def test_one_job_has_the_phonons_of_the_workflow(lab: Lab) -> None:
+    copper = bulk("Cu", a=3.6)
+    many = phonons(copper, supercell=3, mesh=8, lab=lab, **EMT).wait(60).fit()
+    job = lab.submit(copper, task="phonons", supercell=3, **EMT).wait(60)
+    one = lattice_dynamics(job, mesh=8)
+    np.testing.assert_allclose(one.force_constants, many.force_constants, atol=1e-10)
+    np.testing.assert_allclose(one.bands()["branch_3"], many.bands()["branch_3"], atol=1e-6)
+    assert one.thermal().loc[300.0, "free_energy"] == pytest.approx(many.thermal().loc[300.0, "free_energy"])
+    assert one.residual_force == pytest.approx(many.residual_force, abs=1e-10)
+    np.testing.assert_allclose(job.results["frequencies"], one.gamma)
+    assert job.results.units["supercell_forces"] == "eV/Å"
+    assert len(job.thermo) == 2
+
+
+def test_the_phonons_of_a_job_whose_structure_another_has_made(lab: Lab) -> None:
+    relaxed = lab.submit(bulk("Cu", a=3.65), task="relax", cell="free", fmax=1e-4, **EMT)
+    job = lab.submit(relaxed, task="phonons", **EMT).wait(60)
+    assert lattice_dynamics(job).primitive.cell.volume == pytest.approx(relaxed.structure.cell.volume)
+    with pytest.raises(InputError, match="is of task 'relax'; lattice dynamics need one of task 'phonons'"):
+        lattice_dynamics(relaxed)
 
 
 def test_a_supercell_that_fails_leaves_no_phonons(lab: Lab) -> None:

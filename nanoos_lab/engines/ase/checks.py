@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nanoos_lab.core.errors import ParameterError, StructureError
-from nanoos_lab.engines import distances
-from nanoos_lab.engines.ase.parameters import BandParameters, Calculated, DynamicsParameters, OptimizerParameters
+from nanoos_lab.engines import displacements, distances
+from nanoos_lab.engines.ase.parameters import (
+    BandParameters,
+    Calculated,
+    DynamicsParameters,
+    OptimizerParameters,
+    PhononParameters,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,6 +41,8 @@ def check_task(atoms: Atoms, given: Calculated, *, has_stress: bool) -> None:
         _check_freedom(atoms, given)
     if isinstance(given, BandParameters):
         _check_ends(atoms, given)
+    if isinstance(given, PhononParameters):
+        displacements.check(atoms)
 
 
 def _check_cell(atoms: Atoms, given: Calculated, *, has_stress: bool) -> None:

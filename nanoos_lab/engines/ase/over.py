@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from nanoos_lab.core.errors import EngineError, InputError, NotInstalledError, StructureError
 from nanoos_lab.core.frames import Results
 from nanoos_lab.core.status import Reason
+from nanoos_lab.engines import displacements
 from nanoos_lab.engines.ase.cancelling import CancelledError, cancelled_in_time
 from nanoos_lab.engines.ase.parameters import (
     TASKS,
@@ -19,6 +20,7 @@ from nanoos_lab.engines.ase.parameters import (
     Calculated,
     DynamicsParameters,
     OptimizerParameters,
+    PhononParameters,
     tasks_with,
 )
 from nanoos_lab.engines.base import EngineInfo, PotentialInfo
@@ -64,7 +66,7 @@ class CalculatorEngine(ABC, Generic[Own]):
     #: How its calculator fails.
     failures: ClassVar[Sequence[Signature]] = ()
     #: Kinds of calculation that go on from checkpoints.
-    resumable: ClassVar[frozenset[str]] = frozenset({"relax", "md", "neb"})
+    resumable: ClassVar[frozenset[str]] = frozenset({"relax", "md", "neb", "phonons"})
     #: Kinds of calculation whose parameters can be changed while they run.
     steerable: ClassVar[frozenset[str]] = frozenset({"md"})
     #: How its calculator can use more than one core.
@@ -105,7 +107,8 @@ class CalculatorEngine(ABC, Generic[Own]):
     def citations(self, request: JobRequest, files: Mapping[str, Path]) -> Mapping[str, str]:
         """Return where ASE and the calculator were published."""
         given = cast("Own", self.tasks[request.task](**request.parameters))
-        return {"ase": CITATION, **self.cited(given)}
+        phonopy = {"phonopy": displacements.CITATION} if request.task == "phonons" else {}
+        return {"ase": CITATION, **phonopy, **self.cited(given)}
 
     @cached_property
     def tasks(self) -> Mapping[str, type[TaskParameters]]:
@@ -118,11 +121,19 @@ class CalculatorEngine(ABC, Generic[Own]):
             found = version(self.package)
         except PackageNotFoundError:
             return EngineInfo(name=self.name, found=False, missing=self.missing, tasks=tuple(TASKS))
-        return EngineInfo(name=self.name, found=True, version=found, where=self.package, tasks=tuple(TASKS))
+        why = displacements.missing()
+        return EngineInfo(
+            name=self.name,
+            found=True,
+            version=found,
+            where=self.package,
+            tasks=tuple(TASKS),
+            lacking={"phonons": why} if why else {},
+        )
 
     def preload(self) -> None:
         """Import ASE's part, and what the calculator needs, if it is here."""
-        for module in ("md", "relax", "neb"):
+        for module in ("md", "relax", "neb", "phonons"):
             import_module(f"nanoos_lab.engines.ase.{module}")
         if self.probe().found:
             for module in self.imports:
@@ -234,6 +245,10 @@ def _run(atoms: Atoms, given: Calculated, context: RunContext, make: Make) -> Re
             from nanoos_lab.engines.ase.neb import run_neb
 
             return run_neb(atoms, given, context, make)
+        case PhononParameters():
+            from nanoos_lab.engines.ase.phonons import run_phonons
+
+            return run_phonons(atoms, given, context)
     return _run_static(atoms, given, context)
 
 

@@ -26,7 +26,7 @@ from nanoos_lab.core.parameters import (
     TaskParameters,
     field,
 )
-from nanoos_lab.engines import distances
+from nanoos_lab.engines import displacements, distances
 
 #: The calculator of engine ``ase`` that takes `epsilon`, `sigma`, `cutoff` and `smooth`.
 LENNARD_JONES = "lj"
@@ -158,12 +158,36 @@ class BandParameters(Calculated):
     every: Every = field(1, doc="steps between samples of frames and thermo")
 
 
+Row = tuple[int, int, int]
+
+
+def _as_matrix(value: Any) -> Any:
+    """Take an integer, three of them, or a matrix."""
+    return tuple(map(tuple, displacements.matrix_of(value).tolist()))
+
+
+class PhononParameters(Calculated):
+    """Phonons of a relaxed crystal, from the forces in supercells with a displaced atom.
+
+    `nanoos_lab.lattice_dynamics` makes bands, density of states and heat of such a job. The workflow
+    `nanoos_lab.phonons` is for engines without this task, and for supercells that are to run side by side.
+    """
+
+    supercell: Annotated[tuple[Row, Row, Row], BeforeValidator(_as_matrix)] = field(
+        ((2, 0, 0), (0, 2, 0), (0, 0, 2)),
+        doc="how often the cell is repeated: a number, one for each cell vector, or a matrix; forces must vanish over "
+        "half its width",
+    )
+    distance: float = field(0.01, unit="Å", gt=0, lt=1, doc="how far an atom is displaced")
+
+
 #: The tasks of every engine over a calculator of ASE.
 TASKS: dict[str, type[Calculated]] = {
     "static": SinglePointParameters,
     "relax": OptimizerParameters,
     "md": DynamicsParameters,
     "neb": BandParameters,
+    "phonons": PhononParameters,
 }
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nanoos_lab.core.errors import InputError
+from nanoos_lab.engines import displacements
 from nanoos_lab.engines.ase.parameters import (
     BandParameters,
     Calculated,
     DynamicsParameters,
     OptimizerParameters,
+    PhononParameters,
     SinglePointParameters,
 )
 from nanoos_lab.engines.base import STRUCTURE, Recipe
@@ -67,6 +69,34 @@ energies = [float(image.get_potential_energy()) for image in images]
 print("energies", *map(repr, energies), "eV")
 print("barrier", max(energies) - energies[0], "eV")
 atoms = max(images[1:-1], key=lambda image: image.get_potential_energy())
+"""
+_PHONONS = """\
+cell = PhonopyAtoms(
+    numbers=atoms.numbers,
+    scaled_positions=atoms.get_scaled_positions(),
+    cell=atoms.cell.array,
+    masses=atoms.get_masses(),
+    magnetic_moments=atoms.arrays.get("initial_magmoms"),
+)
+phonons = Phonopy(cell, supercell_matrix={supercell!r}, primitive_matrix=guess_primitive_matrix(cell))
+phonons.generate_displacements(distance={distance!r})
+still = phonons.supercell
+first = {{image: original for original, image in enumerate(still.u2s_map)}}
+origin = [first[image] for image in still.s2u_map]
+supercell = Atoms(numbers=still.numbers, positions=still.positions, cell=still.cell, pbc=True, calculator=atoms.calc)
+for name in {per_atom!r}:
+    if name in atoms.arrays:
+        supercell.set_array(name, atoms.arrays[name][origin])
+forces = []
+for each in (still, *phonons.supercells_with_displacements):
+    supercell.set_positions(each.positions)
+    forces.append(supercell.get_forces())
+phonons.forces = np.array(forces[1:]) - forces[0]
+phonons.produce_force_constants(show_drift=False)
+phonons.symmetrize_force_constants(show_drift=False)
+print("frequencies", *map(float, phonons.run_qpoints([(0.0, 0.0, 0.0)]).frequencies[0]), "THz")
+atoms = supercell
+atoms.set_positions(still.positions)
 """
 _VELOCITIES = """\
 rng = np.random.default_rng({seed})
@@ -237,6 +267,8 @@ def _task(given: Calculated) -> tuple[str, list[str], dict[str, str]]:
             return *_dynamics(given), {}
         case BandParameters():
             return *_band(given), {FINAL: json.dumps(given.final.positions)}
+        case PhononParameters():
+            return *_phonons(given), {}
     raise InputError(f"there is no recipe without nanoos_lab for {type(given).__name__}")
 
 
@@ -260,6 +292,18 @@ def _dynamics(given: DynamicsParameters) -> tuple[str, list[str]]:
     at_rest = "not moves" if kind == "nve" else "True"
     lines = (text + _RUN).format(at_rest=at_rest, **given.model_dump())
     return lines, ["import numpy as np", "from ase import units", *imports]
+
+
+def _phonons(given: PhononParameters) -> tuple[str, list[str]]:
+    imports = [
+        "import numpy as np",
+        "from ase import Atoms",
+        "from phonopy import Phonopy",
+        "from phonopy.structure.atoms import PhonopyAtoms",
+        "from phonopy.structure.cells import guess_primitive_matrix",
+    ]
+    values = {"supercell": given.supercell, "distance": given.distance, "per_atom": displacements.PER_ATOM}
+    return _PHONONS.format(**values), imports
 
 
 def _band(given: BandParameters) -> tuple[str, list[str]]:

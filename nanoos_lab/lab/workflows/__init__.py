@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-#: What to say where phonopy is not installed.
-NO_PHONOPY = "phonons need phonopy: pip install 'nanoos-lab[phonons]'"
+from nanoos_lab.engines import displacements
 
 
 def lacking() -> list[str]:
     """Return what workflows lack here, a sentence for each."""
-    return [] if find_spec("phonopy") else [NO_PHONOPY]
+    return [why] if (why := displacements.missing()) else []

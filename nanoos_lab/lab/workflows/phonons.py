@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from nanoos_lab.core.errors import InputError, ParameterError, StructureError
+from nanoos_lab.core.errors import InputError, ParameterError
+from nanoos_lab.engines import displacements
 from nanoos_lab.lab.draft import Draft
 from nanoos_lab.lab.group import Group
 from nanoos_lab.lab.lab import default_lab
-from nanoos_lab.lab.workflows import NO_PHONOPY
+from nanoos_lab.lab.reproduce import as_run
 from nanoos_lab.lab.workflows.cells import crystal
 from nanoos_lab.lab.workflows.fits import Fit
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Mesh of wave vectors unless another one is asked for.
 MESH = (20, 20, 20)
-#: What atoms of a supercell have in common with those of the cell that it repeats.
-_PER_ATOM = ("masses", "tags", "initial_magmoms", "initial_charges")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -82,7 +80,7 @@ class LatticeDynamics(Fit):
         -------
         numpy.ndarray, shape (points, 3 atoms of the primitive cell)
         """
-        return np.array(self.phonopy.run_qpoints(np.asarray(wave_vectors, dtype=float)).frequencies)
+        return displacements.frequencies(self.phonopy, wave_vectors)
 
     def bands(self, path: str | None = None, *, points: int = 100) -> pd.DataFrame:
         """Return frequencies along a path through the Brillouin zone.
@@ -189,18 +187,7 @@ class Phonons(Group):
             If a job has not succeeded.
         """
         self.succeeded()
-        still, *forces = (np.asarray(job.results["forces"]) for job in self)
-        found = self.dataset.replicate()
-        found.dataset = self.dataset.dataset
-        found.forces = np.array(forces) - still
-        found.produce_force_constants(show_drift=False)
-        found.symmetrize_force_constants(show_drift=False)
-        return LatticeDynamics(
-            phonopy=found,
-            primitive=_atoms(found.primitive),
-            mesh=self.mesh,
-            residual_force=float(np.linalg.norm(still, axis=1).max()),
-        )
+        return _fitted(self.dataset, [np.asarray(job.results["forces"]) for job in self], self.mesh)
 
 
 def phonons(
@@ -243,17 +230,17 @@ def phonons(
     """
     if isinstance(distance, bool) or not isinstance(distance, (int, float)) or not 0 < distance < 1:
         raise ParameterError("distance", distance, "a number between 0 and 1 Å")
-    matrix = _matrix(supercell)
+    matrix = displacements.matrix_of(supercell)
     points = _mesh(mesh)
     atoms = crystal(structure)
-    _check_masses(atoms)
-    dataset = _displaced(atoms, matrix, float(distance))
+    displacements.check(atoms)
+    dataset = displacements.displaced(atoms, matrix, float(distance))
     lab = lab or default_lab()
     head = options.pop("name", None) or f"{atoms.get_chemical_formula()} phonons"
-    cells = [dataset.supercell, *(dataset.supercells_with_displacements or [])]
+    cells = displacements.supercells(dataset, atoms)
     moves = [(-1, np.zeros(3)), *((int(number), np.array(move)) for number, *move in dataset.displacements)]
     drafts = [
-        Draft(_supercell(cell, dataset, atoms), engine=engine, task="static", name=f"{head} {number}", **options)
+        Draft(cell, engine=engine, task="static", name=f"{head} {number}", **options)
         for number, cell in enumerate(cells)
     ]
     columns: dict[str, list[Any]] = {
@@ -265,16 +252,44 @@ def phonons(
     return group
 
 
-def _matrix(supercell: Any) -> Array:
-    found = np.asarray(supercell)
-    whole = found.dtype.kind in "iu"
-    if whole and found.shape == ():
-        found = np.eye(3, dtype=int) * int(found)
-    elif whole and found.shape == (3,):
-        found = np.diag(found)
-    if not whole or found.shape != (3, 3) or round(float(np.linalg.det(found))) < 1:
-        raise ParameterError("supercell", supercell, "an integer ≥ 1, three of them, or a matrix of them")
-    return found
+def lattice_dynamics(job: Job, *, mesh: int | Sequence[int] = MESH) -> LatticeDynamics:
+    """Return the lattice dynamics of a crystal from a job of the task "phonons".
+
+    Parameters
+    ----------
+    job
+        It has succeeded.
+    mesh
+        Wave vectors along the three reciprocal vectors of the primitive cell, for density of states and heat.
+
+    Raises
+    ------
+    InputError
+        If it is a job of another task, or phonopy is not here.
+    JobError
+        If it has not succeeded.
+    """
+    points = _mesh(mesh)
+    if job.request.task != "phonons":
+        raise InputError(f"job {job.id} is of task {job.request.task!r}; lattice dynamics need one of task 'phonons'")
+    forces = np.asarray(job.results["supercell_forces"])
+    request = as_run(job)
+    if request.structure is None:
+        raise InputError(f"the structure of job {job.id} is not known any more")
+    given = request.parameters
+    matrix = displacements.matrix_of(given["supercell"])
+    dataset = displacements.displaced(request.structure.atoms(), matrix, float(given["distance"]))
+    return _fitted(dataset, forces, points)
+
+
+def _fitted(dataset: Phonopy, forces: Sequence[Array] | Array, mesh: tuple[int, int, int]) -> LatticeDynamics:
+    found = displacements.solved(dataset, forces)
+    return LatticeDynamics(
+        phonopy=found,
+        primitive=displacements.plain(found.primitive),
+        mesh=mesh,
+        residual_force=float(np.linalg.norm(forces[0], axis=1).max()),
+    )
 
 
 def _mesh(mesh: Any) -> tuple[int, int, int]:
@@ -283,55 +298,3 @@ def _mesh(mesh: Any) -> tuple[int, int, int]:
         raise ParameterError("mesh", mesh, "an integer ≥ 1, or three of them")
     first, second, third = np.broadcast_to(found, 3).tolist()
     return first, second, third
-
-
-def _check_masses(atoms: Atoms) -> None:
-    """Raise for isotopes: to the symmetry that phonopy finds, atoms of one element are the same."""
-    for number in np.unique(atoms.numbers):
-        masses = np.unique(atoms.get_masses()[atoms.numbers == number])
-        if len(masses) > 1:
-            symbol = atoms.symbols[int(np.argmax(atoms.numbers == number))]
-            listed = ", ".join(f"{mass:g}" for mass in masses)
-            raise StructureError(f"all atoms of an element must have one mass; those of {symbol} have {listed} u")
-
-
-def _displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
-    """Return phonopy's view of the crystal, with its displacements."""
-    try:
-        from phonopy import Phonopy
-        from phonopy.structure.atoms import PhonopyAtoms
-        from phonopy.structure.cells import guess_primitive_matrix
-    except ImportError as error:
-        raise InputError(f"{NO_PHONOPY} ({error})") from error
-    cell = PhonopyAtoms(
-        numbers=atoms.numbers,
-        scaled_positions=atoms.get_scaled_positions(),
-        cell=atoms.cell.array,
-        masses=atoms.get_masses(),
-        # Atoms that differ only in their moment are not equivalent: an antiferromagnet has a larger primitive cell.
-        magnetic_moments=atoms.arrays.get("initial_magmoms"),
-    )
-    with warnings.catch_warnings():
-        # Of just that larger cell it warns, too.
-        warnings.filterwarnings("ignore", "The input unit cell has a magnetic ordering", UserWarning)
-        primitive = guess_primitive_matrix(cell)
-    found = Phonopy(cell, supercell_matrix=matrix, primitive_matrix=primitive)
-    found.generate_displacements(distance=distance)
-    return found
-
-
-def _atoms(cell: Any) -> Atoms:
-    from ase import Atoms
-
-    return Atoms(numbers=cell.numbers, positions=cell.positions, cell=cell.cell, pbc=True)
-
-
-def _supercell(cell: Any, dataset: Phonopy, atoms: Atoms) -> Atoms:
-    """Return a supercell with what the atoms of the crystal have besides positions."""
-    found = _atoms(cell)
-    first = {image: original for original, image in enumerate(dataset.supercell.u2s_map)}
-    origin = [first[image] for image in dataset.supercell.s2u_map]
-    for name in _PER_ATOM:
-        if name in atoms.arrays:
-            found.set_array(name, atoms.arrays[name][origin])
-    return found

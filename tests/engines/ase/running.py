@@ -42,6 +42,12 @@ def requested(atoms: Atoms, task: str, *, engine: str, **parameters: Any) -> Job
 
 def energy_of_recipe(place: Path, request: JobRequest) -> float:
     """Return the energy in eV that the recipe for a request prints where nanoos_lab cannot be imported."""
+    [energy] = told_by_recipe(place, request)["energy"]
+    return energy
+
+
+def told_by_recipe(place: Path, request: JobRequest) -> dict[str, list[float]]:
+    """Return the numbers that it prints, by the first word of their line; units are left out."""
     recipe = registry.get(request.engine).recipe(request, {}, {})
     place.mkdir()
     write(place / STRUCTURE, request.structure.atoms())
@@ -52,5 +58,5 @@ def energy_of_recipe(place: Path, request: JobRequest) -> float:
     done = subprocess.run(
         ["sh", "-c", recipe.command], cwd=place, env=environment, check=True, capture_output=True, text=True
     )
-    [energy] = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("energy")]
-    return energy
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {words[0]: list(map(float, words[1:-1])) for words in lines if words[0] in ("energy", "frequencies")}

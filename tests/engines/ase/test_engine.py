@@ -59,7 +59,7 @@ def test_it_says_which_ase_it_found():
     info = AseEngine().probe()
     assert info.found
     assert info.version == ase.__version__
-    assert info.tasks == ("static", "relax", "md", "neb")
+    assert info.tasks == ("static", "relax", "md", "neb", "phonons")
 
 
 def test_it_needs_a_structure():

@@ -167,6 +167,15 @@ def test_a_vacancy_hops(tmp_path):
     assert results.properties["reaction_energy"] == pytest.approx(0, abs=0.02)
 
 
+def test_phonons_of_silicon(tmp_path):
+    """Softer than those of its training data, whose optical mode is at 15.3 THz."""
+    results = run(tmp_path, bulk("Si", a=5.471), "phonons", supercell=3)
+    modes = results.properties["frequencies"]
+    assert abs(modes[:3]).max() < 0.1
+    assert modes[3:] == pytest.approx([np.mean(modes[3:])] * 3, abs=0.05)
+    assert 12 < modes[-1] < 15.3
+
+
 def test_an_interrupted_run_is_the_uninterrupted_one(tmp_path):
     parameters = {"steps": 80, "every": 10, "temperature": 300, "ensemble": "nvt"}
     atoms = bulk("Cu", cubic=True, a=3.616)
