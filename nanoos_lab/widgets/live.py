@@ -114,8 +114,9 @@ class LiveCard:
 
     def _hear(self, change: Change) -> None:
         if change.frame is not None:
-            if self._structure is not None:
-                self._structure.push(change.frame)
+            if self._structure is not None and not self._structure.push(change.frame):
+                # The run is of other atoms than those that were submitted, such as a supercell's.
+                self._structure.show(*_newest(self._job))
             return
         news: dict[str, Any] = {}
         if change.record is not None and self._model.steering.lags(change.record):

@@ -94,16 +94,23 @@ class StructureView(anywidget.AnyWidget):
         answer_in_subshell(self._view.comm)
         self.on_msg(self._hear)
 
-    def push(self, frame: Frame) -> None:
-        """Show a frame; if the page does not keep up it waits, until the page does or a newer one is there."""
+    def push(self, frame: Frame) -> bool:
+        """Show a frame; if the page does not keep up it waits, until the page does or a newer one is there.
+
+        Returns
+        -------
+        bool
+            Whether it has as many atoms as are shown; if not it is left out, for it does not say which they are.
+        """
         placement = Placement.of(frame.cell)
         with self._lock:
             if len(frame.positions) != len(self.scene.symbols):
-                return
+                return False
             positions = placement.place(frame.positions)
             self.scene = self.scene._replace(step=frame.step, cell=placement.cell, positions=positions)
             self._due = True
         self._send_newest()
+        return True
 
     def _send_newest(self) -> None:
         with self._lock:

@@ -69,6 +69,15 @@ sweep
 UNWATCHED_SECONDS = float(os.environ.get("NANOOS_UNWATCHED_SECONDS", "20"))
 #: Bytes by which a process may grow meanwhile; all frames would be 1 MB a second.
 MOST_GROWTH = 8 * 2**20
+#: Supercells of a small crystal.
+PHONONS = """
+import nanoos_lab as nl
+from ase.build import bulk
+crystal = bulk("AuCu", "cesiumchloride", a=3.15)
+crystal.positions[1] += (0.05, 0.02, 0)
+job = nl.submit(crystal, engine="ase", task="phonons", calculator="emt", supercell=4, name="phonons")
+job
+"""
 #: Computes for ten minutes unless the kernel is shut down before.
 BUSY = """
 import time
@@ -115,6 +124,21 @@ def is_dark(picture: np.ndarray) -> bool:
 
 def colours(picture: np.ndarray) -> int:
     return len(np.unique(picture.reshape(-1, 3), axis=0))
+
+
+def test_a_run_of_a_supercell_is_seen_whole(jupyter: Jupyter, page: Page) -> None:
+    """The card begins with the atoms that were submitted, and those of the run take more room."""
+    jupyter.write("phonons.ipynb", [PHONONS])
+    with opened(page, jupyter, "phonons.ipynb") as notebook:
+        notebook.run_all()
+        card = notebook.card()
+        until(lambda: card.status == "Succeeded", seconds=120)
+        label = card.box.locator("canvas")
+        until(lambda: label.get_attribute("aria-label") == "Structure of 128 atoms")
+        until(lambda: colours(card.picture()) > 50)
+        keep(page, "phonons")
+        # Nothing is cut off at the upper edge; the lower one has the caption.
+        until(lambda: colours(card.picture()[8:12]) == 1)
 
 
 def test_the_first_notebook_shows_its_job_live(jupyter: Jupyter, page: Page) -> None:

@@ -212,6 +212,22 @@ def test_a_frame_moves_the_atoms_of_the_scene(job: FakeJob, card: LiveCard) -> N
     assert card._structure.scene.positions == pytest.approx(moved, abs=1e-5)
 
 
+def test_a_run_of_other_atoms_than_were_submitted_is_shown_as_soon_as_it_says_which(
+    job: FakeJob, card: LiveCard
+) -> None:
+    card._structure._handle_custom_msg({"order": "watched", "page": "a", "watched": True}, [])
+    supercell = job.atoms * (2, 2, 2)
+    job.show(0, supercell.positions)
+    assert len(card._structure.scene.symbols) == len(job.atoms)
+    job.trajectory.append(supercell)
+    job.show(1, supercell.positions)
+    assert len(card._structure.scene.symbols) == len(supercell)
+    moved = supercell.positions + 0.1
+    job.show(2, moved)
+    assert card._structure.scene.step == 2
+    assert card._structure.scene.positions == pytest.approx(moved, abs=1e-5)
+
+
 def test_what_came_too_soon_after_an_update_is_shown_when_the_page_has_answered(job: FakeJob, card: LiveCard) -> None:
     """A slow engine says nothing for minutes after its first row."""
     job.start()

@@ -124,12 +124,14 @@ class Structure {
     const blob = new Blob([pdb(scene, positions)], { type: "text/plain" });
     const component = await this.view.stage.loadFile(blob, { ext: "pdb", defaultRepresentation: false });
     if (this.version !== scene.version) return void this.view.stage.removeComponent(component);
+    const others = this.component?.structure.atomCount !== component.structure.atomCount;
     if (this.component) this.view.stage.removeComponent(this.component);
     this.component = component;
     component.addRepresentation(scene.style, { colorScheme: "element", ...STYLES[scene.style] });
     this.box = scene.cell && greyBox(component);
     this.move(positions, scene.cell, scene.step);
     if (!this.aimed) this.aim();
+    else if (others) this.fit();
   }
 
   aim() {
@@ -140,10 +142,16 @@ class Structure {
     } else {
       stage.viewerControls.spin([0, 1, 0], TILT.y);
       stage.viewerControls.spin([1, 0, 0], TILT.x);
-      stage.animationControls.zoomMove(this.component.getCenter(), ROOM * this.component.getZoom(), 0);
+      this.fit();
     }
     // nglview keeps the camera by this matrix, which NGL itself sets no sooner than at the next repaint.
     stage.viewer.rotationGroup.updateMatrix();
+  }
+
+  /** Stand so far away that all is seen, whichever way the camera looks. */
+  fit() {
+    const { component } = this;
+    this.view.stage.animationControls.zoomMove(component.getCenter(), ROOM * component.getZoom(), 0);
   }
 
   /**
