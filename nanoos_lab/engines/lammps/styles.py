@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Endings of the variants of a style that LAMMPS chooses by itself.
-_VARIANTS = ("/omp", "/opt", "/gpu", "/intel", "/kk")
+VARIANTS = ("/omp", "/opt", "/gpu", "/intel", "/kk")
 
 
 #: What a command chooses a style of, and which of its words that is.
@@ -69,7 +69,7 @@ def _check(field: str, style: str, kind: str, path: Path | None) -> None:
         return
     known = names(kind, path)
     if known and style not in known:
-        raise UnknownNameError(field, style, [name for name in known if not name.endswith(_VARIANTS)])
+        raise UnknownNameError(field, style, [name for name in known if not name.endswith(VARIANTS)])
 
 
 def parts_of(commands: Sequence[Sequence[str]], path: Path | None = None) -> dict[str, frozenset[str]]:

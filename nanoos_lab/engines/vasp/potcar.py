@@ -69,17 +69,37 @@ class Potential:
         return {"title": self.title, "sha256": self.sha256, "folder": "/".join(self.path.parts[-3:-1])}
 
 
-def find(given: VaspParameters, species: Sequence[str]) -> list[Potential]:
+def find(given: VaspParameters, species: Sequence[str], noted: Path | None = None) -> list[Potential]:
     """Return the potentials of the species, in their order.
+
+    Parameters
+    ----------
+    given
+        Functional, folder and setups.
+    species
+        Chemical symbols.
+    noted
+        What was taken where the job was submitted, see `note`: there may be more to choose from now.
 
     Raises
     ------
     InputError
-        If there is none for one of them, or it is for another element or functional.
+        If there is none for one of them, or several, or it is for another element or functional.
     """
     folder = _folder(given)
-    suffixes = _suffixes(given.setups, species)
-    return [_read(folder, symbol, suffixes.get(symbol), given) for symbol in species]
+    there = {symbol: _there(folder, symbol) for symbol in species}
+    suffixes = {**_noted(noted), **_suffixes(given.setups, species)}
+    _check_choice({symbol: names for symbol, names in there.items() if symbol not in suffixes}, folder, given)
+    found = []
+    for symbol, names in there.items():
+        name = symbol + suffixes[symbol] if symbol in suffixes else names[0]
+        if name not in names:
+            raise ParameterError(
+                "setups", given.setups, f"there is no {name} in {folder}; take {_choices(symbol, names)}"
+            )
+        found.append(describe(folder / name / FILE, symbol))
+        _check_functional(found[-1], given)
+    return found
 
 
 def families(elements: Collection[str]) -> list[PotentialInfo]:
@@ -140,29 +160,37 @@ def _tables() -> dict[str, dict[str, str]]:
     return tables
 
 
-def _read(folder: Path, symbol: str, suffix: str | None, given: VaspParameters) -> Potential:
-    there = sorted(
-        each.name
-        for each in folder.iterdir()
-        if re.fullmatch(rf"{symbol}(?![a-z]).*", each.name) and (each / FILE).is_file()
-    )
-    if not there:
+def _there(folder: Path, symbol: str) -> list[str]:
+    """Return the names of the POTCARs of an element."""
+    pattern = re.compile(rf"{symbol}(?![a-z]).*")
+    found = sorted(each.name for each in folder.iterdir() if pattern.fullmatch(each.name) and (each / FILE).is_file())
+    if not found:
         raise StructureError(f"there is no POTCAR for {symbol} in {folder}")
-    choice = " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in there)
-    if suffix is None and len(there) > 1:
-        usual = symbol + _tables()["recommended"].get(symbol, "")
-        raise ParameterError(
-            "setups",
-            given.setups,
-            f"a choice for {symbol}, since {folder} has {', '.join(there)}: {choice}; VASP recommends {usual}, which "
-            "is setups='recommended' for all elements",
-        )
-    name = there[0] if suffix is None else symbol + suffix
-    if name not in there:
-        raise ParameterError("setups", given.setups, f"there is no {name} in {folder}; take {choice}")
-    found = describe(folder / name / FILE, symbol)
-    _check_functional(found, given)
     return found
+
+
+def _check_choice(there: Mapping[str, Sequence[str]], folder: Path, given: VaspParameters) -> None:
+    """Raise if there are several for an element of which none was chosen."""
+    several = {symbol: names for symbol, names in there.items() if len(names) > 1}
+    if not several:
+        return
+    usual = {symbol: _tables()["recommended"].get(symbol, "") for symbol in several}
+    said = "; ".join(f"{', '.join(names)} for {symbol}" for symbol, names in several.items())
+    advice = ""
+    if all(symbol + suffix in several[symbol] for symbol, suffix in usual.items()):
+        names = ", ".join(symbol + suffix for symbol, suffix in usual.items())
+        advice = f"; VASP recommends {names}, which is setups='recommended'"
+    choices = ", ".join(f"{symbol!r}: {names[0].removeprefix(symbol)!r}" for symbol, names in several.items())
+    raise ParameterError("setups", given.setups, f"a choice such as {{{choices}}}, since {folder} has {said}{advice}")
+
+
+def _choices(symbol: str, names: Sequence[str]) -> str:
+    return " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in names)
+
+
+def _noted(path: Path | None) -> dict[str, str]:
+    told = {} if path is None else json.loads(path.read_bytes())
+    return {symbol: each["setup"] for symbol, each in told.items() if "setup" in each}
 
 
 def _check_functional(potential: Potential, given: VaspParameters) -> None:
@@ -208,7 +236,12 @@ def note(species: Sequence[str], potentials: Sequence[Potential]) -> Path:
     So a job is equal to another one only if its potentials are, and a worker finds out whether its own are the same.
     """
     told = {
-        symbol: {"title": each.title, "sha256": each.sha256} for symbol, each in zip(species, potentials, strict=True)
+        symbol: {
+            "setup": each.path.parent.name.removeprefix(symbol),
+            "title": each.title,
+            "sha256": each.sha256,
+        }
+        for symbol, each in zip(species, potentials, strict=True)
     }
     data = json.dumps(told, indent=1, sort_keys=True).encode()
     name = f"potentials-{hashlib.sha256(data).hexdigest()[:32]}.json"

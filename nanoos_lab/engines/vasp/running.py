@@ -187,8 +187,9 @@ def begin(request: JobRequest, given: Given, context: RunContext) -> Beginning:
 
 def _potentials(given: Given, order: Order, context: RunContext) -> list[Potential]:
     """Find the potentials on this host; they are those of the user's."""
+    noted = context.files.get(potcar.ROLE)
     try:
-        found = potcar.find(given, order.species)
+        found = potcar.find(given, order.species, noted)
     except InputError as error:
         # The user's host has them, or the job would not have been queued.
         raise EngineError(
@@ -196,7 +197,7 @@ def _potentials(given: Given, order: Order, context: RunContext) -> list[Potenti
             reason=Reason.RESOURCE,
             remedy=f"Set {potcar.VARIABLE} for the worker, or send the job to a queue of workers that have them.",
         ) from None
-    if (noted := context.files.get(potcar.ROLE)) is not None:
+    if noted is not None:
         potcar.compare(order.species, found, noted)
     return found
 

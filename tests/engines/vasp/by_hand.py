@@ -18,6 +18,8 @@ from nanoos_lab.engines.vasp.outcar import Facts
 from nanoos_lab.engines.vasp.verdict import Ending, Signs, judge
 from tests.engines.vasp.given import parameters
 
+if "NANOOS_VASP_FAILURES" not in os.environ:
+    pytest.exit("NANOOS_VASP_FAILURES must name the folder tests/files of a checkout of custodian", returncode=2)
 FOLDER = Path(os.environ["NANOOS_VASP_FAILURES"])
 #: File → name of the row; each is the output or the error stream of one run.
 RECORDED = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -155,11 +154,20 @@ def test_a_folder_that_is_not_there_is_answered_with_those_that_are(potentials) 
 def test_nothing_is_chosen_for_the_user_where_there_is_a_choice(potentials) -> None:
     with pytest.raises(ParameterError, match="xc=None is not allowed: test needs one of 'PBE', 'PBEsol'"):
         validate(registry.get("vasp").tasks["static"], {}, where="test")
-    both = "has In, In_d: setups={'In': ''} or setups={'In': '_d'}; VASP recommends In_d, which is setups='recommended'"
+    both = "such as {'In': ''}, since .* has In, In_d for In; VASP recommends In_d, which is setups='recommended'."
     for setups in (None, {"Si": ""}):
-        with pytest.raises(ParameterError, match=re.escape(both)) as caught:
+        with pytest.raises(ParameterError, match=both) as caught:
             check(bulk("In"), setups=setups)
         assert caught.value.field == "setups"
+    with pytest.raises(ParameterError, match="has Fe, Fe_pv for Fe; In, In_d for In; VASP recommends Fe, In_d"):
+        check(bulk("FeIn", "cesiumchloride", a=3), setups=None)
+    (potentials / "potpaw_PBE" / "In_d" / "POTCAR").rename(potentials / "potpaw_PBE" / "In" / "other")
+    check(bulk("In"), setups=None)
+    (potentials / "potpaw_PBE" / "In_h").mkdir()
+    (potentials / "potpaw_PBE" / "In" / "other").rename(potentials / "potpaw_PBE" / "In_h" / "POTCAR")
+    with pytest.raises(ParameterError, match=r"has In, In_h for In\.$"):
+        check(bulk("In"), setups=None)
+    (potentials / "potpaw_PBE" / "In_h" / "POTCAR").rename(potentials / "potpaw_PBE" / "In_d" / "POTCAR")
     check(bulk("Si"), setups=None)
     (indium,) = potcar.find(parameters("static", setups={"base": "recommended", "Si": ""}), ["In"])
     assert indium.title.startswith("PAW_PBE In_d")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 
 import numpy as np
 import pytest
 from ase import units
 
-from nanoos_lab.core.errors import EngineError
+from nanoos_lab.core.errors import EngineError, ParameterError
 from nanoos_lab.core.parameters import validate
 from nanoos_lab.core.resources import Resources
 from nanoos_lab.core.status import Reason
@@ -20,6 +21,7 @@ from nanoos_lab.engines.vasp import potcar
 from nanoos_lab.engines.vasp.poscar import Order
 from nanoos_lab.engines.vasp.watch import Watch
 from nanoos_lab.store.checkpoints import find
+from tests.engines.ase.running import requested
 from tests.engines.context import RecordingContext
 from tests.engines.vasp.recordings import recording
 from tests.engines.vasp.running import alive, atoms_of, mixed, read_diary, run
@@ -365,6 +367,21 @@ def test_the_version_is_found_in_the_program(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NANOOS_VASP_STD", str(program))
     assert registry.get("vasp").probe().version == "6.4.2"
     assert registry.get("vasp").binary() == program
+
+
+def test_a_worker_that_has_got_more_potentials_takes_the_one_of_the_submit(
+    context, replay, potentials, tmp_path
+) -> None:
+    made = Run(steps=1)
+    replay(made.write(tmp_path / "recording"))
+    given = validate(registry.get("vasp").tasks["static"], {"xc": "PBE"}, where="test")
+    context.files = {"potentials": potcar.note(["Si"], potcar.find(given, ["Si"]))}
+    folder = potentials / "potpaw_PBE"
+    shutil.copytree(folder / "Si", folder / "Si_GW")
+    with pytest.raises(ParameterError, match="has Si, Si_GW for Si"):
+        potcar.find(given, ["Si"])
+    results = registry.get("vasp").run(requested(atoms_of(made), "static", engine="vasp", xc="PBE"), context)
+    assert [each["folder"] for each in results.provenance["potentials"]] == ["potpaw_PBE/Si"]
 
 
 def test_a_worker_with_other_potentials_says_so(context, replay, potentials, tmp_path) -> None:
