@@ -24,7 +24,7 @@ from nanoos_lab.engines.espresso import upf
 from nanoos_lab.engines.paths import users_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nanoos_lab.engines.espresso.upf import Header
 
@@ -314,10 +314,20 @@ def _only_ones(elements: Iterable[str], place: Path, *, alone: bool) -> dict[str
         )
     open_ = {symbol: paths for symbol, paths in fitting.items() if len(paths) > 1 or not alone}
     if open_:
-        example = ", ".join(f"{symbol!r}: {paths[0].name!r}" for symbol, paths in open_.items())
+        example = ", ".join(f"{symbol!r}: {name}" for symbol, name in _of_one_functional(fitting, open_).items())
         there = "; ".join(f"{', '.join(path.name for path in paths)} for {symbol}" for symbol, paths in open_.items())
         raise ParameterError("pseudos", None, f"a choice such as {{{example}}}, since {place} has {there}")
     return {role(symbol): paths[0] for symbol, paths in fitting.items()}
+
+
+def _of_one_functional(fitting: Mapping[str, Sequence[Path]], wanted: Collection[str]) -> dict[str, str]:
+    """Return a file for each of the wanted elements, of a functional that all have; dots if there is none."""
+    by_element = {
+        symbol: {_header(path).functional: path for path in reversed(paths)} for symbol, paths in fitting.items()
+    }
+    common = set.intersection(*(set(files) for files in by_element.values()))
+    first = min(common, default=None)
+    return {symbol: "…" if first is None else repr(by_element[symbol][first].name) for symbol in wanted}
 
 
 def candidates(place: Path) -> dict[str, list[Path]]:

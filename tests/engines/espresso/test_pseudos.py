@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +131,17 @@ def test_nothing_is_chosen_from_the_files_beside_pwx(monkeypatch: pytest.MonkeyP
         assert set(files) == {f"pseudo_{alone}"}
     monkeypatch.setenv("NANOOS_PSEUDO_DIR", str(place))
     request_of(atoms, "static", **given)
+
+
+def test_the_choice_that_is_proposed_is_one_that_works() -> None:
+    """Of one functional, though the first file of each element is of another."""
+    given = {"ecutwfc": 20, "ecutrho": 200, "smearing": "gaussian"}
+    oxide = bulk("NiO", "rocksalt", a=4.2)
+    with pytest.raises(ParameterError) as caught:
+        request_of(oxide, "static", **given)
+    proposed = re.search(r"a choice such as (\{.*?\})", str(caught.value))
+    assert proposed is not None
+    request_of(oxide, "static", pseudos=ast.literal_eval(proposed.group(1)), **given)
 
 
 def test_no_family_beside_pwx_is_chosen_for_the_user(family: Path, monkeypatch: pytest.MonkeyPatch) -> None:
