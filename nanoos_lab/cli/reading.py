@@ -24,7 +24,6 @@ _TAIL = 0.5
 def engines(as_json: JsonOption = False) -> None:
     """List the engines, what they can do, and what is missing to run them."""
     from nanoos_lab.engines import registry
-    from nanoos_lab.lab import workflows
 
     found, added = registry.probe_all(), registry.probe_tasks()
     if as_json:
@@ -50,8 +49,6 @@ def engines(as_json: JsonOption = False) -> None:
         say("")
         rows_of_tasks = ((info.name, info.package, " ".join(info.engines), info.missing) for info in added)
         print_table(("added task", "package", "engines", "what is missing"), rows_of_tasks)
-    for sentence in workflows.lacking():
-        say(f"\nworkflows: {sentence}")
 
 
 def _where(info: "EngineInfo") -> str:

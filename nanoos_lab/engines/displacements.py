@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 CITATION = "A. Togo, J. Phys. Soc. Jpn. 92, 012001 (2023)"
+#: How to get what may be missing.
+INSTALL = "pip install 'nanoos-lab[phonons]'"
 #: What to say where phonopy is not installed.
-NO_PHONOPY = "phonons need phonopy: pip install 'nanoos-lab[phonons]'"
+NO_PHONOPY = f"phonopy is missing: {INSTALL}"
 #: What atoms of a supercell have in common with those of the cell that it repeats.
 PER_ATOM = ("masses", "tags", "initial_magmoms", "initial_charges")
 
@@ -37,6 +39,8 @@ def missing() -> str:
 def matrix_of(supercell: Any) -> Array:
     """Return how often a cell is repeated as a matrix of integers, shape (3, 3).
 
+    Its rows are the vectors of the supercell in those of the cell, as in `ase.build.make_supercell`.
+
     Raises
     ------
     ParameterError
@@ -46,11 +50,12 @@ def matrix_of(supercell: Any) -> Array:
         found = np.asarray(supercell)
     except ValueError:
         found = np.empty(0)
-    whole = found.dtype.kind in "iu"
-    if whole and found.shape == ():
-        found = np.eye(3, dtype=int) * int(found)
-    elif whole and found.shape == (3,):
-        found = np.diag(found)
+    whole = found.dtype.kind in "iu" and not any(
+        isinstance(each, (bool, np.bool_)) for each in np.ravel(np.array(supercell, object))
+    )
+    if whole and found.shape in ((), (3,)):
+        whole = bool((found >= 1).all())
+        found = np.diag(np.broadcast_to(found, 3))
     if not whole or found.shape != (3, 3) or round(float(np.linalg.det(found))) < 1:
         raise ParameterError("supercell", supercell, "an integer ≥ 1, three of them, or a matrix of them")
     return found
@@ -62,10 +67,12 @@ def check(atoms: Atoms) -> None:
     Raises
     ------
     StructureError
-        If it is not periodic, or has isotopes: to that symmetry, atoms of one element are the same.
+        If it is not periodic, or left-handed, or has isotopes: to that symmetry, atoms of one element are the same.
     """
     if not atoms.pbc.all():
         raise StructureError(f"a crystal, periodic in all directions, is needed; pbc is {atoms.pbc.tolist()}")
+    if np.linalg.det(atoms.cell.array) <= 0:
+        raise StructureError("the cell vectors are left-handed: exchange two of them, or the sign of all three")
     for number in np.unique(atoms.numbers):
         masses = np.unique(atoms.get_masses()[atoms.numbers == number])
         if len(masses) > 1:
@@ -74,17 +81,15 @@ def check(atoms: Atoms) -> None:
             raise StructureError(f"all atoms of an element must have one mass; those of {symbol} have {listed} u")
 
 
-def displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
-    """Return phonopy's view of a crystal, with its displacements.
+def repeated(atoms: Atoms, matrix: Array) -> Phonopy:
+    """Return phonopy's view of a crystal and its supercell, without displacements.
 
     Parameters
     ----------
     atoms
         The crystal.
     matrix
-        How often it is repeated, shape (3, 3).
-    distance
-        How far an atom is displaced, in Å.
+        As `matrix_of` returns it.
 
     Raises
     ------
@@ -109,9 +114,22 @@ def displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
         # Of just that larger cell it warns, too.
         warnings.filterwarnings("ignore", "The input unit cell has a magnetic ordering", UserWarning)
         primitive = guess_primitive_matrix(cell)
-    found = Phonopy(cell, supercell_matrix=matrix, primitive_matrix=primitive)
+    # Its columns are the vectors.
+    return Phonopy(cell, supercell_matrix=matrix.T, primitive_matrix=primitive)
+
+
+def displaced(atoms: Atoms, matrix: Array, distance: float) -> Phonopy:
+    """Return the same with displacements by a distance in Å."""
+    found = repeated(atoms, matrix)
     found.generate_displacements(distance=distance)
     return found
+
+
+def moves_of(dataset: Phonopy) -> tuple[Array, Array]:
+    """Return which atom of the supercell each displacement moves, and by which vector in Å."""
+    moves = dataset.displacements
+    atoms = np.array([int(number) for number, *_ in moves], dtype=int)
+    return atoms, np.array([vector for _, *vector in moves], dtype=float).reshape(len(moves), 3)
 
 
 def supercells(dataset: Phonopy, atoms: Atoms) -> list[Atoms]:
@@ -121,7 +139,7 @@ def supercells(dataset: Phonopy, atoms: Atoms) -> list[Atoms]:
     ]
 
 
-def solved(dataset: Phonopy, forces: Sequence[Array] | Array) -> Phonopy:
+def solved(dataset: Phonopy, moves: tuple[Array, Array], forces: Sequence[Array] | Array, *, full: bool) -> Phonopy:
     """Return phonopy's view of a crystal, with its force constants.
 
     Forces of the supercell that is not displaced are taken off, and the force constants are made to obey Newton's
@@ -130,15 +148,34 @@ def solved(dataset: Phonopy, forces: Sequence[Array] | Array) -> Phonopy:
     Parameters
     ----------
     dataset
-        With its displacements.
+        The crystal and its supercell.
+    moves
+        The displacements, as `moves_of` returns them.
     forces
         Forces in eV/Å in the supercells in the order of `supercells`, shape (displacements + 1, atoms, 3).
+    full
+        Whether force constants are wanted for all pairs of atoms, which is a square of their number, or for the atoms
+        of the primitive cell with all others.
+
+    Raises
+    ------
+    InputError
+        If the forces are not those of these displacements.
     """
+    atoms, vectors = moves
+    shape = (len(atoms) + 1, len(dataset.supercell), 3)
+    if np.shape(forces) != shape:
+        raise InputError(f"forces of shape {np.shape(forces)} are not those of these displacements, {shape}")
     still, *others = forces
     found = dataset.replicate()
-    found.dataset = dataset.dataset
+    found.dataset = {
+        "natom": shape[1],
+        "first_atoms": [
+            {"number": int(number), "displacement": vector} for number, vector in zip(atoms, vectors, strict=True)
+        ],
+    }
     found.forces = np.array(others) - np.asarray(still)
-    found.produce_force_constants(show_drift=False)
+    found.produce_force_constants(calculate_full_force_constants=full, show_drift=False)
     found.symmetrize_force_constants(show_drift=False)
     return found
 

@@ -162,7 +162,12 @@ class Grid:
         self._paces.append(seconds / steps)
         if len(self._paces) >= _CHUNKS and self._seconds >= min(_MEASURING, _PART * interval):
             # The median: the process may have been stopped for hours during one of them.
-            pace = median(self._paces)
+            self.settle(median(self._paces))
+
+    def settle(self, pace: float) -> None:
+        """Fix the grid by the seconds that a step takes, where they are known, unless it is fixed."""
+        interval = self._context.checkpoint_interval
+        if self.steps is None and interval:
             self.steps = choose(bearable(interval, self._cost), pace, self._every)
             self._context.log(f"Checkpoints fall on every {self.steps} steps, about {self.steps * pace:.3g} s apart.")
 

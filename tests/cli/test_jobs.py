@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from ase.build import bulk
 
+from nanoos_lab.engines import displacements, registry
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -206,10 +207,14 @@ def test_a_program_that_a_task_of_an_engine_lacks_is_listed(cli: Cli, monkeypatc
     assert "no dos: NANOOS_DOS_X is" in cli("engines").out
 
 
-def test_what_a_workflow_lacks_is_said_below_the_engines(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "workflows" not in cli("engines").err
-    monkeypatch.setitem(sys.modules, "phonopy", None)
-    assert "workflows: phonons need phonopy: pip install 'nanoos-lab[phonons]'" in cli("engines").err
+def test_a_package_that_a_task_of_an_engine_lacks_is_listed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no phonons" not in cli("engines").out
+    monkeypatch.setattr(displacements, "find_spec", lambda name: None)
+    registry.forget()
+    said = " ".join(cli("engines").out.split())
+    monkeypatch.undo()
+    registry.forget()
+    assert "no phonons: phonopy is missing: pip install 'nanoos-lab[phonons]'" in said
 
 
 def test_the_demo_shows_the_thermo_table_with_its_units(shell: Shell) -> None:

@@ -15,6 +15,7 @@ from ase import units
 from ase.build import bulk, molecule
 
 from nanoos_lab.core.errors import InputError, JobFailedError, ParameterError, StructureError
+from nanoos_lab.engines import displacements
 from nanoos_lab.lab.workflows.elastic import elastic_constants
 from nanoos_lab.lab.workflows.eos import equation_of_state
 from nanoos_lab.lab.workflows.phonons import lattice_dynamics, phonons
@@ -215,9 +216,21 @@ def test_one_job_has_the_phonons_of_the_workflow(lab: Lab) -> None:
     np.testing.assert_allclose(one.bands()["branch_3"], many.bands()["branch_3"], atol=1e-6)
     assert one.thermal().loc[300.0, "free_energy"] == pytest.approx(many.thermal().loc[300.0, "free_energy"])
     assert one.residual_force == pytest.approx(many.residual_force, abs=1e-10)
-    np.testing.assert_allclose(job.results["frequencies"], one.gamma)
+    np.testing.assert_allclose(job.results["frequencies"], one.gamma, atol=1e-6)
     assert job.results.units["supercell_forces"] == "eV/Å"
     assert len(job.thermo) == 2
+    assert len(job.structure) == len(copper)
+
+
+def test_another_phonopy_that_would_move_other_atoms_does_no_harm(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was moved goes with the job; where the supercell is another one, that is said."""
+    job = lab.submit(bulk("Cu", a=3.6), task="phonons", supercell=2, **EMT).wait(60)
+    expected = lattice_dynamics(job).gamma
+    monkeypatch.setattr(displacements, "displaced", None)
+    np.testing.assert_allclose(lattice_dynamics(job).gamma, expected, atol=1e-6)
+    monkeypatch.setattr(displacements, "matrix_of", lambda given: 3 * np.eye(3, dtype=int))
+    with pytest.raises(InputError, match="repeats cells in another order"):
+        lattice_dynamics(job)
 
 
 def test_the_phonons_of_a_job_whose_structure_another_has_made(lab: Lab) -> None:

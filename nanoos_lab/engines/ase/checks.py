@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How far an atom at the end of a path may be from where constraints or the cell hold it, in Å.
 _TOLERANCE = 1e-3
+#: Most atoms of a supercell.
+_LARGEST = 5000
 
 
 def check_task(atoms: Atoms, given: Calculated, *, has_stress: bool) -> None:
@@ -43,6 +45,12 @@ def check_task(atoms: Atoms, given: Calculated, *, has_stress: bool) -> None:
         _check_ends(atoms, given)
     if isinstance(given, PhononParameters):
         displacements.check(atoms)
+        if len(atoms) * given.times > _LARGEST:
+            raise ParameterError(
+                "supercell",
+                given.supercell,
+                f"one of {_LARGEST} atoms at most, for the sake of memory; this is one of {len(atoms) * given.times}",
+            )
 
 
 def _check_cell(atoms: Atoms, given: Calculated, *, has_stress: bool) -> None:

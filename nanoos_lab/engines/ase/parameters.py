@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -37,6 +37,9 @@ Vector = tuple[float, float, float]
 class Calculated(TaskParameters):
     """Base of the parameters of such tasks; an engine adds those of its calculator."""
 
+    #: Whether the structure keeps the symmetry that it begins with.
+    keeps_symmetry: ClassVar[bool] = False
+
     @property
     def label(self) -> str:
         """What to call the calculator in messages."""
@@ -51,6 +54,8 @@ class Calculated(TaskParameters):
 class SinglePointParameters(Calculated, StaticParameters):
     """Energy, forces and stress of the structure as it is."""
 
+    keeps_symmetry = True
+
 
 class OptimizerParameters(Calculated, RelaxParameters):
     """Move the atoms, and the cell if it is free, until the forces vanish.
@@ -58,6 +63,8 @@ class OptimizerParameters(Calculated, RelaxParameters):
     With a free cell the stress must vanish too: volume · stress / atoms ≤ `fmax`, as in ASE's
     `FrechetCellFilter`.
     """
+
+    keeps_symmetry = True
 
     optimizer: Literal["BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "GPMin", "MDMin"] = field(
         "LBFGS",
@@ -169,16 +176,22 @@ def _as_matrix(value: Any) -> Any:
 class PhononParameters(Calculated):
     """Phonons of a relaxed crystal, from the forces in supercells with a displaced atom.
 
-    `nanoos_lab.lattice_dynamics` makes bands, density of states and heat of such a job. The workflow
-    `nanoos_lab.phonons` is for engines without this task, and for supercells that are to run side by side.
+    The results have `frequencies` at Γ; `nanoos_lab.lattice_dynamics` makes bands, density of states and heat of such a
+    job. Energy, forces and structure are those of the crystal. The workflow `nanoos_lab.phonons` is for engines without
+    this task, and for supercells that are to run side by side.
     """
 
     supercell: Annotated[tuple[Row, Row, Row], BeforeValidator(_as_matrix)] = field(
         ((2, 0, 0), (0, 2, 0), (0, 0, 2)),
-        doc="how often the cell is repeated: a number, one for each cell vector, or a matrix; forces must vanish over "
-        "half its width",
+        doc="how often the cell is repeated: a number, one for each cell vector, or a matrix whose rows are the new "
+        "vectors; forces must vanish over half the width",
     )
     distance: float = field(0.01, unit="Å", gt=0, lt=1, doc="how far an atom is displaced")
+
+    @property
+    def times(self) -> int:
+        """How many cells the supercell has."""
+        return round(float(np.linalg.det(self.supercell)))
 
 
 #: The tasks of every engine over a calculator of ASE.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The script in the directory of a recipe, and the positions of the other end of a path in Å.
 SCRIPT, FINAL = "run.py", "final.json"
 _NOTES = (
-    "PYTHON names a Python with ASE, and with whatever brings the calculator.\n"
+    "PYTHON names a Python with ASE, with whatever brings the calculator, and for phonons with phonopy.\n"
     "Of the same versions, on the same kind of processor, it gives the same numbers."
 )
 _START = """\
@@ -78,7 +78,8 @@ cell = PhonopyAtoms(
     masses=atoms.get_masses(),
     magnetic_moments=atoms.arrays.get("initial_magmoms"),
 )
-phonons = Phonopy(cell, supercell_matrix={supercell!r}, primitive_matrix=guess_primitive_matrix(cell))
+matrix = np.array({supercell!r})
+phonons = Phonopy(cell, supercell_matrix=matrix.T, primitive_matrix=guess_primitive_matrix(cell))
 phonons.generate_displacements(distance={distance!r})
 still = phonons.supercell
 first = {{image: original for original, image in enumerate(still.u2s_map)}}
@@ -91,12 +92,12 @@ forces = []
 for each in (still, *phonons.supercells_with_displacements):
     supercell.set_positions(each.positions)
     forces.append(supercell.get_forces())
+    if len(forces) == 1:
+        print("energy", supercell.get_potential_energy() * len(atoms) / len(supercell), "eV")
 phonons.forces = np.array(forces[1:]) - forces[0]
 phonons.produce_force_constants(show_drift=False)
 phonons.symmetrize_force_constants(show_drift=False)
 print("frequencies", *map(float, phonons.run_qpoints([(0.0, 0.0, 0.0)]).frequencies[0]), "THz")
-atoms = supercell
-atoms.set_positions(still.positions)
 """
 _VELOCITIES = """\
 rng = np.random.default_rng({seed})
@@ -253,7 +254,9 @@ def recipe(given: TaskParameters, calculator: Written, resources: Resources) -> 
         structure=STRUCTURE,
     )
     command = f'OMP_NUM_THREADS={resources.threads} "${{PYTHON:-python3}}" {SCRIPT}'
-    return Recipe(command=command, texts={SCRIPT: start + lines + _END, **texts}, notes=_NOTES)
+    # The crystal of phonons was never computed by itself.
+    end = "" if isinstance(given, PhononParameters) else _END
+    return Recipe(command=command, texts={SCRIPT: start + lines + end, **texts}, notes=_NOTES)
 
 
 def _task(given: Calculated) -> tuple[str, list[str], dict[str, str]]:

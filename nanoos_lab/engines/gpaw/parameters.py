@@ -63,6 +63,9 @@ class GpawParameters(Calculated):
             "charge": self.charge,
             "maxiter": self.scf_iterations,
         }
+        if not self.keeps_symmetry:
+            # GPAW looks for it once, and refuses positions that break it.
+            found["symmetry"] = {"point_group": False}
         if self.spin is not None:
             found["spinpol"] = self.spin
         if self.mixing is not None:

@@ -187,7 +187,8 @@ class Phonons(Group):
             If a job has not succeeded.
         """
         self.succeeded()
-        return _fitted(self.dataset, [np.asarray(job.results["forces"]) for job in self], self.mesh)
+        forces = [np.asarray(job.results["forces"]) for job in self]
+        return _fitted(self.dataset, displacements.moves_of(self.dataset), forces, self.mesh)
 
 
 def phonons(
@@ -212,8 +213,8 @@ def phonons(
     engine
         What computes the forces, as task "static".
     supercell
-        How often the cell is repeated: one number, one for each cell vector, or a matrix. Forces must vanish over half
-        its width.
+        How often the cell is repeated: one number, one for each cell vector, or a matrix whose rows are the vectors of
+        the supercell, as in `ase.build.make_supercell`. Forces must vanish over half its width.
     mesh
         Wave vectors along the three reciprocal vectors of the primitive cell, for density of states and heat.
     distance
@@ -278,12 +279,18 @@ def lattice_dynamics(job: Job, *, mesh: int | Sequence[int] = MESH) -> LatticeDy
         raise InputError(f"the structure of job {job.id} is not known any more")
     given = request.parameters
     matrix = displacements.matrix_of(given["supercell"])
-    dataset = displacements.displaced(request.structure.atoms(), matrix, float(given["distance"]))
-    return _fitted(dataset, forces, points)
+    dataset = displacements.repeated(request.structure.atoms(), matrix)
+    here, there = dataset.supercell.positions, np.asarray(job.results["supercell_positions"])
+    if here.shape != there.shape or not np.allclose(here, there, atol=1e-6):
+        raise InputError(f"this phonopy repeats cells in another order than that with which job {job.id} has run")
+    moves = np.asarray(job.results["displaced_atoms"]), np.asarray(job.results["displacements"])
+    return _fitted(dataset, moves, forces, points)
 
 
-def _fitted(dataset: Phonopy, forces: Sequence[Array] | Array, mesh: tuple[int, int, int]) -> LatticeDynamics:
-    found = displacements.solved(dataset, forces)
+def _fitted(
+    dataset: Phonopy, moves: tuple[Array, Array], forces: Sequence[Array] | Array, mesh: tuple[int, int, int]
+) -> LatticeDynamics:
+    found = displacements.solved(dataset, moves, forces, full=True)
     return LatticeDynamics(
         phonopy=found,
         primitive=displacements.plain(found.primitive),

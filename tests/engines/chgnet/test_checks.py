@@ -28,7 +28,7 @@ def test_it_says_what_is_missing_and_how_to_get_it(monkeypatch):
     info = registry.get("chgnet").probe()
     assert not info.found
     assert info.missing == "CHGNet is not installed: pip install 'nanoos-lab[chgnet]'"
-    assert info.tasks == ("static", "relax", "md", "neb")
+    assert info.tasks == ("static", "relax", "md", "neb", "phonons")
 
 
 def test_a_run_on_a_host_without_it_says_so(tmp_path, monkeypatch):

@@ -80,6 +80,16 @@ def test_its_recipe_gives_the_same_numbers_without_us(tmp_path, task, parameters
     assert energy == pytest.approx(expected, abs=1e-6)
 
 
+def test_crystals_that_lose_their_symmetry_go_on(tmp_path):
+    """GPAW refuses positions that break the symmetry which it has found at first."""
+    moving = {"steps": 3, "every": 1, "temperature": 600, "timestep": 1.0}
+    results = run(tmp_path, bulk("Si"), "md", ecut=200, kpoints=(2, 2, 2), **moving)
+    assert np.abs(results.properties["forces"]).max() > 0.01
+    results = run(tmp_path, bulk("Si", a=5.47), "phonons", ecut=300, kpoints=(4, 4, 4), supercell=1)
+    # 15.5 THz by experiment.
+    assert results.properties["frequencies"][-1] == pytest.approx(15.3, abs=0.6)
+
+
 def test_electrons_that_do_not_become_self_consistent_are_mixed_less(tmp_path):
     with pytest.raises(EngineError, match="did not become self-consistent") as caught:
         run(tmp_path, bulk("Al"), scf_iterations=2, **CHEAP)

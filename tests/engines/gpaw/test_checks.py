@@ -47,9 +47,14 @@ def test_its_parameters_become_those_of_gpaw():
     assert found["occupations"] == {"name": "fermi-dirac", "width": 0.05}
     assert found["spinpol"] is True
     assert found["mixer"] == {"beta": 0.1}
-    usual = GpawParameters(xc="PBE").keywords()
+    usual = registry.get("gpaw").tasks["relax"](xc="PBE").keywords()
     assert usual["kpts"] == {"density": 3.5, "gamma": True}
     assert "spinpol" not in usual
+    assert "symmetry" not in usual
+    for task in ("md", "neb", "phonons"):
+        model = registry.get("gpaw").tasks[task]
+        how = {"final": [[0.0, 0, 0]]} if task == "neb" else {"steps": 1} if task == "md" else {}
+        assert model(xc="PBE", **how).keywords()["symmetry"] == {"point_group": False}
     assert "mixer" not in usual
 
 
@@ -67,7 +72,7 @@ def test_its_recipe_is_a_script_for_ase_and_gpaw_alone():
     (made,) = (line.strip() for line in script.splitlines() if "GPAW(" in line)
     # What the script calls is what the engine calls, but for the log.
     found = eval(made.removeprefix("return "), {"GPAW": dict})
-    assert found == {**GpawParameters(xc="PBE", ecut=300, kpoints=(4, 4, 4)).keywords(), "txt": "gpaw.txt"}
+    assert found == {**registry.get("gpaw").tasks["relax"](**request.parameters).keywords(), "txt": "gpaw.txt"}
     assert "fmax=0.02" in script
 
 
