@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import replace
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 UPDATE_BYTES = 1_000
 #: Least seconds between two sendings of the log.
 LOG_PAUSE = 1.0
+#: Least seconds between two looks at what is kept of a run for its atoms.
+LOOK_PAUSE = 1.0
 
 
 class LiveCard:
@@ -58,6 +61,9 @@ class LiveCard:
         self._curve_serial = 0
         self._subscription: Subscription | None = None
         self._structure: StructureView | None = None
+        #: When it was last looked which atoms the run has, and whether that is known.
+        self._looked = -math.inf
+        self._atoms_known = False
         record = job.record
         steering = _steering(job, record, Steering())
         self._model = CardModel.of(record, series=_series(job), steering=steering, warning=job.warning or "")
@@ -114,9 +120,9 @@ class LiveCard:
 
     def _hear(self, change: Change) -> None:
         if change.frame is not None:
-            if self._structure is not None and not self._structure.push(change.frame):
-                # The run is of other atoms than those that were submitted, such as a supercell's.
-                self._structure.show(*_newest(self._job))
+            structure = self._structure
+            if structure is not None and not (structure.push(change.frame) and self._atoms_known):
+                self._look_for_other_atoms(structure)
             return
         news: dict[str, Any] = {}
         if change.record is not None and self._model.steering.lags(change.record):
@@ -125,6 +131,25 @@ class LiveCard:
             # A card that has seen the end knows better than a change that was on its way.
             if self._subscription is not None:
                 self._become(lambda model: replace(_after(model, change), **news))
+
+    def _look_for_other_atoms(self, structure: StructureView) -> None:
+        """Show what is kept of the run, now and then, where its atoms are others than those that are shown.
+
+        A run may be of other atoms than those that were submitted, such as a supercell's; its frames do not say which.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_PAUSE:
+            return
+        self._looked = now
+        try:
+            trajectory = self._job.trajectory
+            atoms = trajectory[-1] if len(trajectory) else None
+        except NanoosError as error:
+            log.debug("the atoms of job %s are not known yet: %s", self._job.id, error)
+            return
+        self._atoms_known = atoms is not None
+        if atoms is not None and atoms.get_chemical_symbols() != structure.scene.symbols:
+            structure.show(atoms, int(trajectory.steps[-1]))
 
     def _become(self, change: Callable[[CardModel], CardModel], *, at_once: bool = False) -> None:
         """Change the model, tell the page if that is due, and settle the card of a job that has ended."""

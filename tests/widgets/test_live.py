@@ -15,10 +15,10 @@ from ase.build import bulk
 from nanoos_lab.core.errors import ParameterError, StoreError
 from nanoos_lab.core.status import Status
 from nanoos_lab.lab.watch import Change
-from nanoos_lab.widgets import render
+from nanoos_lab.widgets import live, render
 from nanoos_lab.widgets.live import LiveCard
 from tests.waiting import until
-from tests.widgets.fake import FakeJob
+from tests.widgets.fake import FakeJob, FakeTrajectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,20 +212,50 @@ def test_a_frame_moves_the_atoms_of_the_scene(job: FakeJob, card: LiveCard) -> N
     assert card._structure.scene.positions == pytest.approx(moved, abs=1e-5)
 
 
+@pytest.mark.parametrize("others", ["more", "elements"])
 def test_a_run_of_other_atoms_than_were_submitted_is_shown_as_soon_as_it_says_which(
-    job: FakeJob, card: LiveCard
+    job: FakeJob, card: LiveCard, monkeypatch: pytest.MonkeyPatch, others: str
 ) -> None:
+    monkeypatch.setattr(live, "LOOK_PAUSE", 0.0)
     card._structure._handle_custom_msg({"order": "watched", "page": "a", "watched": True}, [])
-    supercell = job.atoms * (2, 2, 2)
+    supercell = job.atoms * (2, 2, 2) if others == "more" else job.atoms.copy()
+    supercell.symbols[:] = "Au"
+    before, version = card._structure.scene.symbols, card._structure.scene.version
     job.show(0, supercell.positions)
-    assert len(card._structure.scene.symbols) == len(job.atoms)
+    assert (card._structure.scene.symbols, card._structure.scene.version) == (before, version)
     job.trajectory.append(supercell)
     job.show(1, supercell.positions)
-    assert len(card._structure.scene.symbols) == len(supercell)
+    assert card._structure.scene.symbols == ["Au"] * len(supercell)
     moved = supercell.positions + 0.1
     job.show(2, moved)
     assert card._structure.scene.step == 2
     assert card._structure.scene.positions == pytest.approx(moved, abs=1e-5)
+
+
+def test_what_is_kept_of_a_run_is_looked_at_rarely_and_not_again_once_its_atoms_are_known(
+    job: FakeJob, card: LiveCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    class Seen(FakeTrajectory):
+        def __len__(self) -> int:
+            looks.append(self)
+            return super().__len__()
+
+    job.trajectory = Seen()
+    card._structure._handle_custom_msg({"order": "watched", "page": "a", "watched": True}, [])
+    for step in range(20):
+        job.show(step, (job.atoms * (2, 1, 1)).positions)
+    assert len(looks) == 1
+    monkeypatch.setattr(live, "LOOK_PAUSE", 0.0)
+    job.trajectory.append(job.atoms)
+    before = len(looks)
+    job.show(20, job.atoms.positions)
+    after = len(looks)
+    assert after > before
+    for step in range(21, 40):
+        job.show(step, job.atoms.positions)
+    assert len(looks) == after
 
 
 def test_what_came_too_soon_after_an_update_is_shown_when_the_page_has_answered(job: FakeJob, card: LiveCard) -> None:

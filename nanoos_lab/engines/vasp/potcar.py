@@ -88,8 +88,8 @@ def find(given: VaspParameters, species: Sequence[str], noted: Path | None = Non
     """
     folder = _folder(given)
     there = {symbol: _there(folder, symbol) for symbol in species}
-    suffixes = {**_noted(noted), **_suffixes(given.setups, species)}
-    _check_choice({symbol: names for symbol, names in there.items() if symbol not in suffixes}, folder, given)
+    suffixes = {**_suffixes(given.setups, species), **_noted(noted, folder, there)}
+    _check_choice(there, [symbol for symbol in species if symbol not in suffixes], folder, given)
     found = []
     for symbol, names in there.items():
         name = symbol + suffixes[symbol] if symbol in suffixes else names[0]
@@ -169,16 +169,18 @@ def _there(folder: Path, symbol: str) -> list[str]:
     return found
 
 
-def _check_choice(there: Mapping[str, Sequence[str]], folder: Path, given: VaspParameters) -> None:
-    """Raise if there are several for an element of which none was chosen."""
-    several = {symbol: names for symbol, names in there.items() if len(names) > 1}
+def _check_choice(
+    there: Mapping[str, Sequence[str]], free: Collection[str], folder: Path, given: VaspParameters
+) -> None:
+    """Raise if there are several for an element for which none was chosen."""
+    several = {symbol: names for symbol, names in there.items() if symbol in free and len(names) > 1}
     if not several:
         return
-    usual = {symbol: _tables()["recommended"].get(symbol, "") for symbol in several}
+    usual = {symbol: symbol + _tables()["recommended"].get(symbol, "") for symbol in there}
     said = "; ".join(f"{', '.join(names)} for {symbol}" for symbol, names in several.items())
     advice = ""
-    if all(symbol + suffix in several[symbol] for symbol, suffix in usual.items()):
-        names = ", ".join(symbol + suffix for symbol, suffix in usual.items())
+    if all(name in there[symbol] for symbol, name in usual.items()):
+        names = ", ".join(usual[symbol] for symbol in several)
         advice = f"; VASP recommends {names}, which is setups='recommended'"
     choices = ", ".join(f"{symbol!r}: {names[0].removeprefix(symbol)!r}" for symbol, names in several.items())
     raise ParameterError("setups", given.setups, f"a choice such as {{{choices}}}, since {folder} has {said}{advice}")
@@ -188,9 +190,22 @@ def _choices(symbol: str, names: Sequence[str]) -> str:
     return " or ".join(f"setups={{{symbol!r}: {name.removeprefix(symbol)!r}}}" for name in names)
 
 
-def _noted(path: Path | None) -> dict[str, str]:
+def _noted(path: Path | None, folder: Path, there: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the suffixes of the POTCARs that were noted, as far as they are there, under whatever name."""
     told = {} if path is None else json.loads(path.read_bytes())
-    return {symbol: each["setup"] for symbol, each in told.items() if "setup" in each}
+    digests = {
+        symbol: {_sha256(folder / name / FILE): name.removeprefix(symbol) for name in reversed(there[symbol])}
+        for symbol in told
+        if symbol in there
+    }
+    return {
+        symbol: known[told[symbol]["sha256"]] for symbol, known in digests.items() if told[symbol]["sha256"] in known
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_functional(potential: Potential, given: VaspParameters) -> None:
@@ -236,12 +251,7 @@ def note(species: Sequence[str], potentials: Sequence[Potential]) -> Path:
     So a job is equal to another one only if its potentials are, and a worker finds out whether its own are the same.
     """
     told = {
-        symbol: {
-            "setup": each.path.parent.name.removeprefix(symbol),
-            "title": each.title,
-            "sha256": each.sha256,
-        }
-        for symbol, each in zip(species, potentials, strict=True)
+        symbol: {"title": each.title, "sha256": each.sha256} for symbol, each in zip(species, potentials, strict=True)
     }
     data = json.dumps(told, indent=1, sort_keys=True).encode()
     name = f"potentials-{hashlib.sha256(data).hexdigest()[:32]}.json"

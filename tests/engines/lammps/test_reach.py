@@ -70,6 +70,7 @@ def test_forces_reach_as_far_as_lammps_says(tmp_path: Path, text: str) -> None:
         "pair_style lj/cut 12.0\npair_coeff * * 0.1 3.0 6.0",
         "pair_style lj/cut/coul/cut 10.0\npair_coeff * * 0.1 3.0 5.0 6.0",
         "pair_style hybrid lj/cut 10.0 coul/long 9.0\npair_coeff * * lj/cut 0.1 3.0 4.0\npair_coeff * * coul/long",
+        "pair_style lj/long/coul/long off long 12.0\npair_coeff * * 0.1 3.0",
         # It only says how the sum over all images is split.
         "pair_style coul/long 9.0\npair_coeff * *",
         "pair_style momb 12.0 0.75 20.0\npair_coeff * * 0.0 1.0 1.0 10.2 1.6",
@@ -88,6 +89,7 @@ def test_of_what_does_not_say_it_nothing_is_said(text: str) -> None:
         ("pair_style lj/charmm/coul/long 8.0 10.0 12.0\npair_coeff * * 0.1 3.0", 10.0),
         ("pair_style lj/cut/tip4p/cut 1 2 1 1 0.15 8.0\npair_coeff * * 0.1 3.0", 8.0),
         ("pair_style lj/cut/tip4p/long 1 2 1 1 0.15 8.0 12.0\npair_coeff * * 0.1 3.0", 8.0),
+        ("pair_style coul/debye 20.0 5.0\npair_coeff * *", 5.0),
         ("pair_style lj/long/coul/long cut long 8.0 12.0\npair_coeff * * 0.1 3.0", 8.0),
     ],
 )

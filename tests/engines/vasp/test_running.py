@@ -382,6 +382,10 @@ def test_a_worker_that_has_got_more_potentials_takes_the_one_of_the_submit(
         potcar.find(given, ["Si"])
     results = registry.get("vasp").run(requested(atoms_of(made), "static", engine="vasp", xc="PBE"), context)
     assert [each["folder"] for each in results.provenance["potentials"]] == ["potpaw_PBE/Si"]
+    # It counts which one it is, not how it is called.
+    shutil.rmtree(folder / "Si_GW")
+    (folder / "Si").rename(folder / "Si_old")
+    assert [each.path.parent.name for each in potcar.find(given, ["Si"], context.files["potentials"])] == ["Si_old"]
 
 
 def test_a_worker_with_other_potentials_says_so(context, replay, potentials, tmp_path) -> None:

@@ -21,6 +21,8 @@ _PAIRWISE = {"born": 5, "buck": 3, "coul": 0, "lj": 2, "lj96": 2, "mie": 4, "mor
 _EXCEPT = frozenset({"slater", "soft", "streitz"})
 #: Parts of the names of styles whose charges act on each other at any distance, whatever the cut-off.
 _ENDLESS = frozenset({"long", "msm"})
+#: Parts of the names of styles whose first number is a damping.
+_DAMPED = frozenset({"debye", "dsf", "wolf"})
 #: Place of the cut-off of styles that begin with the four types and the length of TIP4P.
 _TIP4P = 5
 
@@ -62,12 +64,14 @@ def _cutoffs(style: str, words: Sequence[str]) -> Iterator[float]:
     pieces = _plain(style).split("/")
     if pieces[0] not in _PAIRWISE or _EXCEPT & set(pieces):
         return
+    if "off" in words:
+        # Of dispersion or charges, one of which the cut-off would be that of.
+        return
     numbers = [float(word) for word in takewhile(is_number, reversed(words))][::-1]
     if "tip4p" in pieces:
         yield from numbers[_TIP4P : _TIP4P + 1]
     elif not _ENDLESS & set(pieces):
-        # One or two, after a damping in some; it is the smaller number.
-        yield from numbers[-2:]
+        yield from numbers[1:] if _DAMPED & set(pieces) else numbers
     elif pieces[0] != "coul":
         # Of CHARMM's there are two before that of the charges.
         yield from numbers[1:2] if pieces[1].startswith("charmm") else numbers[:1]
