@@ -34,7 +34,7 @@ def test_it_says_which_tblite_it_found():
     info = registry.get("tblite").probe()
     assert info.found
     assert info.version == version("tblite")
-    assert info.tasks == ("static", "relax", "md", "neb")
+    assert info.tasks == ("static", "relax", "md", "neb", "phonons")
 
 
 def test_it_says_what_to_cite():
