@@ -140,6 +140,6 @@ def test_both_are_listed_on_the_command_line(environment: dict[str, str]) -> Non
     (engine,) = (line for line in lines if line.startswith("harmonic"))
     assert engine.split()[:5] == ["harmonic", "yes", "1.0", "static", "md"]
     (ase,) = (line for line in lines if line.startswith("ase "))
-    assert "neb vibrations" in ase
+    assert "neb phonons vibrations" in ase
     (task,) = (line for line in lines if line.startswith("vibrations"))
     assert task.split()[:4] == ["vibrations", "nanoos-lab-harmonic", "1.0", "ase"]
