@@ -395,7 +395,8 @@ def test_a_script_makes_no_checkpoints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tasks"), [("ase", {"relax", "md", "neb"}), ("lammps", {"relax", "md"}), ("mock", {"relax", "md"})]
+    ("name", "tasks"),
+    [("ase", {"relax", "md", "neb", "phonons"}), ("lammps", {"relax", "md"}), ("mock", {"relax", "md"})],
 )
 def test_engines_say_which_tasks_can_go_on(name: str, tasks: set[str]) -> None:
     assert registry.get(name).resumable == tasks
