@@ -312,10 +312,12 @@ def _only_ones(elements: Iterable[str], place: Path, *, alone: bool) -> dict[str
         raise StructureError(
             f"there is no pseudopotential for {', '.join(missing)} in {place}; there are files for: {known}"
         )
-    open_ = {symbol: paths for symbol, paths in fitting.items() if len(paths) > 1 or not alone}
-    if open_:
-        example = ", ".join(f"{symbol!r}: {name}" for symbol, name in _of_one_functional(fitting, open_).items())
-        there = "; ".join(f"{', '.join(path.name for path in paths)} for {symbol}" for symbol, paths in open_.items())
+    undecided = {symbol: paths for symbol, paths in fitting.items() if len(paths) > 1 or not alone}
+    if undecided:
+        example = ", ".join(f"{symbol!r}: {name}" for symbol, name in _of_one_functional(fitting, undecided).items())
+        there = "; ".join(
+            f"{', '.join(path.name for path in paths)} for {symbol}" for symbol, paths in undecided.items()
+        )
         raise ParameterError("pseudos", None, f"a choice such as {{{example}}}, since {place} has {there}")
     return {role(symbol): paths[0] for symbol, paths in fitting.items()}
 
